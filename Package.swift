@@ -1,0 +1,41 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let strict: [SwiftSetting] = [.swiftLanguageMode(.v6)]
+let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
+
+let package = Package(
+    name: "ringmaster",
+    products: [
+        .executable(name: "ringmaster", targets: ["ringmaster"]),
+        .library(name: "Transport", targets: ["Transport"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    ],
+    targets: [
+        .target(name: "CRing", path: "csrc/CRing", linkerSettings: [.linkedLibrary("uring")]),
+        .target(name: "CSocket", path: "csrc/CSocket"),
+        .target(name: "Transport", dependencies: ["CRing", "CSocket"], swiftSettings: strict),
+        .target(name: "Handoff", dependencies: ["Transport", "CSocket"], swiftSettings: strict),
+        .target(name: "Supervisor", dependencies: ["Handoff", "Transport", "CSocket", log], swiftSettings: strict),
+        .target(name: "Worker", dependencies: ["Handoff", "Transport", "CSocket", log], swiftSettings: strict),
+        .target(name: "Services", dependencies: ["Transport", log], swiftSettings: strict),
+        .executableTarget(
+            name: "ringmaster",
+            dependencies: [
+                "Supervisor", "Worker", "Services", "Handoff", "Transport", log,
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: strict),
+        .testTarget(name: "TransportTests", dependencies: ["Transport", "CRing", "CSocket"], swiftSettings: strict),
+        .testTarget(name: "HandoffTests", dependencies: ["Handoff", "Transport", "CSocket"], swiftSettings: strict),
+        .testTarget(name: "SupervisorTests", dependencies: ["Supervisor", "Handoff"], swiftSettings: strict),
+        .testTarget(name: "WorkerTests", dependencies: ["Worker", "Handoff", "CSocket"], swiftSettings: strict),
+        .testTarget(name: "ServicesTests", dependencies: ["Services", "Transport"], swiftSettings: strict),
+        .testTarget(name: "CommandTests", dependencies: ["ringmaster"], swiftSettings: strict),
+        .testTarget(name: "IntegrationTests", dependencies: ["Transport", "CSocket"], swiftSettings: strict),
+        .testTarget(name: "TidyTests", swiftSettings: strict),
+    ]
+)

@@ -1,0 +1,4 @@
+@main
+struct Ringmaster {
+    static func main() {}
+}

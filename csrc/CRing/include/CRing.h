@@ -1,0 +1,3 @@
+#ifndef RINGMASTER_CRING_H
+#define RINGMASTER_CRING_H
+#endif
