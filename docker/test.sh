@@ -18,7 +18,7 @@ failed=0
 nofile=$(ulimit -Hn)
 [ "$nofile" -le 65536 ] || nofile=65536
 
-# check SENTENCE COMMAND...: one behaviour. What the command prints is shown only if it fails.
+# check SENTENCE COMMAND...: one behaviour. The end of what the command prints is shown if it fails.
 check() {
     local sentence=$1 status
     shift
@@ -33,7 +33,7 @@ check() {
     else
         failed=$((failed + 1))
         echo "FAIL  $sentence"
-        sed 's/^/      /' "$work/check.log"
+        tail -n 40 "$work/check.log" | sed 's/^/      /'
     fi
 }
 
