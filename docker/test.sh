@@ -62,10 +62,15 @@ says() {
 
 # --- The image
 
+# The Dockerfile's own runtime stage, with a program that was not built in a container.
 build_image() {
     mkdir -p "$work/context"
     cp "$binary" "$work/context/ringmaster"
-    docker build --network host --target prebuilt --tag ringmaster --file "$here/Dockerfile" "$work/context"
+    docker build --network host --target runtime-base --tag runtime-base --file "$here/Dockerfile" "$work/context"
+    docker build --tag ringmaster --file - "$work/context" <<'END'
+FROM runtime-base
+COPY ringmaster /usr/local/bin/ringmaster
+END
 }
 
 libraries_resolve() {
