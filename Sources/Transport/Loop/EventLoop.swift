@@ -23,6 +23,9 @@ public struct EventLoopStatistics: Sendable {
     public var receiveBuffersExhausted: UInt64 = 0
     /// Nanoseconds spent outside the wait.
     public var busyNanoseconds: UInt64 = 0
+
+    /// All zero.
+    public init() {}
 }
 
 /// A thread's event loop: submits operations, waits, dispatches completions, then timers, tasks and writes.
@@ -60,6 +63,7 @@ public final class EventLoop {
         var returns = GrowingBuffer<UInt16>(capacity: 512)
         var statistics = EventLoopStatistics()
         var handlerError: SystemError?
+        var turnTime = MonotonicTime.now
     }
 
     /// A loop on io_uring.
@@ -93,6 +97,9 @@ public final class EventLoop {
 
     /// How often the completion queue overflowed (nothing is lost; it costs time). Loop thread.
     public var completionOverflows: UInt64 { handler.overflowCount }
+
+    /// When the current turn's wait ended: a clock that costs nothing to read. Loop thread.
+    public var turnTime: MonotonicTime { state.pointee.turnTime }
 
     /// Channels that are registered. Loop thread.
     public var channelCount: Int { state.pointee.registrations.count }
@@ -136,6 +143,7 @@ public final class EventLoop {
         let count = try handler.run(until: deadline, into: batch)
         remote.wakeup.awoke()
         let start = MonotonicTime.now
+        state.pointee.turnTime = start
         for index in 0..<count { dispatch(batch[index]) }
         timers.fireDue(start)
         for task in remote.takeTasks() { task(self) }

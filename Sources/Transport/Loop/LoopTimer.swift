@@ -4,7 +4,8 @@
 public final class LoopTimer {
     private let loop: EventLoop
     private let action: () -> Void
-    fileprivate(set) var deadline = MonotonicTime.distantFuture
+    /// When it fires; ``MonotonicTime/distantFuture`` when it is not armed.
+    public fileprivate(set) var deadline = MonotonicTime.distantFuture
     /// Position in the loop's heap, or -1 when not armed.
     fileprivate var index = -1
 
