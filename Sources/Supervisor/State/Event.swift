@@ -24,8 +24,8 @@ extension SupervisorState {
         /// The worker says why it is about to exit.
         case failed(WorkerID, ExitCode, message: String)
         /// A packet did not go out. Its sockets, and those of every later packet to this worker, were not sent: the
-        /// shell skips further ``Action/send(_:first:_:)`` to the worker in the list at hand, and reports the first
-        /// refusal before it feeds another event.
+        /// shell skips further ``Action/send(_:first:_:)`` to the worker in the list at hand. When it is through the
+        /// list, it reports each refused worker once, and nothing is chosen anew before the ``timer`` that it feeds then.
         case sendRefused(WorkerID, first: SequenceNumber, SendRefusal)
         /// The process is reaped. `finalReading` is its page read afterwards; nil if that makes no sense.
         case exited(WorkerID, ExitStatus, finalReading: WorkerReading?)
@@ -33,7 +33,8 @@ extension SupervisorState {
         case stop(StopKind)
         /// The accept queues are empty and the listeners are closed; everything accepted was delivered before.
         case listenersClosed
-        /// ``SupervisorState/nextDeadline`` has come. Like ``accepted(_:)``, fed after the pages.
+        /// ``SupervisorState/nextDeadline`` has come (fed after the pages, like ``accepted(_:)``), or refusals were
+        /// reported.
         case timer
     }
 

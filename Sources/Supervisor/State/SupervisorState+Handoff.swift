@@ -75,6 +75,7 @@ extension SupervisorState {
         actions.append(.report(.rejected(slots[index].worker, count: settled.rejected.count)))
         slots[index].holdOff(until: now + Self.rejectionPause)
         redeliver(settled.rejected, &actions)
+        regulateIntake(&actions)
     }
 
     mutating func release(_ sockets: [SocketID], _ actions: inout [Action]) {
@@ -83,18 +84,20 @@ extension SupervisorState {
         actions.append(.release(sockets))
     }
 
-    /// A packet did not go out.
+    /// A packet did not go out. Other workers' refusals may be under way, so nothing is sent before all are in.
     mutating func refused(
         _ worker: WorkerID, _ first: SequenceNumber, _ refusal: SendRefusal, _ now: MonotonicTime,
         _ actions: inout [Action]
     ) {
         guard let index = slot(of: worker) else { return }
         putBack(slots[index].takeBack(from: first), orClose: .noWorkerAtStop, &actions)
+        watch.progress(now: now)
         switch refusal {
         case .full: slots[index].holdOff(until: now + Self.refusalPause)
         case .tooManyInFlight: holdOffUntil = now + Self.refusalPause
         case .gone: slots[index].leave(killAt: now + Self.gonePause)
         }
+        regulateIntake(&actions)
     }
 
     /// These were sent, but the worker did not take them and never will.

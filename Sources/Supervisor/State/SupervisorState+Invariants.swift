@@ -49,7 +49,7 @@ extension SupervisorState {
         case .stopping(let plan):
             require(!isOpen, "listeners open while stopping")
             require(!backsOff, "a restart planned while stopping")
-            if case .handingOut = plan.stage { break }
+            if case .handingOut = plan.stage { return }
             require(pending.isEmpty, "sockets pending when nobody takes any")
             require(!slots.contains { $0.state == .ready || $0.isStarting }, "a worker was not told of the stop")
         case .exited:

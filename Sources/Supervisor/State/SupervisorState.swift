@@ -70,13 +70,14 @@ public struct SupervisorState: Sendable {
             return actions
         }
         apply(event, now, &actions)
-        if case .page = event { return actions }
-        settle(now, &actions)
+        switch event {
+        case .page, .sendRefused: break
+        default: settle(now, &actions)
+        }
         return actions
     }
 
-    /// When to feed ``Event/timer``, if nothing else happens before; nil for never. Later than any event but
-    /// ``Event/page(_:_:)``.
+    /// When to feed ``Event/timer``, if nothing else happens before; nil for never. After a ``Event/timer``, it is later.
     public var nextDeadline: MonotonicTime? {
         if case .exited = phase { return nil }
         var deadline = min(holdOffUntil ?? .distantFuture, watch.at ?? .distantFuture)
