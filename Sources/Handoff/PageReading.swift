@@ -23,8 +23,8 @@ public struct PageReading: Equatable, Sendable {
 
     /// A reading with these values.
     public init(
-        adopted: UInt64, rejected: [Range<UInt64>], live: UInt32, credit: UInt32, heartbeat: MonotonicTime,
-        busyNanoseconds: UInt64
+        adopted: UInt64, rejected: [Range<UInt64>] = [], live: UInt32, credit: UInt32, heartbeat: MonotonicTime,
+        busyNanoseconds: UInt64 = 0
     ) {
         self.adopted = adopted
         self.rejected = rejected

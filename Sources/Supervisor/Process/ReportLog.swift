@@ -58,6 +58,20 @@ struct ReportLog {
     }
 }
 
+extension SupervisorCounters {
+    /// What happened, and what was lost if anything was.
+    fileprivate var metadata: Logger.Metadata {
+        var metadata: Logger.Metadata = [
+            "accepted": "\(accepted)", "adopted": "\(adopted)", "redelivered": "\(redelivered)",
+            "restarts": "\(restarts)", "forced-closes": "\(forcedCloses)", "not-served": "\(closed)",
+        ]
+        for reason in SupervisorState.CloseReason.allCases where self[reason] > 0 {
+            metadata["not-served.\(reason)"] = "\(self[reason])"
+        }
+        return metadata
+    }
+}
+
 extension ExitStatus: CustomStringConvertible {
     /// `exit code 1`, `signal 9 (perhaps out of memory: see memory.events)`.
     public var description: String {

@@ -12,7 +12,7 @@ extension SupervisorState {
         case accepted([AcceptedSocket])
         /// What the page of a slot's living worker says. Decides nothing by itself: ``accepted(_:)`` or ``timer``
         /// follows once all pages are read.
-        case page(Int, WorkerReading)
+        case page(Int, PageReading)
         /// The page of a slot's living worker contradicts itself. Such a worker is killed.
         case pageCorrupt(Int)
         /// The worker said HELLO. It gets no traffic before READY.
@@ -28,7 +28,7 @@ extension SupervisorState {
         /// list, it reports each refused worker once, and nothing is chosen anew before the ``timer`` that it feeds then.
         case sendRefused(WorkerID, first: SequenceNumber, SendRefusal)
         /// The process is reaped. `finalReading` is its page read afterwards; nil if that makes no sense.
-        case exited(WorkerID, ExitStatus, finalReading: WorkerReading?)
+        case exited(WorkerID, ExitStatus, finalReading: PageReading?)
         /// A stop signal or command.
         case stop(StopKind)
         /// The accept queues are empty and the listeners are closed; everything accepted was delivered before.

@@ -51,33 +51,6 @@ public struct AcceptedSocket: Hashable, Sendable {
     }
 }
 
-/// What a worker's status page said at one moment. The worker wrote it, so every number is checked before it is used.
-public struct WorkerReading: Equatable, Sendable {
-    /// The next sequence number not yet adopted; every lower one is adopted or rejected.
-    public var adopted: SequenceNumber
-    /// What the worker could not take, among the numbers that `adopted` has passed since the last reading: ascending,
-    /// without overlap.
-    public var rejected: [Range<SequenceNumber>]
-    /// Connections the worker has now.
-    public var live: UInt32
-    /// Connections it can take beyond those adopted.
-    public var credit: UInt32
-    /// When its loop last turned.
-    public var heartbeat: MonotonicTime
-
-    /// A reading with these values.
-    public init(
-        adopted: SequenceNumber, rejected: [Range<SequenceNumber>] = [], live: UInt32, credit: UInt32,
-        heartbeat: MonotonicTime
-    ) {
-        self.adopted = adopted
-        self.rejected = rejected
-        self.live = live
-        self.credit = credit
-        self.heartbeat = heartbeat
-    }
-}
-
 /// How a process ended, as wait(2) tells it.
 public enum ExitStatus: Hashable, Sendable {
     /// It called exit(3) with this code, 0 to 255.

@@ -63,7 +63,7 @@ extension SupervisorState {
     }
 
     /// A worker's page was read.
-    mutating func read(_ index: Int, _ reading: WorkerReading, _ now: MonotonicTime, _ actions: inout [Action]) {
+    mutating func read(_ index: Int, _ reading: PageReading, _ now: MonotonicTime, _ actions: inout [Action]) {
         guard slots.indices.contains(index), slots[index].isLiving else { return }
         let before = slots[index].inflight.first
         guard let settled = slots[index].absorb(reading) else { return condemn(index, &actions) }

@@ -42,7 +42,7 @@ extension SupervisorState {
 
     /// The process is reaped; its page, read afterwards, says for certain what it had adopted.
     mutating func exited(
-        _ worker: WorkerID, _ status: ExitStatus, _ reading: WorkerReading?, _ now: MonotonicTime,
+        _ worker: WorkerID, _ status: ExitStatus, _ reading: PageReading?, _ now: MonotonicTime,
         _ actions: inout [Action]
     ) {
         guard let index = slot(of: worker) else { return }

@@ -176,7 +176,7 @@ struct WorkerSlot: Sendable {
     }
 
     /// Checks and takes in a reading. Nil if no honest worker can have written it; then nothing has changed.
-    mutating func absorb(_ reading: WorkerReading) -> (adopted: [SocketID], rejected: [HeldSocket])? {
+    mutating func absorb(_ reading: PageReading) -> (adopted: [SocketID], rejected: [HeldSocket])? {
         guard let settled = inflight.settle(adopted: reading.adopted, rejected: reading.rejected) else { return nil }
         adoptedCount += UInt64(settled.adopted.count)
         live = UInt32(min(UInt64(reading.live), adoptedCount))

@@ -28,7 +28,7 @@ struct FakeWorker {
     /// Sockets adopted ever: what `live` may be at most, to a supervisor that checks.
     var adoptions = 0
     /// What the supervisor read last.
-    var read = WorkerReading(adopted: 0, live: 0, credit: 0, heartbeat: MonotonicTime(nanoseconds: 0))
+    var read = PageReading(adopted: 0, live: 0, credit: 0, heartbeat: MonotonicTime(nanoseconds: 0))
     var isDeaf = false
     var isLiar = false
     var released: SequenceNumber = 0
@@ -54,21 +54,21 @@ struct FakeWorker {
     }
 
     /// What the page says now. Rejections are told once.
-    mutating func takeReading(now: MonotonicTime) -> WorkerReading {
+    mutating func takeReading(now: MonotonicTime) -> PageReading {
         defer { rejected = [] }
         let isServing = stage == .serving
-        return WorkerReading(
+        return PageReading(
             adopted: adopted, rejected: rejected, live: UInt32(live.count),
             credit: isServing ? UInt32(max(0, limit - live.count)) : 0, heartbeat: now)
     }
 
     /// A reading that no honest worker gives.
-    func lie(now: MonotonicTime, _ number: UInt64) -> WorkerReading {
+    func lie(now: MonotonicTime, _ number: UInt64) -> PageReading {
         let lies = [
-            WorkerReading(adopted: sent + 1 + number % 9, live: 0, credit: 9, heartbeat: now),
-            WorkerReading(
+            PageReading(adopted: sent + 1 + number % 9, live: 0, credit: 9, heartbeat: now),
+            PageReading(
                 adopted: adopted, rejected: [adopted..<adopted + 1 + number % 3], live: 0, credit: 9, heartbeat: now),
-            WorkerReading(adopted: .max, rejected: [0..<(.max)], live: .max, credit: .max, heartbeat: now),
+            PageReading(adopted: .max, rejected: [0..<(.max)], live: .max, credit: .max, heartbeat: now),
         ]
         return lies[Int(number % UInt64(lies.count))]
     }
