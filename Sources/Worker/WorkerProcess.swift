@@ -142,7 +142,11 @@ public final class WorkerProcess {
 
     private func received(_ packet: Packet, _ fds: [Int32], truncated: Bool) {
         switch packet {
-        case .connections(_, let records):
+        case .connections(let first, let records):
+            guard first == page.adopted else {
+                for fd in fds { close(fd) }
+                return distrust("connection \(first) came where \(page.adopted) was next")
+            }
             adopt(records, fds)
         case .drain(let milliseconds):
             perform(lifecycle.drain(.milliseconds(Int(milliseconds)), then: .success))

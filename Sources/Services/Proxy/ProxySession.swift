@@ -214,7 +214,8 @@ final class ProxySession {
     private func timerFired() {
         switch phase {
         case .header:
-            service.logger.info("client refused: no PROXY protocol header in time", metadata: ["peer": "\(incoming.peer)"])
+            service.logger.info(
+                "client refused: no PROXY protocol header in time", metadata: ["peer": "\(incoming.peer)"])
             close()
         case .joined:
             let idleAt = lastActivity + service.configuration.idleTimeout

@@ -57,7 +57,9 @@ final class UpstreamNames {
     ) {
         switch result {
         case .success(let addresses):
-            if failing.remove(name.upstream) != nil { logger.info("host name found again", metadata: ["host": "\(name.host)"]) }
+            if failing.remove(name.upstream) != nil {
+                logger.info("host name found again", metadata: ["host": "\(name.host)"])
+            }
             if Set(addresses) != Set(lastAnswers[name.upstream] ?? []) {
                 lastAnswers[name.upstream] = addresses
                 update(name.upstream, addresses)

@@ -244,7 +244,8 @@ public final class SupervisorProcess {
         case .peerGone: refusal = .gone
         case .failed(let code):
             // ENOBUFS, ENOMEM and the like pass: the sockets stay ours and are sent again.
-            logger.warning("hand-off failed", metadata: ["worker": "\(worker)", "error": "\(String(cString: strerror(code)))"])
+            logger.warning(
+                "hand-off failed", metadata: ["worker": "\(worker)", "error": "\(String(cString: strerror(code)))"])
             refusal = .full
         }
         feed(.sendRefused(worker, first: first, refusal))
@@ -255,6 +256,8 @@ public final class SupervisorProcess {
         guard let handle = handles[worker.slot] else { return }
         let result = handle.control.send(packet)
         // A worker that cannot be told is ended by its deadline.
-        if result != .sent { logger.debug("a worker was not told", metadata: ["worker": "\(worker)", "result": "\(result)"]) }
+        if result != .sent {
+            logger.debug("a worker was not told", metadata: ["worker": "\(worker)", "result": "\(result)"])
+        }
     }
 }
