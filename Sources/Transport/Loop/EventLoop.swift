@@ -138,7 +138,7 @@ public final class EventLoop {
         try submitAll()
         // A task is queued before its wake-up is signalled: when nobody has signalled since awoke(), which comes
         // before the queue is emptied, nothing is queued and the loop may sleep.
-        let maySleep = state.pointee.starved.isEmpty && tailTasks.isEmpty && remote.wakeup.prepareToSleep()
+        let maySleep = !hasWorkForNextTurn && remote.wakeup.prepareToSleep()
         let deadline = maySleep ? min(timers.earliest, limit) : nil
         let count = try handler.run(until: deadline, into: batch)
         remote.wakeup.awoke()
@@ -153,6 +153,13 @@ public final class EventLoop {
         state.pointee.statistics.completions &+= UInt64(count)
         state.pointee.statistics.busyNanoseconds &+= MonotonicTime.now.nanoseconds - start.nanoseconds
         if let error = state.pointee.handlerError { throw error }
+    }
+
+    /// Whether something waits for a turn rather than for a completion. Channels are freed last in a turn, and who
+    /// is told of it may write to another channel or ask for a tail task.
+    private var hasWorkForNextTurn: Bool {
+        !state.pointee.starved.isEmpty || !state.pointee.dirty.isEmpty || !state.pointee.ending.isEmpty
+            || !tailTasks.isEmpty
     }
 
     @inline(__always)
