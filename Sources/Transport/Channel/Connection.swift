@@ -117,7 +117,8 @@ open class Connection: Channel {
         markDirty()
     }
 
-    /// Stops ``received(_:)`` at once. Bytes already on their way are parked: at most what the receive buffers hold.
+    /// Stops ``received(_:)`` at once. Bytes already on their way are parked: at most what the receive buffers hold,
+    /// however often reading is paused and resumed.
     public func pauseReading() {
         guard !isClosing else { return }
         perform(state.pointee.read.pause())
@@ -241,6 +242,7 @@ open class Connection: Channel {
             received(bytes.bytes)
         } else {
             state.pointee.parked.append(bytes, from: loop.chunks)
+            state.pointee.read.parked()
         }
     }
 
@@ -330,6 +332,9 @@ open class Connection: Channel {
 
     /// Bytes that arrived while paused, before any newer ones; stops when the service pauses again.
     private func deliverParked() {
+        guard state.pointee.read.isWanted, state.pointee.read.hasParked || state.pointee.inputEnd == .pending else {
+            return
+        }
         while !isClosing, state.pointee.read.isWanted, !state.pointee.parked.isEmpty {
             let bytes = state.pointee.parked.front
             // Taken out before the call, since the service may pause, close or write in it.
@@ -337,9 +342,9 @@ open class Connection: Channel {
             received(bytes.bytes)
             loop.chunks.give(chunk)
         }
-        if !isClosing, state.pointee.read.isWanted, state.pointee.parked.isEmpty, state.pointee.inputEnd == .pending {
-            tellInputEnd()
-        }
+        guard !isClosing, state.pointee.parked.isEmpty else { return }
+        perform(state.pointee.read.unparked())
+        if state.pointee.read.isWanted, state.pointee.inputEnd == .pending { tellInputEnd() }
     }
 
     private func send() {
