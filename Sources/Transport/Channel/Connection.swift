@@ -259,8 +259,11 @@ open class Connection: Channel {
             if let registration { loop.waitForReceiveBuffers(registration) }
         case .end:
             state.pointee.inputEnd = .pending
-            // Not told from here when bytes are parked before it, or nobody wants to read.
-            if state.pointee.read.isWanted, state.pointee.parked.isEmpty { tellInputEnd() }
+            if !state.pointee.read.isWanted {
+                tellInputEnding()
+            } else if state.pointee.parked.isEmpty {
+                tellInputEnd()
+            }
         case .watch:
             watchPeer()
         case .fail(let code):
@@ -268,10 +271,22 @@ open class Connection: Channel {
         }
     }
 
+    private func tellInputEnding() {
+        // A poll may have told already.
+        if !state.pointee.peerFinished {
+            state.pointee.peerFinished = true
+            inputEnding()
+        }
+        watchPeer()
+    }
+
     private func tellInputEnd() {
+        state.pointee.peerFinished = true
         state.pointee.inputEnd = .told
         inputEnded()
-        if !isClosing { closeIfFinished() }
+        closeIfFinished()
+        // Nothing else would tell of a peer that resets the half that is left.
+        if state.pointee.output == .open { watchPeer() }
     }
 
     private func cancelReceive() {
@@ -293,11 +308,9 @@ open class Connection: Channel {
 
     // MARK: While reading is paused
 
-    /// A paused connection has no receive in flight that would tell of the peer's FIN or RST: a poll does.
+    /// Without a receive in flight, while reading is paused or the input has ended, a poll tells of FIN or RST.
     private func watchPeer() {
-        guard !isClosing, !isInFlight(.poll), !state.pointee.peerHungUp, state.pointee.read.receive != .finished else {
-            return
-        }
+        guard !isClosing, !isInFlight(.poll), !state.pointee.peerHungUp else { return }
         // POLLERR and POLLHUP come in any case (poll(2)).
         let events = state.pointee.peerFinished ? 0 : UInt32(CSOCKET_POLLRDHUP)
         submit(.poll(fd: fd, events: events, multishot: false), .poll)
@@ -306,12 +319,10 @@ open class Connection: Channel {
     private func pollCompleted(_ result: Int32) {
         guard !isClosing, result > 0 else { return }
         if result & Int32(POLLERR) != 0, let error = Socket.pendingError(of: fd) { return fail(error, "poll") }
+        // When reading was resumed meanwhile the receive tells; paused again, a new poll does.
+        if state.pointee.read.isWanted, state.pointee.inputEnd == .notSeen { return }
         if result & Int32(POLLHUP) != 0 { state.pointee.peerHungUp = true }
-        guard result & Int32(CSOCKET_POLLRDHUP) != 0, !state.pointee.peerFinished else { return }
-        state.pointee.peerFinished = true
-        if state.pointee.read.isWanted { return }
-        watchPeer()
-        inputEnding()
+        if result & Int32(CSOCKET_POLLRDHUP) != 0 { tellInputEnding() }
     }
 
     // MARK: Sending
@@ -332,9 +343,7 @@ open class Connection: Channel {
 
     /// Bytes that arrived while paused, before any newer ones; stops when the service pauses again.
     private func deliverParked() {
-        guard state.pointee.read.isWanted, state.pointee.read.hasParked || state.pointee.inputEnd == .pending else {
-            return
-        }
+        guard state.pointee.read.hasParked || state.pointee.inputEnd == .pending else { return }
         while !isClosing, state.pointee.read.isWanted, !state.pointee.parked.isEmpty {
             let bytes = state.pointee.parked.front
             // Taken out before the call, since the service may pause, close or write in it.
@@ -342,9 +351,10 @@ open class Connection: Channel {
             received(bytes.bytes)
             loop.chunks.give(chunk)
         }
-        guard !isClosing, state.pointee.parked.isEmpty else { return }
-        perform(state.pointee.read.unparked())
-        if state.pointee.read.isWanted, state.pointee.inputEnd == .pending { tellInputEnd() }
+        guard !isClosing else { return }
+        if state.pointee.parked.isEmpty { perform(state.pointee.read.unparked()) }
+        guard state.pointee.inputEnd == .pending else { return }
+        if state.pointee.read.isWanted { tellInputEnd() } else { tellInputEnding() }
     }
 
     private func send() {
