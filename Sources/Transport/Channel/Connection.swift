@@ -53,6 +53,8 @@ open class Connection: Channel {
     }
 
     deinit {
+        // Else it was never started: only `released()` lets go of one that was.
+        if !isClosing { releaseSocket() }
         state.pointee.gather?.deallocate()
         state.deinitialize(count: 1)
         state.deallocate()
@@ -82,10 +84,13 @@ open class Connection: Channel {
 
     // MARK: What a service calls
 
-    /// Registers with the loop, and begins to read unless `reading` is false.
+    /// Registers with the loop, sends what was written before, and begins to read unless `reading` is false. Once;
+    /// does nothing after ``close()``.
     public func start(reading: Bool = true) {
+        guard !isClosing else { return }
         register()
         perform(reading ? state.pointee.read.resume() : state.pointee.read.pause())
+        markDirty()
     }
 
     /// Queues `bytes` to be sent, in order, at the end of the loop's turn. Copies them.
@@ -177,12 +182,10 @@ open class Connection: Channel {
         guard !isClosing else { return }
         state.pointee.closeReason = reason
         if reset { Socket.disconnect(fd) }
-        if registration == nil {
-            // Never started: nothing is in flight, nobody is to be told.
-            Glibc.close(fd)
-            return
-        }
+        let isStarted = registration != nil
         beginClosing()
+        // Never started: nothing is in flight, nobody is to be told.
+        if !isStarted { releaseSocket() }
     }
 
     private func fail(_ code: Int32, _ call: String) {
@@ -199,11 +202,15 @@ open class Connection: Channel {
 
     override func released() {
         super.released()
+        releaseSocket()
+        closed(state.pointee.closeReason)
+    }
+
+    private func releaseSocket() {
         if configuration.isShared { shutdown(fd, Int32(SHUT_RDWR)) }
         Glibc.close(fd)
         state.pointee.queue.removeAll(into: loop.chunks)
         state.pointee.parked.removeAll(into: loop.chunks)
-        closed(state.pointee.closeReason)
     }
 
     // MARK: Completions
