@@ -1,4 +1,112 @@
+import ArgumentParser
+import Glibc
+import Handoff
+
+/// The command: `ringmaster SERVICE OPTIONS`.
+struct Ringmaster: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "ringmaster",
+        abstract: "Serves network connections with several worker processes on io_uring.",
+        discussion: """
+            One supervisor accepts connections and hands each to one of its workers. A worker that dies is replaced;
+            connections it had not taken yet go to another.
+
+            Examples:
+              ringmaster echo  --listen 127.0.0.1:7000 --workers 2
+              ringmaster proxy --listen 0.0.0.0:6379 --upstream redis:6379 --upstream 10.0.0.7:6379
+              ringmaster check
+
+            Stop it with SIGTERM (connections may finish, within --grace) or SIGINT (at once).
+            Every option can be given as an environment variable: --max-connections as RINGMASTER_MAX_CONNECTIONS.
+            """,
+        subcommands: [EchoCommand.self, ProxyCommand.self, CheckCommand.self])
+}
+
 @main
-struct Ringmaster {
-    static func main() {}
+enum Program {
+    static func main() {
+        exit(run(Array(CommandLine.arguments.dropFirst())).rawValue)
+    }
+
+    /// Parses, validates, runs; says on standard error what is wrong.
+    static func run(_ arguments: [String]) -> ExitCode {
+        do {
+            let given = EnvironmentArguments.adding(to: arguments, from: Process.environment)
+            var command = try Ringmaster.parseAsRoot(given)
+            guard var runnable = command as? any ExitingCommand else {
+                // `--help`, or no subcommand: the parser's own command prints what it has to.
+                try command.run()
+                return .success
+            }
+            return try runnable.serve()
+        } catch let error as CommandError {
+            Process.complain(error.message)
+            return error.code
+        } catch {
+            return report(error, arguments)
+        }
+    }
+
+    /// The parser's errors in one line; help and version texts as they are.
+    private static func report(_ error: any Error, _ arguments: [String]) -> ExitCode {
+        guard Ringmaster.exitCode(for: error) != .success else {
+            print(Ringmaster.fullMessage(for: error))
+            return .success
+        }
+        let message = Ringmaster.message(for: error).split(separator: "\n").first ?? "the arguments make no sense"
+        let services = Ringmaster.configuration.subcommands.compactMap { $0.configuration.commandName }
+        let service = arguments.first { services.contains($0) }.map { " \($0)" } ?? ""
+        Process.complain("\(message) (try: ringmaster\(service) --help)")
+        return .badUsage
+    }
+}
+
+/// Not the parser's type of that name.
+typealias ExitCode = Handoff.ExitCode
+
+/// A command that ends with one of Ringmaster's exit codes.
+protocol ExitingCommand: ParsableCommand {
+    mutating func serve() throws -> ExitCode
+}
+
+/// Input that cannot be used, or a machine that does not allow what was asked: one line, and an exit code of its own.
+struct CommandError: Error {
+    var code: ExitCode
+    var message: String
+
+    init(_ code: ExitCode, _ message: String) {
+        self.code = code
+        self.message = message
+    }
+}
+
+/// What the process was started with, and where it speaks.
+enum Process {
+    /// Name and value of each environment variable.
+    static var environment: [(name: String, value: String)] {
+        var pairs: [(String, String)] = []
+        var entry = environ
+        while let text = entry.pointee {
+            let variable = String(cString: text)
+            if let equals = variable.firstIndex(of: "=") {
+                pairs.append((String(variable[..<equals]), String(variable[variable.index(after: equals)...])))
+            }
+            entry += 1
+        }
+        return pairs
+    }
+
+    /// One line on standard error.
+    static func complain(_ message: String) {
+        let line = Array("ringmaster: \(message)\n".utf8)
+        _ = write(STDERR_FILENO, line, line.count)
+    }
+
+    /// What ps(1) and top(1) call this process: 15 bytes at most (proc(5), /proc/PID/comm).
+    static func rename(_ name: String) {
+        let file = open("/proc/self/comm", O_WRONLY | O_CLOEXEC)
+        guard file >= 0 else { return }
+        _ = write(file, name, name.utf8.count)
+        close(file)
+    }
 }

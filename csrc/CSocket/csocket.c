@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <string.h>
@@ -15,6 +16,8 @@
 #include <unistd.h>
 
 _Static_assert(CSOCKET_FDS_PER_MESSAGE_MAX <= 253, "SCM_MAX_FD");
+
+_Static_assert(CSOCKET_POLLRDHUP == POLLRDHUP, "");
 
 /* Aligned room for the control message that carries the descriptors. */
 union control {
@@ -79,6 +82,14 @@ int csocket_receive(int socket, void *bytes, size_t capacity, struct csocket_mes
     return 0;
 }
 
+int csocket_accept(int socket) {
+    int fd;
+    do {
+        fd = accept4(socket, NULL, NULL, SOCK_CLOEXEC);
+    } while (fd < 0 && errno == EINTR);
+    return fd < 0 ? -errno : fd;
+}
+
 int csocket_seqpacket_pair(int pair[2]) {
     return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 ? -errno : 0;
 }
@@ -133,7 +144,8 @@ int csocket_memfd(const char *name, size_t size) {
     int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return -errno;
-    if (ftruncate(fd, (off_t)size) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
+    if (ftruncate(fd, (off_t)size) < 0 ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
         int error = errno;
         close(fd);
         return -error;
@@ -150,7 +162,8 @@ int csocket_spawn(const char *path, char *const argv[], char *const envp[], cons
                   pid_t *pid) {
     if (fd_count > CSOCKET_FDS_PER_MESSAGE_MAX)
         return -EINVAL;
-    /* Copies above the target range first: dup2 onto 3, 4, … must not overwrite a source still to be copied. */
+    /* Copies above the target range first: dup2 onto 3, 4, … must not overwrite a source still to be copied.
+     */
     int sources[CSOCKET_FDS_PER_MESSAGE_MAX];
     uint32_t copied = 0;
     int error = 0;

@@ -11,13 +11,14 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Linux refuses more descriptors than SCM_MAX_FD (253) in one message; a hand-off packet carries at most this. */
+/* Linux refuses more descriptors than SCM_MAX_FD (253) in one message; a hand-off packet carries at most
+ * this. */
 enum { CSOCKET_FDS_PER_MESSAGE_MAX = 16 };
 
 /* One message received with its descriptors. */
 struct csocket_message {
-    int64_t length;         /* payload bytes; 0 is end of file */
-    uint32_t fd_count;      /* descriptors now open in this process, all close-on-exec; the caller owns them */
+    int64_t length;    /* payload bytes; 0 is end of file */
+    uint32_t fd_count; /* descriptors now open in this process, all close-on-exec; the caller owns them */
     uint32_t fds_truncated; /* not 0: the kernel dropped descriptors (MSG_CTRUNC, unix(7)) */
     uint32_t truncated;     /* not 0: the payload did not fit (MSG_TRUNC) */
     int fds[CSOCKET_FDS_PER_MESSAGE_MAX];
@@ -25,20 +26,27 @@ struct csocket_message {
 
 /*
  * Send `length` (>= 1) bytes with `fd_count` (<= CSOCKET_FDS_PER_MESSAGE_MAX) descriptors as one message.
- * Never blocks and raises no SIGPIPE: -EAGAIN when the socket is full, -ETOOMANYREFS when too many descriptors
- * of this user are in flight (unix(7)). The descriptors stay open here.
+ * Never blocks and raises no SIGPIPE: -EAGAIN when the socket is full, -ETOOMANYREFS when too many
+ * descriptors of this user are in flight (unix(7)). The descriptors stay open here.
  */
 int64_t csocket_send(int socket, const void *bytes, size_t length, const int *fds, uint32_t fd_count);
 
 /* Receive one message without blocking into `bytes`. 0, or -errno (-EAGAIN: nothing there). */
 int csocket_receive(int socket, void *bytes, size_t capacity, struct csocket_message *message);
 
+/* poll(2)'s POLLRDHUP, which needs _GNU_SOURCE: the peer has shut down its writing side. */
+enum { CSOCKET_POLLRDHUP = 0x2000 };
+
+/* accept4(2), close-on-exec: the descriptor, or -errno. Retries EINTR. */
+int csocket_accept(int socket);
+
 /* SOCK_SEQPACKET pair, close-on-exec both. socketpair(2). */
 int csocket_seqpacket_pair(int pair[2]);
 
 /* eventfd(2), close-on-exec, non-blocking. */
 int csocket_eventfd(void);
-/* Adds 1 to the eventfd. -EAGAIN (the counter is full: a wake-up is certainly pending) is reported as success. */
+/* Adds 1 to the eventfd. -EAGAIN (the counter is full: a wake-up is certainly pending) is reported as
+ * success. */
 int csocket_eventfd_signal(int fd);
 /* Takes the counter back to 0. */
 int csocket_eventfd_drain(int fd);
@@ -51,7 +59,8 @@ int csocket_signalfd(const int *signals, size_t count);
 /* The next signal waiting in the signalfd: its number, or -EAGAIN. */
 int csocket_signalfd_next(int fd);
 
-/* memfd_create(2), close-on-exec, of the given size, and sealed against shrinking and growing (F_ADD_SEALS). */
+/* memfd_create(2), close-on-exec, of the given size, and sealed against shrinking and growing (F_ADD_SEALS).
+ */
 int csocket_memfd(const char *name, size_t size);
 
 /* pidfd_open(2), Linux 5.3. The descriptor is close-on-exec and becomes readable when the process ends. */

@@ -1,0 +1,84 @@
+import Logging
+
+/// Puts the state machine's reports into words.
+struct ReportLog {
+    let logger: Logger
+    let workerCount: Int
+
+    func log(_ report: SupervisorState.Report) {
+        switch report {
+        case .workerReady(let worker):
+            logger.debug("worker ready", metadata: metadata(worker))
+        case .allReady:
+            logger.info("ready", metadata: ["workers": "\(workerCount)"])
+        case .workerFailed(let worker, let code, let message):
+            logger.error("worker failed: \(message)", metadata: metadata(worker, ["code": "\(code.rawValue)"]))
+        case .bootTimedOut(let worker):
+            logger.error("worker not ready in time: killed", metadata: metadata(worker))
+        case .pageCorrupt(let worker):
+            logger.error("worker killed: its status page makes no sense", metadata: metadata(worker))
+        case .rejected(let worker, let count):
+            logger.warning(
+                "worker had no descriptors left: connections go to others (raise its RLIMIT_NOFILE)",
+                metadata: metadata(worker, ["count": "\(count)"]))
+        case .workerDied(let worker, let status, let redelivered, let lost):
+            logger.error(
+                "worker died",
+                metadata: metadata(
+                    worker, ["status": "\(status)", "redelivered": "\(redelivered)", "lost": "\(lost)"]))
+        case .deathsCollapsed(let status, let count):
+            logger.error("more workers died the same way", metadata: ["status": "\(status)", "count": "\(count)"])
+        case .restartScheduled(let slot, let delay):
+            logger.info("worker restarts", metadata: ["slot": "\(slot)", "delay": "\(delay)"])
+        case .slotRetired(let slot):
+            logger.error("worker will not be started again: it rejects its options", metadata: ["slot": "\(slot)"])
+        case .degraded:
+            logger.error("degraded: workers die too often, restarting one at a time")
+        case .recovered:
+            logger.info("recovered: all workers are ready again", metadata: ["workers": "\(workerCount)"])
+        case .workerDrained(let worker, let forced):
+            logger.debug("worker drained", metadata: metadata(worker, ["forced": "\(forced)"]))
+        case .workerStopped(let worker, let status):
+            logger.debug("worker stopped", metadata: metadata(worker, ["status": "\(status)"]))
+        case .stopped(let counters):
+            logger.info("stopped", metadata: counters.metadata)
+        }
+    }
+
+    /// Says at the end what the listeners could not take at once; silent when there was nothing.
+    func logIntake(exhausted: UInt64, failed: UInt64) {
+        guard exhausted > 0 || failed > 0 else { return }
+        logger.warning(
+            "accepting was held up",
+            metadata: ["out-of-descriptors-or-memory": "\(exhausted)", "aborted-by-peer": "\(failed)"])
+    }
+
+    private func metadata(_ worker: WorkerID, _ more: Logger.Metadata = [:]) -> Logger.Metadata {
+        more.merging(["worker": "\(worker.slot)", "generation": "\(worker.generation)"]) { first, _ in first }
+    }
+}
+
+extension SupervisorCounters {
+    /// What happened, and what was lost if anything was.
+    fileprivate var metadata: Logger.Metadata {
+        var metadata: Logger.Metadata = [
+            "accepted": "\(accepted)", "adopted": "\(adopted)", "redelivered": "\(redelivered)",
+            "restarts": "\(restarts)", "forced-closes": "\(forcedCloses)", "not-served": "\(closed)",
+        ]
+        for reason in SupervisorState.CloseReason.allCases where self[reason] > 0 {
+            metadata["not-served.\(reason)"] = "\(self[reason])"
+        }
+        return metadata
+    }
+}
+
+extension ExitStatus: CustomStringConvertible {
+    /// `exit code 1`, `signal 9 (perhaps out of memory: see memory.events)`.
+    public var description: String {
+        switch self {
+        case .code(let code): "exit code \(code)"
+        case .signal(9, _): "signal 9 (killed; perhaps out of memory)"
+        case .signal(let number, let coreDumped): "signal \(number)\(coreDumped ? " (core dumped)" : "")"
+        }
+    }
+}

@@ -1,0 +1,45 @@
+/// Chooses a worker for a socket.
+struct Balancer: Sendable {
+    let mode: Balance
+    let inflightMax: Int
+    /// Where the next search begins, so that equals take turns.
+    private var start = 0
+
+    init(mode: Balance, inflightMax: Int) {
+        self.mode = mode
+        self.inflightMax = inflightMax
+    }
+
+    /// The slot that gets a socket from this source, or nil if none has room.
+    mutating func choose(among slots: [WorkerSlot], sourceHash: UInt64) -> Int? {
+        switch mode {
+        case .leastLoaded: return rotate(in: slots) { slots[$0].load }
+        case .roundRobin: return rotate(in: slots) { _ in 0 }
+        case .sourceHash: return rendezvous(among: slots, sourceHash: sourceHash)
+        }
+    }
+
+    /// The slot with the lowest cost; the first of equals, counted from the one after the last choice.
+    private mutating func rotate(in slots: [WorkerSlot], cost: (Int) -> Int) -> Int? {
+        var best: (index: Int, cost: Int)?
+        for offset in slots.indices {
+            let index = (start + offset) % slots.count
+            guard slots[index].room(inflightMax: inflightMax) > 0 else { continue }
+            let cost = cost(index)
+            if best.map({ cost < $0.cost }) ?? true { best = (index, cost) }
+        }
+        if let best { start = (best.index + 1) % slots.count }
+        return best?.index
+    }
+
+    /// Rendezvous hashing: every slot draws a number from the source, the highest wins. A slot that drops out moves only
+    /// its own sources, and they spread over all others.
+    private func rendezvous(among slots: [WorkerSlot], sourceHash: UInt64) -> Int? {
+        var best: (index: Int, score: UInt64)?
+        for index in slots.indices where slots[index].room(inflightMax: inflightMax) > 0 {
+            let score = SplitMix64.mix(sourceHash ^ SplitMix64.mix(UInt64(index) + 1))
+            if best.map({ score > $0.score }) ?? true { best = (index, score) }
+        }
+        return best?.index
+    }
+}

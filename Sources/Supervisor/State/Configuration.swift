@@ -1,0 +1,52 @@
+/// How the supervisor chooses a worker for a connection.
+public enum Balance: Sendable, CaseIterable {
+    /// The worker with the fewest connections, live and in flight.
+    case leastLoaded
+    /// The next worker in turn that has credit.
+    case roundRobin
+    /// The same worker for the same source address, as long as it is ready and has credit.
+    case sourceHash
+}
+
+/// Everything that the supervisor's decisions depend on besides the events.
+public struct SupervisorConfiguration: Sendable {
+    /// Worker processes, 1 to 1,024.
+    public let workerCount: Int
+    /// How a worker is chosen.
+    public let balance: Balance
+    /// Connections of all workers together, live and in flight, at least 1.
+    public let connectionsMax: Int
+    /// The time from the stop signal to the supervisor's exit. Zero makes every stop a fast one.
+    public let grace: Duration
+    /// Starts the jitter's pseudo-random numbers; equal seeds and events give equal decisions.
+    public let seed: UInt64
+
+    /// Sockets sent to one worker and not yet adopted, at least 1. Default 64: what a dead worker can leave behind.
+    public var inflightPerWorkerMax = 64
+    /// Sockets in one hand-off packet, 1 to 16 (the packet's own limit). Default 16.
+    public var batchMax = 16
+    /// Accepted sockets that wait for a worker, at least 1. Default 4,096. More are closed: accepting pauses long before.
+    public var pendingMax = 4_096
+    /// Failed deliveries (rejected by a worker, or the worker died first) after which a socket is closed. Default 64.
+    public var deliveriesMax = 64
+    /// The time from spawn to READY after which a worker is killed. Default 30 s.
+    public var bootTimeout: Duration = .seconds(30)
+    /// When and how fast dead workers are replaced.
+    public var restart = RestartPolicy()
+
+    /// A configuration with the defaults for what is not named. Values outside their range are the caller's bug: the
+    /// command line refuses them with a message.
+    public init(
+        workerCount: Int, balance: Balance = .leastLoaded, connectionsMax: Int, grace: Duration = .seconds(9),
+        seed: UInt64
+    ) {
+        precondition((1...1_024).contains(workerCount), "workerCount must be from 1 to 1,024")
+        precondition(connectionsMax >= 1, "connectionsMax must be at least 1")
+        precondition(grace >= .zero, "grace must not be negative")
+        self.workerCount = workerCount
+        self.balance = balance
+        self.connectionsMax = connectionsMax
+        self.grace = grace
+        self.seed = seed
+    }
+}

@@ -1,0 +1,45 @@
+import Transport
+
+/// Bounds how often the whole pool may restart workers.
+///
+/// Up to `max` restarts per window go ahead. One more makes the pool degraded: then a restart must keep `spacing` to the
+/// last one and wait until no other worker is booting, until the owner says that all is well.
+struct RestartIntensity: Sendable {
+    enum Mode: Equatable, Sendable {
+        case normal
+        case degraded
+    }
+
+    let max: Int
+    let window: Duration
+    let spacing: Duration
+    private(set) var mode = Mode.normal
+    /// The restarts in the window, oldest first. At most `max` matter.
+    private var restarts: [MonotonicTime] = []
+
+    init(max: Int, window: Duration, spacing: Duration) {
+        self.max = max
+        self.window = window
+        self.spacing = spacing
+    }
+
+    /// The earliest time a restart may go ahead as things are.
+    var earliest: MonotonicTime {
+        guard mode == .degraded, let last = restarts.last else { return MonotonicTime(nanoseconds: 0) }
+        return last + spacing
+    }
+
+    /// Whether a worker may be restarted now; if so, that is recorded. Excess turns the mode to degraded.
+    mutating func admit(now: MonotonicTime, booting: Int) -> Bool {
+        if mode == .normal, restarts.count == max, restarts[0] + window > now { mode = .degraded }
+        if mode == .degraded, booting > 0 || earliest > now { return false }
+        if restarts.count == max { restarts.removeFirst() }
+        restarts.append(now)
+        return true
+    }
+
+    /// All workers are ready: back to normal. What the window holds still counts.
+    mutating func recover() {
+        mode = .normal
+    }
+}

@@ -1,0 +1,164 @@
+import Handoff
+import Transport
+
+/// Sockets: from the accept queue to a worker, and back when that fails.
+extension SupervisorState {
+    /// How long a worker rests whose socket was full, and everybody when too many descriptors are in flight.
+    static let refusalPause: Duration = .milliseconds(1)
+    /// How long a worker rests that rejected a socket: its table of descriptors does not empty in a moment.
+    static let rejectionPause: Duration = .milliseconds(50)
+    /// How long a worker that closed its hand-off socket may take to exit.
+    static let gonePause: Duration = .milliseconds(250)
+
+    /// Connections of all workers, live and on the way.
+    var load: Int { slots.reduce(0) { $0 + $1.load } }
+
+    /// Why a socket that needs a worker can have none any more; nil while it can.
+    private var noDelivery: CloseReason? {
+        switch phase {
+        case .idle, .running: return nil
+        case .exited: return .stoppedFast
+        case .stopping(let plan):
+            switch plan.stage {
+            case .handingOut: return nil
+            case .draining: return .noWorkerAtStop
+            case .fast: return .stoppedFast
+            }
+        }
+    }
+
+    mutating func take(_ sockets: [AcceptedSocket], _ actions: inout [Action]) {
+        for socket in sockets {
+            let held = HeldSocket(socket: socket, order: orderNext)
+            orderNext += 1
+            counters.accepted += 1
+            if let reason = noDelivery {
+                close([held], reason, &actions)
+            } else if pending.count >= configuration.pendingMax {
+                close([held], .overflow, &actions)
+            } else {
+                pending.append(held)
+            }
+        }
+    }
+
+    /// Hands out what is pending, as far as there is room.
+    mutating func dispatch(_ now: MonotonicTime, _ actions: inout [Action]) {
+        guard noDelivery == nil, holdOffUntil == nil, let oldest = pending.first else { return }
+        var room = configuration.connectionsMax - load
+        var next: HeldSocket? = oldest
+        while room > 0, let socket = next?.socket,
+            let index = balancer.choose(among: slots, sourceHash: socket.sourceHash)
+        {
+            slots[index].assign(pending.removeFirst())
+            room -= 1
+            next = pending.first
+        }
+        for index in slots.indices {
+            while let batch = slots[index].nextBatch(max: configuration.batchMax) {
+                actions.append(.send(slots[index].worker, first: batch.first, batch.sockets))
+                watch.progress(now: now)
+            }
+        }
+    }
+
+    /// A worker's page was read.
+    mutating func read(_ index: Int, _ reading: PageReading, _ now: MonotonicTime, _ actions: inout [Action]) {
+        guard slots.indices.contains(index), slots[index].isLiving else { return }
+        let before = slots[index].inflight.first
+        guard let settled = slots[index].absorb(reading) else { return condemn(index, &actions) }
+        guard slots[index].inflight.first != before else { return }
+        watch.progress(now: now)
+        release(settled.adopted, &actions)
+        actions.append(.publishReleased(index, slots[index].inflight.first))
+        guard !settled.rejected.isEmpty else { return }
+        actions.append(.report(.rejected(slots[index].worker, count: settled.rejected.count)))
+        slots[index].holdOff(until: now + Self.rejectionPause)
+        redeliver(settled.rejected, &actions)
+        regulateIntake(&actions)
+    }
+
+    mutating func release(_ sockets: [SocketID], _ actions: inout [Action]) {
+        guard !sockets.isEmpty else { return }
+        counters.adopted += UInt64(sockets.count)
+        actions.append(.release(sockets))
+    }
+
+    /// A packet did not go out. Other workers' refusals may be under way, so nothing is sent before all are in.
+    mutating func refused(
+        _ worker: WorkerID, _ first: SequenceNumber, _ refusal: SendRefusal, _ now: MonotonicTime,
+        _ actions: inout [Action]
+    ) {
+        guard let index = slot(of: worker) else { return }
+        putBack(slots[index].takeBack(from: first), orClose: .noWorkerAtStop, &actions)
+        watch.progress(now: now)
+        switch refusal {
+        case .full: slots[index].holdOff(until: now + Self.refusalPause)
+        case .tooManyInFlight: holdOffUntil = now + Self.refusalPause
+        case .gone: slots[index].leave(killAt: now + Self.gonePause)
+        }
+        regulateIntake(&actions)
+    }
+
+    /// These were sent, but the worker did not take them and never will.
+    mutating func redeliver(_ sockets: [HeldSocket], _ actions: inout [Action]) {
+        var again: [HeldSocket] = []
+        for var held in sockets {
+            held.failures += 1
+            if held.failures >= configuration.deliveriesMax {
+                close([held], .undeliverable, &actions)
+            } else {
+                again.append(held)
+            }
+        }
+        if noDelivery == nil { counters.redelivered += UInt64(again.count) }
+        putBack(again, orClose: .notAdoptedAtStop, &actions)
+    }
+
+    private mutating func putBack(
+        _ sockets: [HeldSocket], orClose reason: CloseReason, _ actions: inout [Action]
+    ) {
+        switch noDelivery {
+        case nil: pending.putBack(sockets)
+        case .stoppedFast: close(sockets, .stoppedFast, &actions)
+        case .some: close(sockets, reason, &actions)
+        }
+    }
+
+    /// The worker's page lies: kill it. What it has not adopted by its own word may still be served by it, so it cannot
+    /// go to another.
+    mutating func condemn(_ index: Int, _ actions: inout [Action]) {
+        guard slots.indices.contains(index), slots[index].isLiving else { return }
+        if slots[index].state != .dying(killAt: nil) { actions.append(.report(.pageCorrupt(slots[index].worker))) }
+        close(slots[index].disown(), .adoptionUnknown, &actions)
+        kill(index, &actions)
+    }
+
+    /// Accepting goes on only while every accepted socket can be handed out at once. It resumes when a twentieth of the
+    /// capacity is free, so that it does not flutter at the limit.
+    mutating func regulateIntake(_ actions: inout [Action]) {
+        let load = self.load
+        let space = max(0, configuration.connectionsMax - load)
+        let spare = min(space, slots.reduce(0) { $0 + $1.spare })
+        let hasRoom =
+            spare > 0 && holdOffUntil == nil && pending.isEmpty
+            && slots.contains { $0.room(inflightMax: configuration.inflightPerWorkerMax) > 0 }
+        switch intake {
+        case .accepting where !hasRoom:
+            intake = .paused
+            actions.append(.pauseAccepting)
+        case .paused where hasRoom && spare * 20 >= spare + load:
+            intake = .accepting
+            actions.append(.resumeAccepting)
+        case .accepting, .paused, .closing, .closed:
+            break
+        }
+    }
+
+    /// Whether a page may say something that the supervisor waits for: an adoption, or credit.
+    var awaitsPages: Bool {
+        if slots.contains(where: { !$0.inflight.isEmpty }) { return true }
+        let wantsCredit = !pending.isEmpty || intake == .paused
+        return wantsCredit && slots.contains { $0.state == .ready }
+    }
+}

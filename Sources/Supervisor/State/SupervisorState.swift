@@ -1,0 +1,143 @@
+import Handoff
+import Transport
+
+/// The supervisor's decisions: restarts, hand-off, balance, redelivery, stop.
+///
+/// A value without clock, descriptor or system call. The shell feeds what happened, performs the actions that come back
+/// in their order, and arms one timer for ``nextDeadline``. Each accepted socket is at any time in exactly one place:
+/// pending here, in flight to one worker, or gone (adopted and released, or closed with a reason).
+public struct SupervisorState: Sendable {
+    enum Phase: Sendable {
+        case idle
+        case running
+        case stopping(StopPlan)
+        case exited
+    }
+
+    enum Intake: Sendable {
+        case paused
+        case accepting
+        /// The listeners are to be closed; sockets may still come.
+        case closing
+        case closed
+    }
+
+    enum Readiness: Sendable {
+        case noneYet
+        case someWere
+        case allWere
+    }
+
+    /// What it was made with.
+    public let configuration: SupervisorConfiguration
+    /// What it did so far.
+    public internal(set) var counters = SupervisorCounters()
+
+    var phase = Phase.idle
+    var intake = Intake.paused
+    var readiness = Readiness.noneYet
+    var slots: [WorkerSlot]
+    var pending = PendingQueue()
+    var balancer: Balancer
+    var intensity: RestartIntensity
+    var deaths = DeathLog()
+    var watch = PageWatch()
+    var random: SplitMix64
+    /// Until when nothing is sent to anybody (ETOOMANYREFS).
+    var holdOffUntil: MonotonicTime?
+    /// The next accepted socket's place in the order of acceptance.
+    var orderNext: UInt64 = 0
+    private var latest = MonotonicTime(nanoseconds: 0)
+
+    /// A supervisor that waits for ``Event/start``.
+    public init(configuration: SupervisorConfiguration) {
+        self.configuration = configuration
+        slots = (0..<configuration.workerCount).map(WorkerSlot.init)
+        balancer = Balancer(mode: configuration.balance, inflightMax: configuration.inflightPerWorkerMax)
+        intensity = RestartIntensity(
+            max: configuration.restart.intensityMax(workerCount: configuration.workerCount),
+            window: configuration.restart.intensityWindow, spacing: configuration.restart.delayMax)
+        random = SplitMix64(seed: configuration.seed)
+    }
+
+    /// What to do about an event. Times must not go back.
+    public mutating func handle(_ event: Event, now: MonotonicTime) -> [Action] {
+        precondition(now >= latest, "time went back")
+        latest = now
+        var actions: [Action] = []
+        if case .exited = phase {
+            if case .accepted(let sockets) = event { take(sockets, &actions) }
+            return actions
+        }
+        apply(event, now, &actions)
+        switch event {
+        case .page, .sendRefused: break
+        default: settle(now, &actions)
+        }
+        return actions
+    }
+
+    /// When to feed ``Event/timer``, if nothing else happens before; nil for never. After a ``Event/timer``, it is later.
+    public var nextDeadline: MonotonicTime? {
+        if case .exited = phase { return nil }
+        var deadline = min(holdOffUntil ?? .distantFuture, watch.at ?? .distantFuture)
+        for slot in slots { deadline = min(deadline, slot.nextDeadline) }
+        if case .stopping(let plan) = phase { deadline = min(deadline, plan.nextDeadline) }
+        deadline = min(deadline, nextRestart)
+        return deadline == .distantFuture ? nil : deadline
+    }
+
+    private mutating func apply(_ event: Event, _ now: MonotonicTime, _ actions: inout [Action]) {
+        switch event {
+        case .start: start(now, &actions)
+        case .accepted(let sockets): take(sockets, &actions)
+        case .page(let slot, let reading): read(slot, reading, now, &actions)
+        case .pageCorrupt(let slot): condemn(slot, &actions)
+        case .hello, .timer: break
+        case .ready(let worker): ready(worker, now, &actions)
+        case .drained(let worker, let forced): drained(worker, forced, now, &actions)
+        case .failed(let worker, let code, let message): failed(worker, code, message, now, &actions)
+        case .sendRefused(let worker, let first, let refusal): refused(worker, first, refusal, now, &actions)
+        case .exited(let worker, let status, let reading): exited(worker, status, reading, now, &actions)
+        case .stop(let kind): stop(kind, now, &actions)
+        case .listenersClosed:
+            assert(intake == .closing, "the listeners were closed unasked")
+            intake = .closed
+        }
+    }
+
+    /// Everything that follows from the passing of time and from the state as it is. Each step may enable the next.
+    private mutating func settle(_ now: MonotonicTime, _ actions: inout [Action]) {
+        expire(now, &actions)
+        restartDue(now, &actions)
+        dispatch(now, &actions)
+        advanceStop(now, &actions)
+        regulateIntake(&actions)
+        watch.rearm(now: now, awaited: awaitsPages)
+    }
+
+    private mutating func expire(_ now: MonotonicTime, _ actions: inout [Action]) {
+        if let until = holdOffUntil, until <= now { holdOffUntil = nil }
+        for index in slots.indices {
+            slots[index].endHoldOff(now: now)
+            guard slots[index].nextDeadline <= now else { continue }
+            if slots[index].isStarting { actions.append(.report(.bootTimedOut(slots[index].worker))) }
+            kill(index, &actions)
+        }
+    }
+
+    /// The slot that this worker is still the process of.
+    func slot(of worker: WorkerID) -> Int? {
+        guard slots.indices.contains(worker.slot) else { return nil }
+        return slots[worker.slot].isLiving && slots[worker.slot].worker == worker ? worker.slot : nil
+    }
+
+    mutating func kill(_ index: Int, _ actions: inout [Action]) {
+        if slots[index].kill() { actions.append(.kill(slots[index].worker)) }
+    }
+
+    mutating func close(_ sockets: [HeldSocket], _ reason: CloseReason, _ actions: inout [Action]) {
+        for held in sockets { actions.append(.close(held.socket.id, reason)) }
+        counters[reason] += UInt64(sockets.count)
+    }
+}

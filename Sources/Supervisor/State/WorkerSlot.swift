@@ -1,0 +1,204 @@
+import Handoff
+import Transport
+
+/// One place for a worker: the process in it now, what it was given, and what is known of its load.
+struct WorkerSlot: Sendable {
+    enum State: Equatable, Sendable {
+        /// No process, and none planned: not started yet, retired, or the supervisor is stopping.
+        case vacant
+        /// No process; the next one starts then.
+        case backingOff(until: MonotonicTime)
+        /// Spawned, not READY; killed at the deadline.
+        case starting(deadline: MonotonicTime)
+        /// Takes traffic.
+        case ready
+        /// Told to drain: gets nothing more; killed then.
+        case draining(killAt: MonotonicTime)
+        /// About to exit for whatever reason: gets nothing more; killed then, or (nil) killed already.
+        case dying(killAt: MonotonicTime?)
+    }
+
+    let index: Int
+    private(set) var state = State.vacant
+    /// The next process's generation.
+    private var generationNext: UInt32 = 0
+    private(set) var inflight = InflightQueue()
+    /// As last read from the page.
+    private(set) var live: UInt32 = 0
+    private var credit: UInt32 = 0
+    /// How many sockets this incarnation adopted: it cannot have more connections than that.
+    private var adoptedCount: UInt64 = 0
+    private var readySince: MonotonicTime?
+    /// Until when nothing is sent because the last attempt failed.
+    private(set) var busyUntil: MonotonicTime?
+    /// What the process said about its exit.
+    private var failure: ExitCode?
+    /// Deaths in a row, for the delay; boots in a row that did not reach READY.
+    private var deaths = 0
+    private(set) var failedBoots = 0
+
+    init(index: Int) {
+        self.index = index
+    }
+
+    /// The process in the slot, or the last one.
+    var worker: WorkerID { WorkerID(slot: index, generation: generationNext &- 1) }
+
+    /// Whether there is a process that has not been reaped.
+    var isLiving: Bool {
+        switch state {
+        case .vacant, .backingOff: false
+        case .starting, .ready, .draining, .dying: true
+        }
+    }
+
+    var isStarting: Bool {
+        if case .starting = state { return true }
+        return false
+    }
+
+    /// Connections it has or is about to have.
+    var load: Int { Int(live) + inflight.count }
+
+    /// Connections it can take according to its page, less what is on the way.
+    var spare: Int { state == .ready ? max(0, Int(credit) - inflight.count) : 0 }
+
+    /// Sockets that may be sent to it now.
+    func room(inflightMax: Int) -> Int {
+        busyUntil == nil ? min(spare, max(0, inflightMax - inflight.count)) : 0
+    }
+
+    /// The next time at which the slot itself needs attention; a back-off is up to the whole pool.
+    var nextDeadline: MonotonicTime {
+        let own: MonotonicTime =
+            switch state {
+            case .vacant, .backingOff, .ready, .dying(killAt: nil): .distantFuture
+            case .starting(let deadline): deadline
+            case .draining(let killAt), .dying(.some(let killAt)): killAt
+            }
+        return min(own, busyUntil ?? .distantFuture)
+    }
+
+    // MARK: A process's life
+
+    /// The slot gets a process.
+    mutating func spawn(bootDeadline: MonotonicTime) -> WorkerID {
+        precondition(!isLiving && inflight.isEmpty)
+        generationNext &+= 1
+        inflight = InflightQueue()
+        (live, credit, adoptedCount) = (0, 0, 0)
+        (readySince, busyUntil, failure) = (nil, nil, nil)
+        state = .starting(deadline: bootDeadline)
+        return worker
+    }
+
+    /// READY. False if nobody waited for it.
+    mutating func becomeReady(now: MonotonicTime) -> Bool {
+        guard isStarting else { return false }
+        state = .ready
+        readySince = now
+        failedBoots = 0
+        return true
+    }
+
+    mutating func drain(killAt: MonotonicTime) {
+        precondition(state == .ready)
+        state = .draining(killAt: killAt)
+    }
+
+    /// It is about to leave, and is killed if it does not. An earlier time to be killed stands.
+    mutating func leave(killAt: MonotonicTime) {
+        switch state {
+        case .vacant, .backingOff, .dying(killAt: nil): break
+        case .starting, .ready: state = .dying(killAt: killAt)
+        case .draining(let earlier), .dying(.some(let earlier)): state = .dying(killAt: min(earlier, killAt))
+        }
+    }
+
+    /// It is killed now. False if it was before, or there is none.
+    mutating func kill() -> Bool {
+        guard isLiving, state != .dying(killAt: nil) else { return false }
+        state = .dying(killAt: nil)
+        return true
+    }
+
+    mutating func fail(_ code: ExitCode) {
+        failure = code
+    }
+
+    /// The process is reaped: what it leaves behind, and what it says about its end.
+    mutating func bury(_ status: ExitStatus, now: MonotonicTime) -> Obituary {
+        precondition(isLiving)
+        if readySince == nil { failedBoots += 1 }
+        defer {
+            state = .vacant
+            live = 0
+            busyUntil = nil
+        }
+        var code = failure
+        if code == nil, case .code(let number) = status { code = ExitCode(rawValue: number) }
+        return Obituary(
+            code: code, readyFor: readySince.map { now - $0 }, live: live, unadopted: inflight.removeAll())
+    }
+
+    struct Obituary {
+        /// The code it exited with or, before that, announced.
+        let code: ExitCode?
+        let readyFor: Duration?
+        let live: UInt32
+        let unadopted: [HeldSocket]
+    }
+
+    /// Plans the next process, and says after which delay.
+    mutating func backOff(
+        _ policy: RestartPolicy, readyFor: Duration?, now: MonotonicTime, random: inout SplitMix64
+    ) -> Duration {
+        precondition(state == .vacant)
+        let delay = policy.delay(deaths: &deaths, readyFor: readyFor, random: &random)
+        state = .backingOff(until: now + delay)
+        return delay
+    }
+
+    /// No process is planned any more.
+    mutating func abandonBackOff() {
+        if case .backingOff = state { state = .vacant }
+    }
+
+    // MARK: Traffic
+
+    mutating func assign(_ socket: HeldSocket) {
+        assert(state == .ready && busyUntil == nil)
+        inflight.append(socket)
+    }
+
+    mutating func nextBatch(max: Int) -> (first: SequenceNumber, sockets: [SocketID])? {
+        inflight.nextBatch(max: max)
+    }
+
+    /// Checks and takes in a reading. Nil if no honest worker can have written it; then nothing has changed.
+    mutating func absorb(_ reading: PageReading) -> (adopted: [SocketID], rejected: [HeldSocket])? {
+        guard let settled = inflight.settle(adopted: reading.adopted, rejected: reading.rejected) else { return nil }
+        adoptedCount += UInt64(settled.adopted.count)
+        live = UInt32(min(UInt64(reading.live), adoptedCount))
+        credit = reading.credit
+        return settled
+    }
+
+    /// A packet did not go out: its sockets, and all assigned after them.
+    mutating func takeBack(from sequence: SequenceNumber) -> [HeldSocket] {
+        inflight.takeBack(from: sequence)
+    }
+
+    /// Takes out all that is in flight, because the worker's word is worth nothing.
+    mutating func disown() -> [HeldSocket] {
+        inflight.removeAll()
+    }
+
+    mutating func holdOff(until: MonotonicTime) {
+        busyUntil = max(until, busyUntil ?? until)
+    }
+
+    mutating func endHoldOff(now: MonotonicTime) {
+        if let until = busyUntil, until <= now { busyUntil = nil }
+    }
+}

@@ -1,0 +1,83 @@
+import Glibc
+
+/// A descriptor with a registration at a loop: listeners, connections, connectors and watches are channels.
+///
+/// Its loop keeps it alive until everything it submitted has completed. Loop thread only.
+open class Channel {
+    /// The loop it belongs to for life.
+    public let loop: EventLoop
+    let fd: Int32
+    private(set) var registration: RegistrationID?
+    private(set) var isClosing = false
+
+    init(_ loop: EventLoop, fd: Int32) {
+        self.loop = loop
+        self.fd = fd
+    }
+
+    deinit {
+        assert(registration == nil, "a registered channel is kept alive by its loop")
+    }
+
+    func register() {
+        precondition(registration == nil, "a channel registers once")
+        registration = loop.register(self)
+    }
+
+    @inline(__always)
+    func submit(_ operation: Operation, _ kind: OperationKind) {
+        guard let registration else { preconditionFailure("submit before register") }
+        loop.submit(operation, kind, registration)
+    }
+
+    func isInFlight(_ kind: OperationKind) -> Bool {
+        guard let registration else { return false }
+        return loop.isInFlight(kind, registration)
+    }
+
+    /// Asks the kernel to end the operation of `kind`, unless none is in flight or it is being asked already.
+    func cancel(_ kind: OperationKind) {
+        guard let registration, let cancellation = kind.cancellation else { return }
+        guard isInFlight(kind), !isInFlight(cancellation) else { return }
+        submit(.cancel(UserData(kind, registration)), cancellation)
+    }
+
+    /// Cancels what is in flight; `released()` follows when all of it has completed.
+    func beginClosing() {
+        guard let registration, !isClosing else { return }
+        isClosing = true
+        cancelAll()
+        loop.deregister(registration)
+    }
+
+    private func cancelAll() {
+        for kind in [OperationKind.accept, .receive, .send, .connect, .poll] { cancel(kind) }
+    }
+
+    /// A cancellation has completed. While closing, one that came too early for its target is tried again:
+    /// the target may have been on its way to or from a poll (EALREADY), or newer than the cancellation.
+    func cancellationCompleted() {
+        if isClosing { cancelAll() }
+    }
+
+    /// A completion for this channel.
+    func completed(_ kind: OperationKind, _ completion: Completion) {
+        preconditionFailure("every channel overrides this")
+    }
+
+    /// The turn ends and the channel was marked dirty.
+    func flush() {}
+
+    /// Receive buffers have come back for a channel that waited for some.
+    func receiveBuffersReturned() {}
+
+    /// The loop is stopping: close.
+    func loopIsStopping() {
+        beginClosing()
+    }
+
+    /// Nothing is in flight any more and the registration is gone: the descriptor can be closed.
+    func released() {
+        registration = nil
+    }
+}

@@ -1,0 +1,382 @@
+import CSocket
+import Glibc
+
+/// Limits of a connection.
+public struct ConnectionConfiguration: Sendable {
+    /// Queued bytes above which ``Connection/isWritable`` turns false.
+    public var highWaterMark = 64 * 1024
+    /// Queued bytes at or below which it turns true again.
+    public var lowWaterMark = 32 * 1024
+    /// Queued bytes at which a writer that does not heed ``Connection/isWritable`` has its connection aborted.
+    public var queuedBytesMax = 16 * 1024 * 1024
+    /// Another process may hold a copy of the socket, so that close(2) alone would not end it: shut it down first.
+    public var isShared = false
+
+    /// The defaults: water marks 64 and 32 KiB, at most 16 MiB queued, not shared.
+    public init() {}
+}
+
+/// Why a connection ended.
+public enum CloseReason: Hashable, Sendable {
+    /// Both sides sent their FIN.
+    case finished
+    /// ``Connection/close()`` was called.
+    case closed
+    /// ``Connection/abort()`` was called.
+    case aborted
+    /// The peer sent RST.
+    case reset
+    /// More than ``ConnectionConfiguration/queuedBytesMax`` was written.
+    case writeQueueOverflow
+    /// The loop stopped.
+    case loopStopped
+    /// The kernel reported another failure, such as ETIMEDOUT.
+    case failed(SystemError)
+}
+
+/// A connected stream socket (TCP or Unix-domain). Subclass it and override what you want to know of.
+///
+/// Loop thread only. No method calls back into the connection before it returns, but for ``closed(_:)`` being
+/// certain to follow every ``close()``, once, when the kernel is done with the socket.
+open class Connection: Channel {
+    /// The limits it was made with.
+    public let configuration: ConnectionConfiguration
+    let state: UnsafeMutablePointer<ConnectionState>
+
+    /// Takes ownership of a connected socket in blocking mode. Call ``start(reading:)`` next.
+    public init(_ loop: EventLoop, fd: Int32, configuration: ConnectionConfiguration = .init()) {
+        precondition(fd >= 0 && configuration.lowWaterMark <= configuration.highWaterMark)
+        self.configuration = configuration
+        state = .allocate(capacity: 1)
+        state.initialize(to: ConnectionState())
+        super.init(loop, fd: fd)
+    }
+
+    deinit {
+        state.pointee.gather?.deallocate()
+        state.deinitialize(count: 1)
+        state.deallocate()
+    }
+
+    // MARK: What a service overrides
+
+    /// Bytes have arrived. They are valid during the call only; never called while reading is paused.
+    open func received(_ bytes: RawSpan) {}
+
+    /// The peer has sent FIN and all its bytes have been received. Unless overridden, the connection is finished too.
+    open func inputEnded() {
+        finishOutput()
+    }
+
+    /// The peer has sent FIN while reading is paused; bytes may still be waiting to be read. Once.
+    open func inputEnding() {}
+
+    /// ``isWritable`` is true again.
+    open func becameWritable() {}
+
+    /// All that was written has been taken by the kernel.
+    open func flushed() {}
+
+    /// The socket is closed; nothing else is called after this. Called once for each started connection.
+    open func closed(_ reason: CloseReason) {}
+
+    // MARK: What a service calls
+
+    /// Registers with the loop, and begins to read unless `reading` is false.
+    public func start(reading: Bool = true) {
+        register()
+        perform(reading ? state.pointee.read.resume() : state.pointee.read.pause())
+    }
+
+    /// Queues `bytes` to be sent, in order, at the end of the loop's turn. Copies them.
+    ///
+    /// - Returns: false when the connection is closing or its output is finished: nothing was queued.
+    @discardableResult
+    public func write(_ bytes: RawSpan) -> Bool {
+        bytes.withUnsafeBytes { write($0) }
+    }
+
+    /// Queues `bytes` to be sent, as ``write(_:)-(RawSpan)``.
+    @discardableResult
+    public func write(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        guard !isClosing, state.pointee.output == .open else { return false }
+        guard bytes.count <= configuration.queuedBytesMax - state.pointee.queue.count else {
+            close(.writeQueueOverflow, reset: true)
+            return false
+        }
+        state.pointee.queue.append(bytes, from: loop.chunks)
+        if state.pointee.queue.count > configuration.highWaterMark { state.pointee.isWritable = false }
+        markDirty()
+        return true
+    }
+
+    /// Sends FIN behind what is queued. The other direction stays open; when it ends too, the connection closes.
+    public func finishOutput() {
+        guard !isClosing, state.pointee.output == .open else { return }
+        state.pointee.output = .finishing
+        markDirty()
+    }
+
+    /// Stops ``received(_:)`` at once. Bytes already on their way are parked: at most what the receive buffers hold.
+    public func pauseReading() {
+        guard !isClosing else { return }
+        perform(state.pointee.read.pause())
+    }
+
+    /// Goes on receiving, parked bytes first.
+    public func resumeReading() {
+        guard !isClosing else { return }
+        perform(state.pointee.read.resume())
+        if !state.pointee.parked.isEmpty || state.pointee.inputEnd == .pending { markDirty() }
+    }
+
+    /// Ends the connection now: drops what is queued, and closes once the kernel is done with it.
+    public func close() {
+        close(.closed, reset: false)
+    }
+
+    /// As ``close()``, and a TCP peer gets RST instead of FIN, whoever else holds a copy of the socket.
+    public func abort() {
+        close(.aborted, reset: true)
+    }
+
+    /// False when so much is queued that a well-behaved writer waits for ``becameWritable()``.
+    public var isWritable: Bool { state.pointee.isWritable }
+
+    /// Bytes queued and not yet taken by the kernel.
+    public var queuedBytes: Int { state.pointee.queue.count }
+
+    /// Bytes received while reading was paused, waiting for ``resumeReading()``.
+    public var parkedBytes: Int { state.pointee.parked.count }
+
+    /// Whether ``received(_:)`` may be called.
+    public var isReading: Bool { state.pointee.read.isWanted }
+
+    /// Whether the peer's FIN has been told by ``inputEnded()``.
+    public var isInputEnded: Bool { state.pointee.inputEnd == .told }
+
+    /// Whether FIN has been asked for by ``finishOutput()``.
+    public var isOutputFinished: Bool { state.pointee.output != .open }
+
+    /// Bytes received so far.
+    public var bytesReceived: UInt64 { state.pointee.bytesReceived }
+
+    /// Bytes the kernel has taken so far.
+    public var bytesSent: UInt64 { state.pointee.bytesSent }
+
+    /// The peer's address (getpeername(2)), or nil when it is gone.
+    public var peerAddress: SocketAddress? { Socket.peerAddress(of: fd) }
+
+    /// The local address (getsockname(2)).
+    public var localAddress: SocketAddress? { Socket.localAddress(of: fd) }
+
+    // MARK: Closing
+
+    private func close(_ reason: CloseReason, reset: Bool) {
+        guard !isClosing else { return }
+        state.pointee.closeReason = reason
+        if reset { Socket.disconnect(fd) }
+        if registration == nil {
+            // Never started: nothing is in flight, nobody is to be told.
+            Glibc.close(fd)
+            return
+        }
+        beginClosing()
+    }
+
+    private func fail(_ code: Int32, _ call: String) {
+        close(code == ECONNRESET || code == EPIPE ? .reset : .failed(SystemError(call, code: code)), reset: false)
+    }
+
+    private func closeIfFinished() {
+        if state.pointee.output == .finished, state.pointee.inputEnd == .told { close(.finished, reset: false) }
+    }
+
+    override func loopIsStopping() {
+        close(.loopStopped, reset: false)
+    }
+
+    override func released() {
+        super.released()
+        if configuration.isShared { shutdown(fd, Int32(SHUT_RDWR)) }
+        Glibc.close(fd)
+        state.pointee.queue.removeAll(into: loop.chunks)
+        state.pointee.parked.removeAll(into: loop.chunks)
+        closed(state.pointee.closeReason)
+    }
+
+    // MARK: Completions
+
+    override func completed(_ kind: OperationKind, _ completion: Completion) {
+        switch kind {
+        case .receive:
+            receiveCompleted(completion)
+        case .send:
+            sendCompleted(completion.result)
+        case .poll:
+            pollCompleted(completion.result)
+        case .cancelReceive:
+            cancelReceiveCompleted(completion.result)
+        case .cancelSend, .cancelPoll:
+            cancellationCompleted()
+        case .accept, .connect, .cancelAccept, .cancelConnect:
+            preconditionFailure("a connection does not \(kind)")
+        }
+    }
+
+    @inline(__always)
+    private func receiveCompleted(_ completion: Completion) {
+        if let buffer = completion.buffer {
+            if completion.result > 0, !isClosing { deliver(buffer, length: Int(completion.result)) }
+            loop.returnBuffer(buffer)
+        }
+        if !completion.hasMore, !isClosing { perform(state.pointee.read.ended(completion.result)) }
+    }
+
+    @inline(__always)
+    private func deliver(_ buffer: UInt16, length: Int) {
+        let bytes = loop.receiveBuffers.bytes(buffer, length: length)
+        state.pointee.bytesReceived &+= UInt64(length)
+        if state.pointee.read.isWanted, state.pointee.parked.isEmpty {
+            received(bytes.bytes)
+        } else {
+            state.pointee.parked.append(bytes, from: loop.chunks)
+        }
+    }
+
+    private func perform(_ action: ReadState.Action) {
+        switch action {
+        case .none:
+            break
+        case .arm:
+            state.pointee.cancelIsCurrent = false
+            submit(.receive(fd: fd), .receive)
+        case .cancel:
+            cancelReceive()
+        case .waitForBuffers:
+            if let registration { loop.waitForReceiveBuffers(registration) }
+        case .end:
+            state.pointee.inputEnd = .pending
+            // Not told from here when bytes are parked before it, or nobody wants to read.
+            if state.pointee.read.isWanted, state.pointee.parked.isEmpty { tellInputEnd() }
+        case .watch:
+            watchPeer()
+        case .fail(let code):
+            fail(code, "recv")
+        }
+    }
+
+    private func tellInputEnd() {
+        state.pointee.inputEnd = .told
+        inputEnded()
+        if !isClosing { closeIfFinished() }
+    }
+
+    private func cancelReceive() {
+        guard isInFlight(.receive), !isInFlight(.cancelReceive) else { return }
+        state.pointee.cancelIsCurrent = true
+        cancel(.receive)
+    }
+
+    private func cancelReceiveCompleted(_ result: Int32) {
+        if isClosing { return cancellationCompleted() }
+        // 0 with the cancellation aimed at this receive: its terminal completion is on its way.
+        if result == 0, state.pointee.cancelIsCurrent { return }
+        if isInFlight(.receive) { perform(state.pointee.read.cancellationMissed()) }
+    }
+
+    override func receiveBuffersReturned() {
+        if !isClosing { perform(state.pointee.read.buffersReturned()) }
+    }
+
+    // MARK: While reading is paused
+
+    /// A paused connection has no receive in flight that would tell of the peer's FIN or RST: a poll does.
+    private func watchPeer() {
+        guard !isClosing, !isInFlight(.poll), !state.pointee.peerHungUp, state.pointee.read.receive != .finished else {
+            return
+        }
+        // POLLERR and POLLHUP come in any case (poll(2)).
+        let events = state.pointee.peerFinished ? 0 : UInt32(CSOCKET_POLLRDHUP)
+        submit(.poll(fd: fd, events: events, multishot: false), .poll)
+    }
+
+    private func pollCompleted(_ result: Int32) {
+        guard !isClosing, result > 0 else { return }
+        if result & Int32(POLLERR) != 0, let error = Socket.pendingError(of: fd) { return fail(error, "poll") }
+        if result & Int32(POLLHUP) != 0 { state.pointee.peerHungUp = true }
+        guard result & Int32(CSOCKET_POLLRDHUP) != 0, !state.pointee.peerFinished else { return }
+        state.pointee.peerFinished = true
+        if state.pointee.read.isWanted { return }
+        watchPeer()
+        inputEnding()
+    }
+
+    // MARK: Sending
+
+    @inline(__always)
+    private func markDirty() {
+        guard !state.pointee.isDirty, let registration else { return }
+        state.pointee.isDirty = true
+        loop.markDirty(registration)
+    }
+
+    override func flush() {
+        state.pointee.isDirty = false
+        guard !isClosing else { return }
+        deliverParked()
+        send()
+    }
+
+    /// Bytes that arrived while paused, before any newer ones; stops when the service pauses again.
+    private func deliverParked() {
+        while !isClosing, state.pointee.read.isWanted, !state.pointee.parked.isEmpty {
+            let bytes = state.pointee.parked.front
+            // Taken out before the call, since the service may pause, close or write in it.
+            let chunk = state.pointee.parked.removeFront()
+            received(bytes.bytes)
+            loop.chunks.give(chunk)
+        }
+        if !isClosing, state.pointee.read.isWanted, state.pointee.parked.isEmpty, state.pointee.inputEnd == .pending {
+            tellInputEnd()
+        }
+    }
+
+    private func send() {
+        guard !isClosing, !state.pointee.sendInFlight else { return }
+        if state.pointee.queue.isEmpty {
+            if state.pointee.output == .finishing {
+                state.pointee.output = .finished
+                // Fails only when the peer's RST came first, which the receive or the poll tells.
+                shutdown(fd, Int32(SHUT_WR))
+                closeIfFinished()
+            }
+            return
+        }
+        state.pointee.sendInFlight = true
+        if state.pointee.queue.isContiguous {
+            let front = state.pointee.queue.front
+            submit(.send(fd: fd, bytes: front.baseAddress!, count: UInt32(front.count)), .send)
+        } else {
+            submit(.sendMessage(fd: fd, message: state.pointee.gatherMessage()), .send)
+        }
+    }
+
+    @inline(__always)
+    private func sendCompleted(_ result: Int32) {
+        state.pointee.sendInFlight = false
+        guard !isClosing else { return }
+        guard result > 0 else {
+            if result == -EAGAIN || result == -EINTR { return send() }
+            return fail(result == 0 ? EPIPE : -result, "send")
+        }
+        state.pointee.queue.consume(Int(result), into: loop.chunks)
+        state.pointee.bytesSent &+= UInt64(result)
+        if !state.pointee.isWritable, state.pointee.queue.count <= configuration.lowWaterMark {
+            state.pointee.isWritable = true
+            becameWritable()
+        }
+        if state.pointee.queue.isEmpty, !isClosing { flushed() }
+        send()
+    }
+}

@@ -1,0 +1,180 @@
+import CSocket
+import Glibc
+
+/// A listening socket with a multishot accept. Loop thread only.
+///
+/// Nothing accepted is lost: sockets that were accepted before a pause took effect are still handed over, and
+/// ``drainAndClose(_:)`` empties the kernel's queue before it closes.
+public final class Listener: Channel {
+    private enum State {
+        case accepting
+        /// Nothing is accepted; the kernel's queue holds new connections.
+        case paused
+        /// As paused, until the timer ends it: the kernel had no descriptor or memory left.
+        case backingOff
+        /// The accept is being cancelled, then the queue emptied, then the socket closed.
+        case draining
+    }
+
+    /// Accepts failed for want of a resource (EMFILE, ENFILE, ENOBUFS, ENOMEM); the connections stay queued.
+    public private(set) var exhaustedCount: UInt64 = 0
+    /// Accepts that failed otherwise, such as ECONNABORTED: the peer had gone.
+    public private(set) var failedCount: UInt64 = 0
+    /// Connections accepted.
+    public private(set) var acceptedCount: UInt64 = 0
+
+    /// How long accepting rests when a resource is exhausted, instead of spinning on the same error.
+    public static let exhaustedPause: Duration = .milliseconds(50)
+
+    private let accepted: (Int32) -> Void
+    private var state = State.paused
+    private var timer: LoopTimer?
+    private var closed: (() -> Void)?
+    private let unixPath: String?
+
+    /// Takes ownership of a listening socket in blocking mode, and begins with accepting paused.
+    ///
+    /// - Parameter accepted: is given each accepted socket: close-on-exec, blocking mode, the callee's to close.
+    public init(_ loop: EventLoop, fd: Int32, accepted: @escaping (Int32) -> Void) {
+        self.accepted = accepted
+        if case .unix(let path)? = Socket.localAddress(of: fd), !path.hasPrefix("@") {
+            unixPath = path
+        } else {
+            unixPath = nil
+        }
+        super.init(loop, fd: fd)
+        register()
+    }
+
+    /// The address really bound, its port included.
+    public var localAddress: SocketAddress? { Socket.localAddress(of: fd) }
+
+    /// Whether connections are accepted, or would be if there were descriptors.
+    public var isAccepting: Bool { state == .accepting || state == .backingOff }
+
+    /// Accepts from now on.
+    public func resume() {
+        guard state == .paused, !isClosing else { return }
+        state = .accepting
+        arm()
+    }
+
+    /// Stops accepting. Connections accepted already are still handed over, in this turn or the next.
+    public func pause() {
+        guard isAccepting, !isClosing else { return }
+        timer?.cancel()
+        state = .paused
+        cancel(.accept)
+    }
+
+    /// Stops accepting, hands over every connection that has reached the queue, closes, then calls `closed`.
+    public func drainAndClose(_ closed: @escaping () -> Void) {
+        guard state != .draining, !isClosing else { return }
+        timer?.cancel()
+        state = .draining
+        self.closed = closed
+        cancel(.accept)
+        if !isInFlight(.accept) { drain() }
+    }
+
+    private func arm() {
+        if !isInFlight(.accept) { submit(.accept(fd: fd), .accept) }
+    }
+
+    override func completed(_ kind: OperationKind, _ completion: Completion) {
+        switch kind {
+        case .accept:
+            acceptCompleted(completion)
+        case .cancelAccept:
+            if isClosing {
+                cancellationCompleted()
+            } else if completion.result != 0, !isAccepting {
+                cancel(.accept)
+            }
+        default:
+            preconditionFailure("a listener does not \(kind)")
+        }
+    }
+
+    private func acceptCompleted(_ completion: Completion) {
+        if completion.result >= 0 {
+            acceptedCount &+= 1
+            accepted(completion.result)
+        }
+        guard !completion.hasMore, !isClosing else { return }
+        switch state {
+        case .accepting: rearm(after: completion.result)
+        case .draining: drain()
+        case .paused, .backingOff: break
+        }
+    }
+
+    private func rearm(after result: Int32) {
+        switch -result {
+        case EMFILE, ENFILE, ENOBUFS, ENOMEM:
+            exhaustedCount &+= 1
+            backOff()
+        case EBADF, EINVAL, ENOTSOCK, EOPNOTSUPP:
+            // The descriptor is no listening socket: a defect that must not become a spin.
+            failedCount &+= 1
+            backOff()
+        default:
+            if result < 0, result != -ECANCELED { failedCount &+= 1 }
+            arm()
+        }
+    }
+
+    private func backOff() {
+        state = .backingOff
+        let timer =
+            timer
+            ?? LoopTimer(loop) { [unowned self] in
+                guard state == .backingOff, !isClosing else { return }
+                state = .accepting
+                arm()
+            }
+        self.timer = timer
+        timer.arm(after: Self.exhaustedPause)
+    }
+
+    /// Closing a listener resets what is in its queue (tcp(7) says nothing of it; inet_csk_listen_stop() does it).
+    private func drain() {
+        // Only now: io_uring would fail an accept on a non-blocking socket instead of waiting.
+        _ = fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK)
+        while true {
+            let result = csocket_accept(fd)
+            switch -result {
+            case ...0:
+                acceptedCount &+= 1
+                accepted(result)
+                continue
+            case EMFILE, ENFILE, ENOBUFS, ENOMEM:
+                exhaustedCount &+= 1
+                return retryDrain()
+            case ECONNABORTED, EPROTO, EPERM:
+                failedCount &+= 1
+                continue
+            default:
+                break
+            }
+            break
+        }
+        beginClosing()
+    }
+
+    private func retryDrain() {
+        let timer = LoopTimer(loop) { [unowned self] in
+            if !isClosing { drain() }
+        }
+        self.timer = timer
+        timer.arm(after: Self.exhaustedPause)
+    }
+
+    override func released() {
+        super.released()
+        timer?.cancel()
+        if let unixPath { unlink(unixPath) }
+        close(fd)
+        closed?()
+    }
+}

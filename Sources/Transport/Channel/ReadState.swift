@@ -1,0 +1,97 @@
+import Glibc
+
+/// The reading direction of a connection: what the service wants, and what the multishot receive is doing.
+struct ReadState {
+    enum Receive {
+        /// Nothing in flight.
+        case idle
+        /// In flight.
+        case inFlight
+        /// In flight, and asked to end because reading was paused.
+        case cancelling
+        /// Ended for want of a buffer; waits for the loop to say that there are some.
+        case starved
+        /// End of file or failure: there will be no other.
+        case finished
+    }
+
+    /// What the connection must do now.
+    enum Action: Equatable {
+        case none
+        /// Submit a receive.
+        case arm
+        /// Cancel the receive in flight.
+        case cancel
+        /// Get in line for buffers.
+        case waitForBuffers
+        /// End of file, behind all data.
+        case end
+        /// Nothing is read any more until reading is resumed: watch for the peer's departure by other means.
+        case watch
+        /// The connection is broken.
+        case fail(Int32)
+    }
+
+    private(set) var receive = Receive.idle
+    private(set) var isWanted = false
+
+    mutating func resume() -> Action {
+        isWanted = true
+        guard receive == .idle else { return .none }
+        receive = .inFlight
+        return .arm
+    }
+
+    mutating func pause() -> Action {
+        isWanted = false
+        switch receive {
+        case .inFlight:
+            receive = .cancelling
+            return .cancel
+        case .starved:
+            receive = .idle
+            return .watch
+        case .idle:
+            return .watch
+        case .cancelling, .finished:
+            return .none
+        }
+    }
+
+    /// The receive in flight has had its terminal completion, its data (if any) having been dealt with.
+    mutating func ended(_ result: Int32) -> Action {
+        assert(receive == .inFlight || receive == .cancelling, "a receive ends that was not in flight")
+        switch result {
+        case 0:
+            receive = .finished
+            return .end
+        case -ENOBUFS where isWanted:
+            receive = .starved
+            return .waitForBuffers
+        case 1..., -ECANCELED, -ENOBUFS, -EAGAIN, -EINTR:
+            // A terminal completion is only "no F_MORE"; whether to go on is for the service's wish to say.
+            receive = isWanted ? .inFlight : .idle
+            return isWanted ? .arm : .watch
+        default:
+            receive = .finished
+            return .fail(-result)
+        }
+    }
+
+    /// There are buffers for one that waited in line. It may have been paused, or paused and resumed, meanwhile.
+    mutating func buffersReturned() -> Action {
+        guard receive == .starved else { return .none }
+        receive = .inFlight
+        return .arm
+    }
+
+    /// A cancellation has completed without ending the receive it was meant for.
+    mutating func cancellationMissed() -> Action {
+        guard receive == .cancelling else { return .none }
+        if isWanted {
+            receive = .inFlight
+            return .none
+        }
+        return .cancel
+    }
+}

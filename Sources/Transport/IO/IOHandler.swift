@@ -1,0 +1,57 @@
+/// How a loop reaches the kernel: operations go in, completions come out. `UringHandler` does it with a ring;
+/// a readiness-based handler produces the same completions. Nothing above this protocol can tell them apart.
+///
+/// All members but ``wakeup()`` belong to the loop's thread, after ``enable()`` has been called on it. A handler
+/// is called a few times per turn, never per operation: the loop gathers submissions and completions in flat arrays.
+public protocol IOHandler: AnyObject {
+    /// The buffers that receive operations fill.
+    var receiveBuffers: ReceiveBuffers { get }
+
+    /// Makes the calling thread the only one that may use this handler from now on.
+    func enable() throws(SystemError)
+
+    /// Starts the operations. Their completions come from ``run(until:into:)`` only, never from here.
+    func submit(_ submissions: UnsafeBufferPointer<Submission>) throws(SystemError)
+
+    /// Waits until something has completed, ``wakeup()`` was called or `deadline` has passed (nil: do not wait),
+    /// writes a batch of completions and returns their number. Completions left over come with the next call.
+    func run(until deadline: MonotonicTime?, into batch: UnsafeMutableBufferPointer<Completion>) throws(SystemError)
+        -> Int
+
+    /// Deals with a completion of the handler's own (``RegistrationID/handler``).
+    func handle(_ completion: Completion)
+
+    /// Takes receive buffers back. Each was named by one completion, and is returned once.
+    func returnBuffers(_ ids: UnsafeBufferPointer<UInt16>)
+
+    /// How often completions outgrew the completion queue and had to be fetched from the kernel's overflow list.
+    var overflowCount: UInt64 { get }
+
+    /// Frees everything. With `leakingBuffers` the receive buffers stay mapped, because an operation that may
+    /// still write to one has not completed.
+    func destroy(leakingBuffers: Bool)
+}
+
+/// The memory of a loop's receive buffers: `count` buffers of `size` bytes each, one after the other.
+public struct ReceiveBuffers {
+    /// Buffer 0.
+    public let base: UnsafeMutableRawPointer
+    /// A power of two, at most 32,768.
+    public let count: Int
+    /// Bytes of one buffer.
+    public let size: Int
+
+    /// Describes buffers that a handler owns.
+    public init(base: UnsafeMutableRawPointer, count: Int, size: Int) {
+        self.base = base
+        self.count = count
+        self.size = size
+    }
+
+    /// The first `length` bytes of a buffer, valid until it is returned.
+    @inline(__always)
+    func bytes(_ id: UInt16, length: Int) -> UnsafeRawBufferPointer {
+        precondition(Int(id) < count && length <= size, "a completion names bytes outside the receive buffers")
+        return UnsafeRawBufferPointer(start: base + Int(id) * size, count: length)
+    }
+}

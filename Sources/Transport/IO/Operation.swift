@@ -1,0 +1,57 @@
+import Glibc
+
+/// One request to the kernel. Memory it points to belongs to the operation until its terminal completion.
+public enum Operation: BitwiseCopyable {
+    /// Accept connections until cancelled or failed; each completion's result is a descriptor (blocking mode, close-on-exec).
+    case accept(fd: Int32)
+    /// Receive into the loop's buffers until end of file, failure, exhaustion (`ENOBUFS`) or cancellation.
+    case receive(fd: Int32)
+    /// Send `count` bytes (1 or more). A result less than `count` is normal. Raises no SIGPIPE.
+    case send(fd: Int32, bytes: UnsafeRawPointer, count: UInt32)
+    /// Send what the message gathers. Raises no SIGPIPE.
+    case sendMessage(fd: Int32, message: UnsafePointer<msghdr>)
+    /// Connect; the result is 0 or why not.
+    case connect(fd: Int32, address: UnsafePointer<sockaddr>, length: socklen_t)
+    /// Wait for poll(2) events; the result is the events. Multishot reports each edge until cancelled.
+    case poll(fd: Int32, events: UInt32, multishot: Bool)
+    /// Cancel an operation. Both complete, in either order, and the target may still have succeeded.
+    case cancel(UserData)
+}
+
+/// An operation on its way to the handler.
+public struct Submission: BitwiseCopyable {
+    /// Comes back with every completion.
+    public var userData: UserData
+    /// What to do.
+    public var operation: Operation
+
+    /// Pairs an operation with its name.
+    public init(userData: UserData, operation: Operation) {
+        self.userData = userData
+        self.operation = operation
+    }
+}
+
+/// What came of an operation: the kernel's CQE, in its layout (`struct cring_completion`).
+@frozen
+public struct Completion: BitwiseCopyable {
+    /// As submitted.
+    public var userData: UserData
+    /// 0 or more, or a negative errno.
+    public var result: Int32
+    /// Flag bits, and the buffer id in the upper 16.
+    public var flags: UInt32
+
+    /// A completion as a handler makes it.
+    public init(userData: UserData, result: Int32, flags: UInt32) {
+        self.userData = userData
+        self.result = result
+        self.flags = flags
+    }
+
+    /// More completions of the same operation follow. Without it this is the terminal one, whatever the result.
+    public var hasMore: Bool { flags & (1 << 1) != 0 }
+
+    /// The receive buffer that holds the data, or nil when none was used.
+    public var buffer: UInt16? { flags & 1 != 0 ? UInt16(truncatingIfNeeded: flags >> 16) : nil }
+}

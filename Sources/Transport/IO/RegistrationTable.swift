@@ -1,0 +1,126 @@
+/// Who awaits which completions: a slot per channel, with a count of the operations in flight for it.
+///
+/// A slot lives until every operation submitted for it has had its terminal completion. Cancelling the
+/// registration only marks it; the last completion frees it, and the next owner gets the next generation, so
+/// that a stale completion is recognised. Loop thread only.
+struct RegistrationTable: ~Copyable {
+    private struct Entry {
+        var channel: Unmanaged<Channel>?
+        var generation: UInt32 = 0
+        /// Kinds in flight, one bit each. Also the count: at most one of a kind.
+        var inFlight: UInt16 = 0
+        var isCancelled = false
+        var nextFree: UInt32 = 0
+    }
+
+    /// What became of a completion.
+    enum Delivery {
+        /// Hand it to the channel. `isLast` says that the slot is free now.
+        case deliver(Unmanaged<Channel>)
+        /// It belongs to a former owner of the slot, or to nobody.
+        case stale
+    }
+
+    private var entries: UnsafeMutablePointer<Entry>
+    private var capacity: Int
+    /// Slots ever used; slot 0 is the handler's.
+    private var used = 1
+    private var firstFree: UInt32 = 0
+    /// Channels registered and not yet freed.
+    private(set) var count = 0
+
+    init(capacity: Int = 64) {
+        self.capacity = capacity
+        entries = .allocate(capacity: capacity)
+        entries.initialize(repeating: Entry(), count: capacity)
+    }
+
+    deinit {
+        for slot in 1..<used { entries[slot].channel?.release() }
+        entries.deallocate()
+    }
+
+    /// Gives `channel` a slot and keeps it alive until the slot is freed.
+    mutating func register(_ channel: Channel) -> RegistrationID {
+        let slot: UInt32
+        if firstFree != 0 {
+            slot = firstFree
+            firstFree = entries[Int(slot)].nextFree
+        } else {
+            if used == capacity { grow() }
+            slot = UInt32(used)
+            used += 1
+        }
+        assert(entries[Int(slot)].channel == nil && entries[Int(slot)].inFlight == 0)
+        entries[Int(slot)].channel = .passRetained(channel)
+        entries[Int(slot)].isCancelled = false
+        count += 1
+        return RegistrationID(slot: slot, generation: entries[Int(slot)].generation)
+    }
+
+    private mutating func grow() {
+        let larger = UnsafeMutablePointer<Entry>.allocate(capacity: capacity * 2)
+        larger.moveInitialize(from: entries, count: capacity)
+        (larger + capacity).initialize(repeating: Entry(), count: capacity)
+        entries.deallocate()
+        entries = larger
+        capacity *= 2
+    }
+
+    /// Notes that an operation of `kind` is in flight.
+    @inline(__always)
+    mutating func began(_ kind: OperationKind, _ id: RegistrationID) {
+        precondition(isCurrent(id), "an operation for a registration that has ended")
+        assert(entries[Int(id.slot)].inFlight & kind.bit == 0, "two operations of one kind in flight")
+        entries[Int(id.slot)].inFlight |= kind.bit
+    }
+
+    /// Whether an operation of `kind` is in flight.
+    func isInFlight(_ kind: OperationKind, _ id: RegistrationID) -> Bool {
+        isCurrent(id) && entries[Int(id.slot)].inFlight & kind.bit != 0
+    }
+
+    /// The owner of `id`, or nil when it has been freed.
+    func channel(_ id: RegistrationID) -> Channel? {
+        isCurrent(id) ? entries[Int(id.slot)].channel?.takeUnretainedValue() : nil
+    }
+
+    /// Finds who awaits the completion, and if it is terminal, counts the operation as ended.
+    @inline(__always)
+    mutating func completed(_ kind: OperationKind, _ id: RegistrationID, isTerminal: Bool) -> Delivery {
+        guard isCurrent(id), entries[Int(id.slot)].inFlight & kind.bit != 0 else { return .stale }
+        if isTerminal { entries[Int(id.slot)].inFlight &= ~kind.bit }
+        return .deliver(entries[Int(id.slot)].channel!)
+    }
+
+    /// Marks the registration as ended: it is freed as soon as nothing is in flight for it.
+    mutating func cancel(_ id: RegistrationID) {
+        precondition(isCurrent(id) && !entries[Int(id.slot)].isCancelled, "a registration ends once")
+        entries[Int(id.slot)].isCancelled = true
+    }
+
+    /// Frees the slot if it was cancelled and nothing is in flight; returns its channel, whose reference the caller now owns.
+    @inline(__always)
+    mutating func freeIfDone(_ id: RegistrationID) -> Unmanaged<Channel>? {
+        guard isCurrent(id), entries[Int(id.slot)].isCancelled, entries[Int(id.slot)].inFlight == 0 else { return nil }
+        let slot = Int(id.slot)
+        let channel = entries[slot].channel!
+        entries[slot].channel = nil
+        entries[slot].generation = (entries[slot].generation + 1) & RegistrationID.generationMax
+        entries[slot].nextFree = firstFree
+        firstFree = id.slot
+        count -= 1
+        return channel
+    }
+
+    /// The channels registered now.
+    func channels() -> [Channel] {
+        (1..<max(used, 1)).compactMap { entries[$0].channel?.takeUnretainedValue() }
+    }
+
+    @inline(__always)
+    private func isCurrent(_ id: RegistrationID) -> Bool {
+        let slot = Int(id.slot)
+        return slot > 0 && slot < used && entries[slot].generation == id.generation && entries[slot].channel != nil
+    }
+}

@@ -1,0 +1,141 @@
+import CRing
+import CSocket
+import Glibc
+
+/// The io_uring handler: one ring, one registered buffer ring, and a multishot poll on the loop's eventfd.
+final class UringHandler: IOHandler {
+    private let ring: OpaquePointer
+    private let buffers: OpaquePointer
+    private let wakeup: Wakeup
+    let receiveBuffers: ReceiveBuffers
+    private(set) var overflowCount: UInt64 = 0
+
+    /// The only group: one buffer ring per loop.
+    private static let bufferGroup: UInt16 = 1
+    /// io-wq threads would be a surprise here: nothing we submit should ever need one. One of each is the least the kernel takes.
+    private static let kernelThreadsMax: UInt32 = 1
+    /// Rounds of "the queue is full, enter" before a submission is given up as a defect.
+    private static let submitRoundsMax = 128
+
+    /// Creates a disabled ring on any thread; ``enable()`` ties it to the loop's.
+    init(_ configuration: UringConfiguration, wakeup: Wakeup) throws(SystemError) {
+        let ring = try UringSetup.create(configuration).ring
+        var buffers: OpaquePointer?
+        let result = cring_buffers_create(
+            ring, Self.bufferGroup, configuration.bufferCount, configuration.bufferSize, &buffers)
+        guard result == 0, let buffers, let base = cring_buffers_base(buffers) else {
+            cring_destroy(ring)
+            throw SystemError("io_uring_register(PBUF_RING)", code: result)
+        }
+        // Refused only by kernels before 5.15, where it is merely not available.
+        _ = cring_limit_workers(ring, Self.kernelThreadsMax, Self.kernelThreadsMax)
+        self.ring = ring
+        self.buffers = buffers
+        self.wakeup = wakeup
+        receiveBuffers = ReceiveBuffers(
+            base: base, count: Int(configuration.bufferCount), size: Int(configuration.bufferSize))
+    }
+
+    func enable() throws(SystemError) {
+        try SystemError.check(cring_enable(ring), "io_uring_register(ENABLE_RINGS)")
+        try armWakeup()
+    }
+
+    private func armWakeup() throws(SystemError) {
+        let submission = Submission(
+            userData: UserData(.poll, .handler),
+            operation: .poll(fd: wakeup.fd, events: UInt32(POLLIN), multishot: true))
+        try withUnsafePointer(to: submission) { pointer throws(SystemError) in
+            try submit(UnsafeBufferPointer(start: pointer, count: 1))
+        }
+    }
+
+    func submit(_ submissions: UnsafeBufferPointer<Submission>) throws(SystemError) {
+        for submission in submissions {
+            var rounds = 0
+            while encode(submission) == -EBUSY {
+                rounds += 1
+                precondition(rounds <= Self.submitRoundsMax, "the kernel takes no submission")
+                try enter(wait: false, timeout: -1)
+            }
+        }
+    }
+
+    @inline(__always)
+    private func encode(_ submission: Submission) -> Int32 {
+        let userData = submission.userData.rawValue
+        switch submission.operation {
+        case .accept(let fd):
+            return cring_accept_multishot(ring, userData, fd)
+        case .receive(let fd):
+            return cring_receive_multishot(ring, userData, fd, Self.bufferGroup)
+        case .send(let fd, let bytes, let count):
+            return cring_send(ring, userData, fd, bytes, count)
+        case .sendMessage(let fd, let message):
+            return cring_send_message(ring, userData, fd, message)
+        case .connect(let fd, let address, let length):
+            return cring_connect(ring, userData, fd, address, length)
+        case .poll(let fd, let events, let multishot):
+            return cring_poll(ring, userData, fd, events, multishot ? 1 : 0)
+        case .cancel(let target):
+            return cring_cancel(ring, userData, target.rawValue)
+        }
+    }
+
+    func run(
+        until deadline: MonotonicTime?, into batch: UnsafeMutableBufferPointer<Completion>
+    ) throws(SystemError) -> Int {
+        if let deadline {
+            try enter(wait: true, timeout: Self.timeout(until: deadline))
+        } else {
+            try enter(wait: false, timeout: -1)
+        }
+        if cring_has_overflow(ring) != 0 { overflowCount += 1 }
+        return batch.withMemoryRebound(to: cring_completion.self) { raw in
+            Int(cring_reap(ring, raw.baseAddress, UInt32(raw.count)))
+        }
+    }
+
+    /// Nanoseconds from now, or -1 for ever.
+    private static func timeout(until deadline: MonotonicTime) -> Int64 {
+        guard deadline != .distantFuture else { return -1 }
+        let now = MonotonicTime.now
+        return deadline <= now ? 0 : Int64(clamping: deadline.nanoseconds - now.nanoseconds)
+    }
+
+    private func enter(wait: Bool, timeout: Int64) throws(SystemError) {
+        let result = cring_enter(ring, wait ? 1 : 0, timeout)
+        switch -result {
+        case 0, ETIME, EINTR:
+            break
+        case EAGAIN, EBUSY:
+            // The kernel is short of memory for requests, or its overflow list must be reaped first. What was
+            // not taken stays in the queue for the next turn.
+            break
+        default:
+            throw SystemError("io_uring_enter", code: result)
+        }
+    }
+
+    func handle(_ completion: Completion) {
+        assert(completion.userData == UserData(.poll, .handler))
+        wakeup.drain()
+        if !completion.hasMore {
+            // Ended by an overflow or a cancellation at exit: without it no other thread could wake this loop.
+            do throws(SystemError) {
+                try armWakeup()
+            } catch {
+                preconditionFailure("the wake-up poll could not be armed: \(error)")
+            }
+        }
+    }
+
+    func returnBuffers(_ ids: UnsafeBufferPointer<UInt16>) {
+        cring_buffers_return(buffers, ids.baseAddress, UInt32(ids.count))
+    }
+
+    func destroy(leakingBuffers: Bool) {
+        if !leakingBuffers { cring_buffers_destroy(ring, buffers) }
+        cring_destroy(ring)
+    }
+}

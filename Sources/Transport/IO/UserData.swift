@@ -1,0 +1,88 @@
+import CRing
+
+/// What an operation does. At most one of each kind is in flight per registration, so that a kind together with
+/// slot and generation names one operation; ``UserData`` relies on that.
+public enum OperationKind: UInt8, CaseIterable, Sendable, BitwiseCopyable {
+    /// Accept connections, multishot.
+    case accept = 1
+    /// Receive into provided buffers, multishot.
+    case receive = 2
+    /// Send bytes or a gathered message.
+    case send = 3
+    /// Connect.
+    case connect = 4
+    /// Wait for readiness.
+    case poll = 5
+    /// Cancel the registration's accept.
+    case cancelAccept = 6
+    /// Cancel the registration's receive.
+    case cancelReceive = 7
+    /// Cancel the registration's send.
+    case cancelSend = 8
+    /// Cancel the registration's connect.
+    case cancelConnect = 9
+    /// Cancel the registration's poll.
+    case cancelPoll = 10
+
+    /// The kind that cancels this one; nil for a kind that is itself a cancellation.
+    public var cancellation: OperationKind? {
+        switch self {
+        case .accept: .cancelAccept
+        case .receive: .cancelReceive
+        case .send: .cancelSend
+        case .connect: .cancelConnect
+        case .poll: .cancelPoll
+        case .cancelAccept, .cancelReceive, .cancelSend, .cancelConnect, .cancelPoll: nil
+        }
+    }
+
+    /// This kind's bit in a set of kinds.
+    var bit: UInt16 { 1 << UInt16(rawValue) }
+}
+
+/// The 64 bits that travel with an operation and come back with each of its completions: kind (8 bits),
+/// generation (24), slot (32). Packed in C (`cring_user_data`). Never 0.
+@frozen
+public struct UserData: RawRepresentable, Hashable, Sendable, BitwiseCopyable {
+    /// The bits as the kernel carries them.
+    public var rawValue: UInt64
+
+    /// Takes bits that came back from the kernel as they are.
+    public init(rawValue: UInt64) {
+        self.rawValue = rawValue
+    }
+
+    /// Names the operation of `kind` that belongs to `registration`.
+    public init(_ kind: OperationKind, _ registration: RegistrationID) {
+        rawValue = cring_user_data(kind.rawValue, registration.generation, registration.slot)
+    }
+
+    /// The kind, or nil when the bits are none of ours.
+    public var kind: OperationKind? { OperationKind(rawValue: cring_user_data_operation(rawValue)) }
+
+    /// The registration the operation was submitted for.
+    public var registration: RegistrationID {
+        RegistrationID(slot: cring_user_data_slot(rawValue), generation: cring_user_data_generation(rawValue))
+    }
+}
+
+/// Names a registration: a slot of the loop's table, and which of its successive owners is meant.
+@frozen
+public struct RegistrationID: Hashable, Sendable, BitwiseCopyable {
+    /// Index in the loop's table. Slot 0 is the handler's own.
+    public var slot: UInt32
+    /// 24 bits; goes up by one each time the slot is freed.
+    public var generation: UInt32
+
+    /// The generation after the last is 0 again.
+    public static let generationMax: UInt32 = 0xff_ffff
+
+    init(slot: UInt32, generation: UInt32) {
+        assert(generation <= Self.generationMax)
+        self.slot = slot
+        self.generation = generation
+    }
+
+    /// The handler's own slot: its wake-up poll is submitted under it.
+    public static var handler: RegistrationID { RegistrationID(slot: 0, generation: 0) }
+}

@@ -1,0 +1,266 @@
+import Glibc
+
+/// How a loop is made.
+public struct EventLoopConfiguration: Sendable {
+    /// Sizes of the ring and its receive buffers.
+    public var uring = UringConfiguration()
+    /// How long ``EventLoop/run()`` waits, once stopped, for the kernel to complete what is in flight.
+    public var stopTimeout: Duration = .seconds(5)
+
+    /// The defaults.
+    public init() {}
+}
+
+/// What a loop has counted since it was made.
+public struct EventLoopStatistics: Sendable {
+    /// Times round the loop.
+    public var turns: UInt64 = 0
+    /// Completions dispatched.
+    public var completions: UInt64 = 0
+    /// Completions for a registration that had ended: dropped.
+    public var staleCompletions: UInt64 = 0
+    /// Receives ended for want of a buffer (ENOBUFS), each resumed when buffers came back.
+    public var receiveBuffersExhausted: UInt64 = 0
+    /// Nanoseconds spent outside the wait.
+    public var busyNanoseconds: UInt64 = 0
+
+    /// All zero.
+    public init() {}
+}
+
+/// A thread's event loop: submits operations, waits, dispatches completions, then timers, tasks and writes.
+///
+/// Made on any thread; ``run()`` makes the calling thread its own for good. All else, and every channel and timer
+/// of the loop, belongs to that thread; only ``remote`` may be used from another.
+public final class EventLoop {
+    /// What other threads may use.
+    public let remote: EventLoopRemote
+    let timers = TimerHeap()
+    let chunks: ChunkPool
+    let receiveBuffers: ReceiveBuffers
+    private let handler: any IOHandler
+    private let state: UnsafeMutablePointer<State>
+    private let batch: UnsafeMutableBufferPointer<Completion>
+    private let stopTimeout: Duration
+    private var tailTasks: [() -> Void] = []
+
+    /// Completions dispatched per turn at most; what is left comes in the next turn, after timers and tasks.
+    private static let batchMax = 1024
+    /// Submissions gathered before they are handed to the handler early.
+    private static let submissionsMax = 1024
+
+    /// What changes on the hot path: behind a pointer, where no exclusivity check is made.
+    private struct State: ~Copyable {
+        var registrations = RegistrationTable()
+        var submissions = GrowingBuffer<Submission>(capacity: EventLoop.submissionsMax)
+        /// Channels with something to send at the end of the turn.
+        var dirty = GrowingBuffer<RegistrationID>(capacity: 256)
+        /// Registrations that may be free now.
+        var ending = GrowingBuffer<RegistrationID>(capacity: 256)
+        /// Channels whose receive ended for want of buffers, in that order.
+        var starved = GrowingBuffer<RegistrationID>(capacity: 64)
+        /// Buffers to give back at the end of the turn.
+        var returns = GrowingBuffer<UInt16>(capacity: 512)
+        var statistics = EventLoopStatistics()
+        var handlerError: SystemError?
+        var turnTime = MonotonicTime.now
+    }
+
+    /// A loop on io_uring.
+    ///
+    /// - Throws: `SystemError`, whose code says why there is no ring: EPERM, ENOSYS, EINVAL, ENOMEM, EMFILE.
+    public convenience init(_ configuration: EventLoopConfiguration = .init()) throws(SystemError) {
+        let remote = try EventLoopRemote()
+        let handler = try UringHandler(configuration.uring, wakeup: remote.wakeup)
+        self.init(handler: handler, remote: remote, configuration: configuration)
+    }
+
+    init(handler: any IOHandler, remote: EventLoopRemote, configuration: EventLoopConfiguration) {
+        self.handler = handler
+        self.remote = remote
+        stopTimeout = configuration.stopTimeout
+        chunks = ChunkPool()
+        receiveBuffers = handler.receiveBuffers
+        state = .allocate(capacity: 1)
+        state.initialize(to: State())
+        batch = .allocate(capacity: Self.batchMax)
+    }
+
+    deinit {
+        state.deinitialize(count: 1)
+        state.deallocate()
+        batch.deallocate()
+    }
+
+    /// The counters. Loop thread.
+    public var statistics: EventLoopStatistics { state.pointee.statistics }
+
+    /// How often the completion queue overflowed (nothing is lost; it costs time). Loop thread.
+    public var completionOverflows: UInt64 { handler.overflowCount }
+
+    /// When the current turn's wait ended: a clock that costs nothing to read. Loop thread.
+    public var turnTime: MonotonicTime { state.pointee.turnTime }
+
+    /// Channels that are registered. Loop thread.
+    public var channelCount: Int { state.pointee.registrations.count }
+
+    /// Runs until ``EventLoopRemote/stop()``, then closes every channel and frees everything. Once per loop.
+    ///
+    /// - Throws: when the kernel refuses the loop's ring for good; the process had better end.
+    /// - Returns: how many channels had operations in flight when the stop timeout passed. 0 is the rule; their
+    ///   memory has been leaked on purpose, because the kernel may still write to it.
+    @discardableResult
+    public func run() throws(SystemError) -> Int {
+        try handler.enable()
+        while !remote.stopRequested {
+            try turn(waitingUntil: .distantFuture)
+        }
+        for channel in state.pointee.registrations.channels() { channel.loopIsStopping() }
+        let deadline = MonotonicTime.now + stopTimeout
+        while state.pointee.registrations.count > 0, .now < deadline {
+            try turn(waitingUntil: deadline)
+        }
+        for task in remote.close() { task(self) }
+        timers.removeAll()
+        let unfinished = state.pointee.registrations.count
+        handler.destroy(leakingBuffers: unfinished > 0)
+        return unfinished
+    }
+
+    /// Runs `task` once, at the end of the current turn, after all else but the writes.
+    public func executeAtEndOfTurn(_ task: @escaping () -> Void) {
+        tailTasks.append(task)
+    }
+
+    // MARK: A turn
+
+    private func turn(waitingUntil limit: MonotonicTime) throws(SystemError) {
+        try submitAll()
+        // A task is queued before its wake-up is signalled: when nobody has signalled since awoke(), which comes
+        // before the queue is emptied, nothing is queued and the loop may sleep.
+        let maySleep = state.pointee.starved.isEmpty && tailTasks.isEmpty && remote.wakeup.prepareToSleep()
+        let deadline = maySleep ? min(timers.earliest, limit) : nil
+        let count = try handler.run(until: deadline, into: batch)
+        remote.wakeup.awoke()
+        let start = MonotonicTime.now
+        state.pointee.turnTime = start
+        for index in 0..<count { dispatch(batch[index]) }
+        timers.fireDue(start)
+        for task in remote.takeTasks() { task(self) }
+        runTailTasks()
+        finishTurn(completionsDrained: count < batch.count)
+        state.pointee.statistics.turns &+= 1
+        state.pointee.statistics.completions &+= UInt64(count)
+        state.pointee.statistics.busyNanoseconds &+= MonotonicTime.now.nanoseconds - start.nanoseconds
+        if let error = state.pointee.handlerError { throw error }
+    }
+
+    @inline(__always)
+    private func dispatch(_ completion: Completion) {
+        let id = completion.userData.registration
+        guard let kind = completion.userData.kind else {
+            preconditionFailure("a completion with user data that nobody submitted")
+        }
+        if id.slot == 0 { return handler.handle(completion) }
+        switch state.pointee.registrations.completed(kind, id, isTerminal: !completion.hasMore) {
+        case .deliver(let channel):
+            channel._withUnsafeGuaranteedRef { $0.completed(kind, completion) }
+            if !completion.hasMore { state.pointee.ending.append(id) }
+        case .stale:
+            state.pointee.statistics.staleCompletions &+= 1
+            if let buffer = completion.buffer { returnBuffer(buffer) }
+        }
+    }
+
+    private func runTailTasks() {
+        let tasks = tailTasks
+        tailTasks.removeAll(keepingCapacity: true)
+        for task in tasks { task() }
+    }
+
+    /// Sends what is dirty, gives buffers back, resumes who waited for them, and frees what has ended.
+    private func finishTurn(completionsDrained: Bool) {
+        // What is appended to a list while it is walked is walked too.
+        var index = 0
+        while index < state.pointee.dirty.count {
+            state.pointee.registrations.channel(state.pointee.dirty[index])?.flush()
+            index += 1
+        }
+        state.pointee.dirty.removeAll()
+        returnBuffers(completionsDrained: completionsDrained)
+        index = 0
+        while index < state.pointee.ending.count {
+            if let channel = state.pointee.registrations.freeIfDone(state.pointee.ending[index]) {
+                channel.takeRetainedValue().released()
+            }
+            index += 1
+        }
+        state.pointee.ending.removeAll()
+    }
+
+    private func returnBuffers(completionsDrained: Bool) {
+        let returned = state.pointee.returns.count
+        if returned > 0 { handler.returnBuffers(state.pointee.returns.elements) }
+        state.pointee.returns.removeAll()
+        // With every completion dispatched the kernel has all buffers again; else it has those just returned.
+        let available = completionsDrained ? receiveBuffers.count : returned
+        let resumable = min(available, state.pointee.starved.count)
+        for index in 0..<resumable {
+            state.pointee.registrations.channel(state.pointee.starved[index])?.receiveBuffersReturned()
+        }
+        state.pointee.starved.removeFirst(resumable)
+    }
+
+    private func submitAll() throws(SystemError) {
+        guard !state.pointee.submissions.isEmpty else { return }
+        try handler.submit(state.pointee.submissions.elements)
+        state.pointee.submissions.removeAll()
+    }
+
+    // MARK: For channels
+
+    func register(_ channel: Channel) -> RegistrationID {
+        state.pointee.registrations.register(channel)
+    }
+
+    /// Ends a registration: its channel is told by `released()` when nothing is in flight any more, at the end of this turn or later.
+    func deregister(_ id: RegistrationID) {
+        state.pointee.registrations.cancel(id)
+        state.pointee.ending.append(id)
+    }
+
+    @inline(__always)
+    func submit(_ operation: Operation, _ kind: OperationKind, _ id: RegistrationID) {
+        state.pointee.registrations.began(kind, id)
+        state.pointee.submissions.append(Submission(userData: UserData(kind, id), operation: operation))
+        if state.pointee.submissions.count >= Self.submissionsMax {
+            do throws(SystemError) {
+                try submitAll()
+            } catch {
+                // Told at the end of the turn, where the loop ends in order.
+                state.pointee.handlerError = error
+                state.pointee.submissions.removeAll()
+            }
+        }
+    }
+
+    func isInFlight(_ kind: OperationKind, _ id: RegistrationID) -> Bool {
+        state.pointee.registrations.isInFlight(kind, id)
+    }
+
+    @inline(__always)
+    func markDirty(_ id: RegistrationID) {
+        state.pointee.dirty.append(id)
+    }
+
+    @inline(__always)
+    func returnBuffer(_ id: UInt16) {
+        state.pointee.returns.append(id)
+    }
+
+    /// The channel's receive ended with ENOBUFS: it is told by `receiveBuffersReturned()`, in order of waiting.
+    func waitForReceiveBuffers(_ id: RegistrationID) {
+        state.pointee.starved.append(id)
+        state.pointee.statistics.receiveBuffersExhausted &+= 1
+    }
+}

@@ -1,0 +1,273 @@
+import CSocket
+import Glibc
+import Handoff
+import Logging
+import Transport
+
+/// A worker: one loop, one service, one socket to the supervisor. Takes connections until told to leave.
+public final class WorkerProcess {
+    private let configuration: WorkerConfiguration
+    private let control: HandoffSocket
+    private let page: WorkerPage
+    private let service: any Service
+    private let logger: Logger
+    private let loop: EventLoop
+    private var lifecycle: WorkerLifecycle
+    private var controlWatch: ReadinessWatch?
+    private var signalWatch: ReadinessWatch?
+    private var deadline: LoopTimer?
+    private var heartbeat: LoopTimer?
+    private var retry: LoopTimer?
+    private var counted = ServiceStatistics()
+    private var countedLoop = EventLoopStatistics()
+    private var countedOverflows: UInt64 = 0
+    private var failure: (code: ExitCode, message: String)?
+
+    /// Hand-off packets taken per turn at most; the others wait for the next, after what those brought has been served.
+    private static let packetsPerTurnMax = 16
+    /// How often an idle worker shows that it lives.
+    private static let heartbeatInterval: Duration = .milliseconds(500)
+    /// How soon a worker looks again when the supervisor has not yet read its rejections.
+    private static let rejectionRetry: Duration = .milliseconds(1)
+    /// Descriptors that a worker needs besides its connections: standard streams, ring, control, and a reserve.
+    static let descriptorsReserved = 64
+
+    /// A worker on a control socket and a status page inherited from the supervisor.
+    ///
+    /// - Throws: `SystemError` when there is no ring to be had.
+    public init(
+        _ configuration: WorkerConfiguration, control: HandoffSocket, page: StatusPage, service: any Service,
+        logger: Logger
+    ) throws(SystemError) {
+        self.configuration = configuration
+        self.control = control
+        self.page = WorkerPage(page)
+        self.service = service
+        self.logger = logger
+        loop = try EventLoop(configuration.loop)
+        lifecycle = WorkerLifecycle(
+            capacity: Self.capacity(
+                connectionsMax: configuration.connectionsMax, perConnection: service.descriptorsPerConnection))
+    }
+
+    /// Connections that fit both the configuration and the process's descriptor limit (RLIMIT_NOFILE).
+    private static func capacity(connectionsMax: Int, perConnection: Int) -> Int {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return connectionsMax }
+        let descriptors = Int(clamping: limit.rlim_cur) - descriptorsReserved
+        return max(1, min(connectionsMax, descriptors / perConnection))
+    }
+
+    /// Serves until told to leave. Call it on the process's main thread, once.
+    public func run() -> ExitCode {
+        signal(SIGPIPE, SIG_IGN)
+        say(.hello(version: Packet.version, pid: getpid(), generation: configuration.generation))
+        begin()
+        do throws(SystemError) {
+            let unfinished = try loop.run()
+            if unfinished > 0 {
+                logger.error("connections would not close", metadata: ["count": "\(unfinished)"])
+            }
+        } catch {
+            return fail(.internalError, "the event loop failed: \(error)")
+        }
+        publish()
+        if let failure { return failure.code }
+        say(.drained(forced: UInt32(clamping: lifecycle.forced)))
+        return lifecycle.exitCode
+    }
+
+    private func begin() {
+        watchSignals()
+        publish()
+        let watch = ReadinessWatch(loop, fd: control.descriptor) { [unowned self] in receive() }
+        controlWatch = watch
+        let heartbeat = LoopTimer(loop) { [unowned self] in beat() }
+        self.heartbeat = heartbeat
+        beat()
+        let host = ServiceHost(
+            loop: loop, ready: { [unowned self] in perform(lifecycle.serviceReady()) },
+            connectionEnded: { [unowned self] in connectionEnded() })
+        do {
+            try service.start(host)
+        } catch {
+            failure = (.serviceFailed, "\(error)")
+            _ = fail(.serviceFailed, "the service cannot start: \(error)")
+            loop.remote.stop()
+        }
+    }
+
+    private func fail(_ code: ExitCode, _ message: String) -> ExitCode {
+        logger.error("\(message)")
+        say(.failed(code, message: message))
+        return code
+    }
+
+    /// A packet to the supervisor. If it cannot be told, it learns from the exit status.
+    private func say(_ packet: Packet) {
+        let result = control.send(packet)
+        if result != .sent { logger.debug("the supervisor was not told", metadata: ["result": "\(result)"]) }
+    }
+
+    // MARK: From the supervisor
+
+    private func receive() {
+        for _ in 0..<Self.packetsPerTurnMax {
+            guard page.canReject else {
+                // A packet might need a rejection; the supervisor will have read the earlier ones in a moment.
+                return receiveAgain(after: Self.rejectionRetry)
+            }
+            switch control.receive() {
+            case .packet(let packet, let fds, let fdsTruncated):
+                received(packet, fds, truncated: fdsTruncated)
+            case .empty:
+                return
+            case .endOfFile:
+                return orphaned()
+            case .malformed(let error):
+                return distrust("the supervisor sent something that is no packet: \(error)")
+            case .failed(let code):
+                return distrust("recvmsg: \(String(cString: strerror(code)))")
+            }
+        }
+        receiveAgain(after: .zero)
+    }
+
+    /// The watch tells of edges only: what was left in the socket must be fetched without one.
+    private func receiveAgain(after delay: Duration) {
+        let retry = retry ?? LoopTimer(loop) { [unowned self] in receive() }
+        self.retry = retry
+        retry.arm(after: delay)
+    }
+
+    private func received(_ packet: Packet, _ fds: [Int32], truncated: Bool) {
+        switch packet {
+        case .connections(let first, let records):
+            guard first == page.adopted else {
+                for fd in fds { close(fd) }
+                return distrust("connection \(first) came where \(page.adopted) was next")
+            }
+            adopt(records, fds)
+        case .drain(let milliseconds):
+            perform(lifecycle.drain(.milliseconds(Int(milliseconds)), then: .success))
+        case .stop:
+            perform(lifecycle.cut())
+        case .hello, .ready, .drained, .failed:
+            distrust("the supervisor sent a packet that only workers send")
+        }
+    }
+
+    private func adopt(_ records: [ConnectionRecord], _ fds: [Int32]) {
+        if !fds.isEmpty {
+            lifecycle.adopted(fds.count)
+            // Before the first operation on them: from here on they live and die with this worker.
+            page.adopt(fds.count, live: UInt32(lifecycle.live), credit: UInt32(lifecycle.credit))
+            page.add(UInt64(fds.count), to: .accepted)
+        }
+        let missing = records.count - fds.count
+        if missing > 0 {
+            // Our descriptor table is full, and the kernel dropped what did not fit. The supervisor has its copies.
+            let isRecorded = page.reject(missing)
+            precondition(isRecorded, "canReject was asked before the packet was received")
+            page.add(UInt64(missing), to: .rejected)
+        }
+        for (record, fd) in zip(records, fds) {
+            service.serve(
+                IncomingConnection(
+                    fd: fd, listener: record.listener, peer: record.peer, acceptedAt: record.acceptedAt,
+                    isShared: true))
+        }
+    }
+
+    private func orphaned() {
+        controlWatch?.stop()
+        guard lifecycle.phase != .leaving(.orphaned) else { return }
+        logger.warning("the supervisor has vanished: draining", metadata: ["grace": "\(configuration.orphanGrace)"])
+        perform(lifecycle.drain(configuration.orphanGrace, then: .orphaned))
+    }
+
+    private func distrust(_ message: String) {
+        controlWatch?.stop()
+        failure = (.internalError, message)
+        _ = fail(.internalError, message)
+        perform(lifecycle.cut())
+    }
+
+    // MARK: Signals
+
+    /// The control socket is the way to stop a worker; signals are for an operator who has nothing else.
+    private func watchSignals() {
+        for ignored in [SIGHUP, SIGUSR1, SIGUSR2, SIGTTIN, SIGTTOU] { signal(ignored, SIG_IGN) }
+        let signals = [SIGTERM, SIGQUIT, SIGINT]
+        let fd = csocket_signalfd(signals, signals.count)
+        guard fd >= 0 else { return logger.warning("no signalfd: signals end this worker at once") }
+        signalWatch = ReadinessWatch(loop, fd: fd) { [unowned self] in
+            while case let number = csocket_signalfd_next(fd), number >= 0 {
+                perform(
+                    number == SIGINT
+                        ? lifecycle.cut() : lifecycle.drain(configuration.orphanGrace, then: .success))
+            }
+        }
+    }
+
+    // MARK: Doing
+
+    private func connectionEnded() {
+        page.add(1, to: .closed)
+        perform(lifecycle.connectionEnded())
+        publish()
+    }
+
+    private func perform(_ actions: [WorkerLifecycle.Action]) {
+        for action in actions {
+            switch action {
+            case .sayReady:
+                publish()
+                say(.ready)
+            case .drain(let grace):
+                service.drain()
+                armDeadline(grace)
+            case .closeAll:
+                page.add(UInt64(lifecycle.forced), to: .forcedClose)
+                service.closeAll()
+            case .stopLoop:
+                loop.remote.stop()
+            }
+        }
+        publish()
+    }
+
+    private func armDeadline(_ grace: Duration) {
+        let due = MonotonicTime.now + grace
+        if let deadline, deadline.isArmed, deadline.deadline <= due { return }
+        let timer = deadline ?? LoopTimer(loop) { [unowned self] in perform(lifecycle.cut()) }
+        deadline = timer
+        timer.arm(at: due)
+    }
+
+    private func publish() {
+        page.publish(live: UInt32(lifecycle.live), credit: UInt32(lifecycle.credit))
+    }
+
+    private func beat() {
+        page.beat(at: .now, busyNanoseconds: loop.statistics.busyNanoseconds)
+        count()
+        heartbeat?.arm(after: Self.heartbeatInterval)
+    }
+
+    /// Adds what has been counted since the last time to the page, which goes on when this worker is gone.
+    private func count() {
+        let service = service.statistics
+        let statistics = loop.statistics
+        page.add(service.bytesReceived &- counted.bytesReceived, to: .bytesReceived)
+        page.add(service.bytesSent &- counted.bytesSent, to: .bytesSent)
+        page.add(service.upstreamConnectFailures &- counted.upstreamConnectFailures, to: .upstreamConnectFailures)
+        page.add(
+            statistics.receiveBuffersExhausted &- countedLoop.receiveBuffersExhausted, to: .receiveBuffersExhausted)
+        page.add(statistics.staleCompletions &- countedLoop.staleCompletions, to: .staleCompletions)
+        page.add(loop.completionOverflows &- countedOverflows, to: .completionOverflow)
+        counted = service
+        countedLoop = statistics
+        countedOverflows = loop.completionOverflows
+    }
+}

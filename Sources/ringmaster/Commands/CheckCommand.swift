@@ -1,0 +1,72 @@
+import ArgumentParser
+import Glibc
+import Handoff
+import Supervisor
+import Transport
+
+/// `ringmaster check`
+struct CheckCommand: ExitingCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "check",
+        abstract: "Says what this machine allows: kernel, io_uring, limits, CPUs, worker count.",
+        discussion: "Exits with 0 when ringmaster can serve here, else with the code that serving would end with.")
+
+    @Option(name: .long, help: ArgumentHelp("Worker processes to plan for.", valueName: "N|auto"))
+    var workers: WorkerCount = .automatic
+
+    mutating func serve() throws -> ExitCode {
+        let budget = CPUBudget.read()
+        let count =
+            switch workers {
+            case .automatic: min(budget.cpuCount, WorkerCount.max)
+            case .count(let count): count
+            }
+        line("kernel", Self.kernel)
+        let availability = UringAvailability.probe()
+        switch availability {
+        case .available(let features):
+            line("io_uring", "available")
+            line("  set-up", features.setupFlags.joined(separator: " "))
+            line("  queues", "\(features.submissionEntries) submissions, \(features.completionEntries) completions")
+            line("  registered ring", features.hasRegisteredRing ? "yes" : "no")
+        case .unavailable(let cause):
+            line("io_uring", "not available: \(cause)")
+        }
+        limit("open files", .openFiles, unit: "")
+        limit("locked memory", .lockedMemory, unit: " bytes")
+        line("cpus", "\(budget)")
+        line("workers", "\(count)")
+        do throws(CommandError) {
+            for (service, descriptors) in [("echo", 1), ("proxy", 2)] {
+                let connections = try Limits(descriptorsPerConnection: descriptors)
+                    .connectionsMax(asked: nil, workers: count)
+                line("connections (\(service))", "\(connections)")
+            }
+        } catch {
+            line("connections", error.message)
+            return error.code
+        }
+        if case .unavailable(let cause) = availability { return cause.exitCode }
+        return .success
+    }
+
+    private func limit(_ name: String, _ resource: ResourceLimit.Resource, unit: String) {
+        let limit = ResourceLimit.read(resource)
+        func text(_ value: UInt64) -> String { value == ResourceLimit.unlimited ? "unlimited" : "\(value)\(unit)" }
+        line(name, "\(text(limit.soft)), can be raised to \(text(limit.hard))")
+    }
+
+    private func line(_ name: String, _ value: String) {
+        let padding = String(repeating: " ", count: max(1, 22 - name.count))
+        print("\(name)\(padding)\(value)")
+    }
+
+    private static var kernel: String {
+        var name = utsname()
+        guard uname(&name) == 0 else { return "unknown" }
+        func text<Field>(_ field: Field) -> String {
+            withUnsafeBytes(of: field) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+        }
+        return "\(text(name.sysname)) \(text(name.release)) \(text(name.machine))"
+    }
+}

@@ -1,0 +1,133 @@
+import ArgumentParser
+import Handoff
+import Services
+import Transport
+
+extension UpstreamPool.Policy: ExpressibleByArgument {
+    /// The names on the command line.
+    static let names: [(String, UpstreamPool.Policy)] = [
+        ("round-robin", .roundRobin), ("least-connections", .leastConnections),
+    ]
+
+    public init?(argument: String) {
+        guard let found = Self.names.first(where: { $0.0 == argument }) else { return nil }
+        self = found.1
+    }
+
+    public static var allValueStrings: [String] { names.map(\.0) }
+    public var defaultValueDescription: String { Self.names.first { $0.1 == self }?.0 ?? "" }
+}
+
+extension ProxyVersion: ExpressibleByArgument {
+    public init?(argument: String) {
+        switch argument {
+        case "v1": self = .v1
+        case "v2": self = .v2
+        default: return nil
+        }
+    }
+
+    public static var allValueStrings: [String] { ["v1", "v2"] }
+}
+
+/// `ringmaster proxy`
+struct ProxyCommand: ExitingCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "proxy", abstract: "Passes TCP or Unix-domain connections on to upstream servers.",
+        discussion: """
+            Bytes, end of file and resets pass in both directions. When an upstream cannot be connected the next one is
+            tried, and the failed one is left alone for a while. Host names are looked up again and again; the last good
+            answer is kept.
+
+            Examples:
+              ringmaster proxy --listen 0.0.0.0:6379 --upstream redis:6379 --upstream 10.0.0.7:6379
+              ringmaster proxy --listen unix:/run/pg.sock --upstream 127.0.0.1:5432 --send-proxy v2
+            """)
+
+    @OptionGroup var common: CommonOptions
+
+    @Option(
+        name: .long, parsing: .singleValue,
+        help: ArgumentHelp("Where to connect to; repeatable.", valueName: "HOST:PORT|[V6]:PORT|unix:/path"))
+    var upstream: [String] = []
+
+    @Option(name: .long, help: "How an upstream is chosen: round-robin or least-connections.")
+    var upstreamPolicy: UpstreamPool.Policy = .roundRobin
+
+    @Option(name: .long, help: ArgumentHelp("One attempt to connect takes at most this long.", valueName: "SECONDS"))
+    var connectTimeout: Seconds = Seconds(5)
+
+    @Option(
+        name: .long, help: ArgumentHelp("An upstream that failed is left alone for this long.", valueName: "SECONDS"))
+    var upstreamRest: Seconds = Seconds(10)
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp("A connection that passes no byte for this long is closed.", valueName: "SECONDS"))
+    var idleTimeout: Seconds = Seconds(600)
+
+    @Flag(name: .long, help: "Clients begin with a PROXY protocol header (v1 or v2), as another proxy sends it.")
+    var acceptProxy = false
+
+    @Option(name: .long, help: "Begin each upstream connection with a PROXY protocol header: v1 or v2.")
+    var sendProxy: ProxyVersion?
+
+    @Option(name: .long, help: ArgumentHelp("Host names are looked up again this often.", valueName: "SECONDS"))
+    var resolveInterval: Seconds = Seconds(30)
+
+    static let upstreamsMax = 1024
+
+    mutating func serve() throws -> ExitCode {
+        let configuration = try proxyConfiguration()
+        return try Server(
+            common, descriptorsPerConnection: 2,
+            validate: { try Self.checkResolvable(configuration.upstreams) },
+            makeService: { ProxyService(configuration, logger: $0) }
+        ).run()
+    }
+
+    /// Reads and checks the options.
+    func proxyConfiguration() throws(CommandError) -> ProxyConfiguration {
+        guard !upstream.isEmpty else {
+            throw CommandError(
+                .badUsage, "--upstream is missing: say where to connect to, for example --upstream 127.0.0.1:6379")
+        }
+        guard upstream.count <= Self.upstreamsMax else {
+            throw CommandError(
+                .badUsage, "--upstream is given \(upstream.count) times: \(Self.upstreamsMax) are the most")
+        }
+        for (name, value) in [
+            ("connect-timeout", connectTimeout), ("idle-timeout", idleTimeout), ("resolve-interval", resolveInterval),
+        ] where value.duration == .zero {
+            throw CommandError(.badUsage, "--\(name) 0 makes no sense: give a positive number of seconds")
+        }
+        var addresses: [UpstreamAddress] = []
+        for text in upstream {
+            do throws(AddressSyntaxError) {
+                addresses.append(try UpstreamAddress(parsing: text))
+            } catch {
+                throw CommandError(.badUsage, "--upstream \(error)")
+            }
+        }
+        var configuration = ProxyConfiguration(upstreams: addresses)
+        configuration.policy = upstreamPolicy
+        configuration.connectTimeout = connectTimeout.duration
+        configuration.restDuration = upstreamRest.duration
+        configuration.idleTimeout = idleTimeout.duration
+        configuration.acceptsProxyHeader = acceptProxy
+        configuration.sendsProxyHeader = sendProxy
+        configuration.resolveInterval = resolveInterval.duration
+        return configuration
+    }
+
+    /// A name that cannot be looked up now is most likely misspelt: better said at once than by failing connections.
+    private static func checkResolvable(_ upstreams: [UpstreamAddress]) throws(CommandError) {
+        for case .name(let host, let port) in upstreams {
+            do throws(HostLookupError) {
+                _ = try HostLookup.addresses(of: host, port: port)
+            } catch {
+                throw CommandError(.badUsage, "--upstream \(host):\(port): \(error)")
+            }
+        }
+    }
+}

@@ -1,0 +1,49 @@
+import Handoff
+import Supervisor
+
+/// Fits the number of connections to the descriptors that this process and its workers may open.
+struct Limits {
+    let descriptorsPerConnection: Int
+
+    /// Accepted sockets that wait in the supervisor at most; besides the kernel's own queue.
+    static let pendingMax = 1024
+    /// Connections allowed when nothing is asked for, if the descriptors suffice.
+    static let connectionsDefault = 100_000
+    /// With fewer descriptors than this, no worker is of use.
+    static let descriptorsMin = 256
+
+    /// Raises the soft limits to the hard ones, and returns how many connections are allowed, all workers together.
+    func connectionsMax(asked: Int?, workers: Int) throws(CommandError) -> Int {
+        _ = ResourceLimit.raiseSoftToHard(.lockedMemory)
+        let limit = ResourceLimit.raiseSoftToHard(.openFiles).new.soft
+        return try connectionsMax(asked: asked, workers: workers, openFiles: Int(clamping: limit))
+    }
+
+    /// The same for a given limit of open files per process.
+    func connectionsMax(asked: Int?, workers: Int, openFiles: Int) throws(CommandError) -> Int {
+        let least = need(workers, workers: workers)
+        guard openFiles >= max(least, Self.descriptorsMin) else {
+            throw CommandError(
+                .limitTooLow,
+                "the limit of open files is \(openFiles), and \(workers) workers need \(max(least, Self.descriptorsMin)): "
+                    + "raise it with ulimit -n, or start fewer workers")
+        }
+        if let asked {
+            let needed = need(asked, workers: workers)
+            guard needed <= openFiles else {
+                throw CommandError(
+                    .limitTooLow,
+                    "--max-connections \(asked) with \(workers) workers needs \(needed) open files per process, and the limit "
+                        + "is \(openFiles): raise it with ulimit -n \(needed), or lower --max-connections")
+            }
+            return asked
+        }
+        let perWorker = (openFiles - DescriptorNeed.reserve) / descriptorsPerConnection
+        return min(Self.connectionsDefault, perWorker * workers)
+    }
+
+    private func need(_ connections: Int, workers: Int) -> Int {
+        DescriptorNeed.descriptorsNeeded(
+            connectionsMax: connections, workers: workers, perConnection: descriptorsPerConnection)
+    }
+}

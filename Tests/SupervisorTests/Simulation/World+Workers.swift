@@ -1,0 +1,89 @@
+import Handoff
+import Transport
+
+@testable import Supervisor
+
+/// The workers' part.
+extension World {
+    /// The process ends now; the supervisor hears of it a little later.
+    func leave(_ slot: Int, _ status: ExitStatus, within microseconds: Int) {
+        workers[slot]?.stage = .leaving(at: shortly(microseconds), status)
+    }
+
+    func act(_ slot: Int) {
+        guard let worker = workers[slot] else { return }
+        switch worker.stage {
+        case .booting(let until): boot(worker, until)
+        case .serving, .draining: serve(slot)
+        case .leaving: break
+        }
+    }
+
+    private func boot(_ worker: FakeWorker, _ until: MonotonicTime?) {
+        let slot = worker.id.slot
+        guard let until, until <= now else {
+            // A change in the weather reaches those who hang, too.
+            if until == nil, climate.arrival == 0 { workers[slot]?.stage = .booting(until: now) }
+            return
+        }
+        if chance(climate.bootFails) {
+            let code: ExitCode = chance(climate.badUsage) ? .badUsage : .serviceFailed
+            if chance(50) { feed(.failed(worker.id, code, message: "simulated")) }
+            leave(slot, .code(code.rawValue), within: 5_000)
+            return
+        }
+        feed(.hello(worker.id))
+        workers[slot]?.stage = .serving
+        feed(.ready(worker.id))
+    }
+
+    private func serve(_ slot: Int) {
+        guard var worker = workers[slot], !chance(climate.idle) else { return }
+        worker.live.removeAll { $0.until <= now }
+        if chance(climate.filling) { worker.limit = chance(50) ? 0 : .random(in: 1...40, using: &random) }
+        if climate.arrival == 0 { worker.limit = max(worker.limit, 10) }
+        if chance(climate.lie) { worker.isLiar = true }
+        if climate.arrival == 0 { worker.isLiar = false }
+        adopt(&worker)
+        workers[slot] = worker
+        if chance(climate.death) { return die(worker) }
+        guard case .draining(let until) = worker.stage, worker.inbox.isEmpty else { return }
+        guard worker.live.isEmpty || until <= now else { return }
+        feed(.drained(worker.id, forced: UInt32(worker.live.count)))
+        leave(slot, .code(0), within: 2_000)
+    }
+
+    private func adopt(_ worker: inout FakeWorker) {
+        guard !worker.inbox.isEmpty else { return }
+        if chance(climate.rejection) {
+            let count = Int.random(in: 1...worker.inbox.count, using: &random)
+            for socket in worker.rejectFirst(count) { ledger.reject(socket, by: worker.id) }
+        }
+        let count = Int.random(in: 0...worker.inbox.count, using: &random)
+        for _ in 0..<count {
+            let socket = worker.adoptFirst(now: now, until: shortly(chance(5) ? 20_000_000 : 20_000))
+            ledger.adopt(socket, by: worker.id)
+        }
+    }
+
+    private func die(_ worker: FakeWorker) {
+        let statuses: [ExitStatus] = [
+            .code(0), .code(1), .code(2), .signal(9, coreDumped: false), .signal(11, coreDumped: true),
+        ]
+        let honest = climate.badUsage > 0 ? statuses : statuses.filter { $0 != .code(2) }
+        let status = honest.randomElement(using: &random) ?? .code(1)
+        if chance(20) { feed(.failed(worker.id, .internalError, message: "simulated")) }
+        if chance(5) { feed(.drained(worker.id, forced: 0)) }
+        leave(worker.id.slot, status, within: 5_000)
+    }
+
+    /// The supervisor reaps what has ended, and reads its page for the last time.
+    func deliverExit(_ slot: Int) {
+        guard var worker = workers[slot], case .leaving(let at, let status) = worker.stage, at <= now else { return }
+        let reading = worker.takeReading(now: now)
+        ledger.bury(worker.id)
+        workers[slot] = nil
+        let isUnreadable = worker.isLiar && chance(50)
+        feed(.exited(worker.id, status, finalReading: isUnreadable ? nil : reading))
+    }
+}

@@ -1,0 +1,46 @@
+import Foundation
+import Testing
+
+@testable import Transport
+
+@Suite("Connection: echo")
+struct ConnectionEchoTests {
+    static func echo(_ connection: RecordingConnection) {
+        connection.recordsData = false
+        connection.onReceived = { connection, bytes in
+            bytes.withUnsafeBytes { _ = connection.write($0) }
+        }
+    }
+
+    @Test(
+        "what is sent comes back, and FIN is answered by FIN",
+        arguments: [SocketAddress.anyLoopback, .anyLoopbackV6, .temporaryUnix()])
+    func echo(address: SocketAddress) throws {
+        let server = try TestServer(address, setUp: Self.echo)
+        let peer = try Peer(connectingTo: server.address)
+        try peer.send("hello")
+        #expect(try peer.receive(exactly: 5) == Array("hello".utf8))
+        peer.finishOutput()
+        #expect(try peer.receiveToEnd() == [])
+        try server.recorder.wait { $0.contains(.closed(.finished)) }
+        try server.join()
+    }
+
+    @Test("1 MiB in random pieces comes back byte-exact (netty 54)")
+    func randomPieces() throws {
+        let server = try TestServer(setUp: Self.echo)
+        let peer = try Peer(connectingTo: server.address)
+        let data = pattern(1 << 20)
+        Thread.detachNewThread {
+            var rest = data[...]
+            while !rest.isEmpty {
+                let count = min(rest.count, Int.random(in: 1...40_000))
+                try? peer.send(Array(rest.prefix(count)))
+                rest = rest.dropFirst(count)
+            }
+            peer.finishOutput()
+        }
+        #expect(try peer.receiveToEnd() == data)
+        try server.join()
+    }
+}

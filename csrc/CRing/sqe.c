@@ -1,0 +1,74 @@
+/* One encoder per operation. liburing's prep helpers fill the fields; the flags and their reasons stand here.
+ */
+#include "private.h"
+
+#include <errno.h>
+
+#define GET_SQE_OR_BUSY(ring, sqe)                                                                           \
+    struct io_uring_sqe *sqe = io_uring_get_sqe(&(ring)->uring);                                             \
+    if (sqe == NULL)                                                                                         \
+    return -EBUSY
+
+int cring_nop(struct cring *ring, uint64_t user_data) {
+    GET_SQE_OR_BUSY(ring, sqe);
+    io_uring_prep_nop(sqe);
+    sqe->user_data = user_data;
+    return 0;
+}
+
+int cring_accept_multishot(struct cring *ring, uint64_t user_data, int fd) {
+    GET_SQE_OR_BUSY(ring, sqe);
+    io_uring_prep_multishot_accept(sqe, fd, NULL, NULL, SOCK_CLOEXEC);
+    sqe->user_data = user_data;
+    return 0;
+}
+
+int cring_receive_multishot(struct cring *ring, uint64_t user_data, int fd, uint16_t buffer_group) {
+    GET_SQE_OR_BUSY(ring, sqe);
+    io_uring_prep_recv_multishot(sqe, fd, NULL, 0, 0);
+    sqe->flags |= IOSQE_BUFFER_SELECT;
+    sqe->buf_group = buffer_group;
+    /* Only the first shot polls first; later ones run after a poll anyway. */
+    sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
+    sqe->user_data = user_data;
+    return 0;
+}
+
+int cring_send(struct cring *ring, uint64_t user_data, int fd, const void *bytes, uint32_t length) {
+    GET_SQE_OR_BUSY(ring, sqe);
+    io_uring_prep_send(sqe, fd, bytes, length, MSG_NOSIGNAL | MSG_WAITALL);
+    sqe->user_data = user_data;
+    return 0;
+}
+
+int cring_send_message(struct cring *ring, uint64_t user_data, int fd, const struct msghdr *message) {
+    GET_SQE_OR_BUSY(ring, sqe);
+    io_uring_prep_sendmsg(sqe, fd, message, MSG_NOSIGNAL | MSG_WAITALL);
+    sqe->user_data = user_data;
+    return 0;
+}
+
+int cring_connect(struct cring *ring, uint64_t user_data, int fd, const struct sockaddr *address,
+                  socklen_t length) {
+    GET_SQE_OR_BUSY(ring, sqe);
+    io_uring_prep_connect(sqe, fd, address, length);
+    sqe->user_data = user_data;
+    return 0;
+}
+
+int cring_poll(struct cring *ring, uint64_t user_data, int fd, uint32_t events, int multishot) {
+    GET_SQE_OR_BUSY(ring, sqe);
+    if (multishot)
+        io_uring_prep_poll_multishot(sqe, fd, events);
+    else
+        io_uring_prep_poll_add(sqe, fd, events);
+    sqe->user_data = user_data;
+    return 0;
+}
+
+int cring_cancel(struct cring *ring, uint64_t user_data, uint64_t target) {
+    GET_SQE_OR_BUSY(ring, sqe);
+    io_uring_prep_cancel64(sqe, target, 0);
+    sqe->user_data = user_data;
+    return 0;
+}
