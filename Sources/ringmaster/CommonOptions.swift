@@ -70,38 +70,52 @@ struct CommonOptions: ParsableArguments {
     @Option(
         name: .long, parsing: .singleValue,
         help: ArgumentHelp(
-            "Where to listen; repeatable. Port 0 takes a free port, shown in the log.",
+            "Where to listen; repeatable. Port 0 takes a free port, shown in the log. \(variable("listen"))",
             valueName: "HOST:PORT|[V6]:PORT|unix:/path"))
     var listen: [String] = []
 
     @Option(
         name: .long,
-        help: ArgumentHelp("Worker processes: 1 to 1024, or auto for one per CPU allowed.", valueName: "N|auto"))
+        help: ArgumentHelp(
+            "Worker processes: 1 to 1024, or auto for one per CPU allowed. \(variable("workers"))", valueName: "N|auto")
+    )
     var workers: WorkerCount = .automatic
 
     @Option(
         name: .long,
-        help: "How a connection gets its worker: least (the one with the fewest), round-robin, source-hash.")
+        help: ArgumentHelp(
+            "How a connection gets its worker: least (the one with the fewest), round-robin, source-hash. \(variable("balance"))",
+            valueName: "MODE"))
     var balance: Balance = .leastLoaded
 
     @Option(
         name: .long,
         help: ArgumentHelp(
-            "Connections at once, all workers together. [default: what the descriptor limit allows]", valueName: "N"))
+            "Connections at once, all workers together. By default what the limit of open files allows, up to 100000. \(variable("max-connections"))",
+            valueName: "N"))
     var maxConnections: Int?
 
     @Option(
         name: .long,
-        help: ArgumentHelp("Connections the kernel holds until they are accepted, per listener.", valueName: "N"))
+        help: ArgumentHelp(
+            "Connections the kernel holds until they are accepted, per listener. \(variable("backlog"))", valueName: "N"
+        ))
     var backlog: Int = 4096
 
-    @Option(name: .long, help: ArgumentHelp("Seconds from SIGTERM to the end, all in all.", valueName: "SECONDS"))
+    @Option(
+        name: .long,
+        help: ArgumentHelp("Seconds from SIGTERM to the end, all in all. \(variable("grace"))", valueName: "SECONDS"))
     var grace: Seconds = Seconds(9)
 
-    @Option(name: .long, help: "Log what is at least this important: trace, debug, info, notice, warning, error.")
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "Log what is at least this important: trace, debug, info, notice, warning, error. \(variable("log-level"))",
+            valueName: "LEVEL"))
     var logLevel: LogLevel = .info
 
-    @Option(name: .long, help: "Log lines as text or as json.")
+    @Option(
+        name: .long, help: ArgumentHelp("Log lines as text or as json. \(variable("log-format"))", valueName: "FORMAT"))
     var logFormat: LogFormat = .text
 
     /// Checks what the parser cannot, and reads the addresses.

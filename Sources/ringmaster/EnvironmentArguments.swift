@@ -32,6 +32,23 @@ enum EnvironmentArguments {
         }
     }
 
+    /// The variable that stands for an option.
+    static func variable(for option: String) -> String {
+        prefix + option.uppercased().replacing("-", with: "_")
+    }
+
+    /// A parser's message about `--workers`, with a word about where the value came from if it was not given there.
+    static func explain(_ message: String, arguments: [String]) -> String {
+        for option in options(of: arguments.first) {
+            let flag = "--\(option.name)"
+            let isGiven = arguments.contains { $0 == flag || $0.hasPrefix(flag + "=") }
+            if !isGiven, message.contains("for '\(flag) ") || message.contains("for '\(flag)'") {
+                return "\(message), which \(variable(for: option.name)) gives"
+            }
+        }
+        return message
+    }
+
     /// The names of the options that the environment can give to a command.
     static func names(of command: String) -> [String] {
         options(of: command).map(\.name)
@@ -43,7 +60,7 @@ enum EnvironmentArguments {
         for option in options(of: arguments.first) {
             let flag = "--\(option.name)"
             let isGiven = arguments.contains { $0 == flag || $0.hasPrefix(flag + "=") }
-            let variable = prefix + option.name.uppercased().replacing("-", with: "_")
+            let variable = variable(for: option.name)
             guard !isGiven, let value = environment.first(where: { $0.name == variable })?.value, !value.isEmpty else {
                 continue
             }
@@ -58,6 +75,11 @@ enum EnvironmentArguments {
         }
         return result
     }
+}
+
+/// How help texts name an option's environment variable.
+func variable(_ option: String) -> String {
+    "[env: \(EnvironmentArguments.variable(for: option))]"
 }
 
 extension Substring {

@@ -9,8 +9,6 @@ struct Limits {
     static let pendingMax = 1024
     /// Connections allowed when nothing is asked for, if the descriptors suffice.
     static let connectionsDefault = 100_000
-    /// With fewer descriptors than this, no worker is of use.
-    static let descriptorsMin = 256
 
     /// Raises the soft limits to the hard ones, and returns how many connections are allowed, all workers together.
     func connectionsMax(asked: Int?, workers: Int) throws(CommandError) -> Int {
@@ -21,22 +19,23 @@ struct Limits {
 
     /// The same for a given limit of open files per process.
     func connectionsMax(asked: Int?, workers: Int, openFiles: Int) throws(CommandError) -> Int {
-        let least = need(workers, workers: workers)
-        guard openFiles >= max(least, Self.descriptorsMin) else {
-            throw CommandError(
-                .limitTooLow,
-                "the limit of open files is \(openFiles), and \(workers) workers need \(max(least, Self.descriptorsMin)): "
-                    + "raise it with ulimit -n, or start fewer workers")
-        }
         if let asked {
             let needed = need(asked, workers: workers)
             guard needed <= openFiles else {
                 throw CommandError(
                     .limitTooLow,
-                    "--max-connections \(asked) with \(workers) workers needs \(needed) open files per process, and the limit "
-                        + "is \(openFiles): raise it with ulimit -n \(needed), or lower --max-connections")
+                    "--max-connections \(asked) with \(workers) workers needs \(needed) open files per process, and "
+                        + "RLIMIT_NOFILE is \(openFiles): raise it with ulimit -n \(needed), or lower --max-connections"
+                )
             }
             return asked
+        }
+        let least = need(workers, workers: workers)
+        guard openFiles >= least else {
+            throw CommandError(
+                .limitTooLow,
+                "\(workers) workers need \(least) open files per process, and RLIMIT_NOFILE is \(openFiles): raise it with "
+                    + "ulimit -n \(least), or start fewer workers")
         }
         let perWorker = (openFiles - DescriptorNeed.reserve) / descriptorsPerConnection
         return min(Self.connectionsDefault, perWorker * workers)

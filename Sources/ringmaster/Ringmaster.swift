@@ -8,16 +8,16 @@ struct Ringmaster: ParsableCommand {
         commandName: "ringmaster",
         abstract: "Serves network connections with several worker processes on io_uring.",
         discussion: """
-            One supervisor accepts connections and hands each to one of its workers. A worker that dies is replaced;
+            One supervisor accepts connections and hands each to one of its workers. A worker that dies is replaced; \
             connections it had not taken yet go to another.
 
             Examples:
-              ringmaster echo  --listen 127.0.0.1:7000 --workers 2
-              ringmaster proxy --listen 0.0.0.0:6379 --upstream redis:6379 --upstream 10.0.0.7:6379
+              ringmaster echo --listen 127.0.0.1:7000 --workers 2
+              ringmaster proxy --listen 0.0.0.0:6379 --upstream 10.0.0.7:6379
               ringmaster check
 
-            Stop it with SIGTERM (connections may finish, within --grace) or SIGINT (at once).
-            Every option can be given as an environment variable: --max-connections as RINGMASTER_MAX_CONNECTIONS.
+            SIGTERM stops it when its connections have finished, or --grace is over; SIGINT stops it at once. \
+            Every option can be given as an environment variable: --max-connections is RINGMASTER_MAX_CONNECTIONS.
             """,
         subcommands: [EchoCommand.self, ProxyCommand.self, CheckCommand.self])
 }
@@ -53,7 +53,8 @@ enum Program {
             print(Ringmaster.fullMessage(for: error))
             return .success
         }
-        let message = Ringmaster.message(for: error).split(separator: "\n").first ?? "the arguments make no sense"
+        let line = Ringmaster.message(for: error).split(separator: "\n").first ?? "the arguments make no sense"
+        let message = EnvironmentArguments.explain(String(line), arguments: arguments)
         let services = Ringmaster.configuration.subcommands.compactMap { $0.configuration.commandName }
         let service = arguments.first { services.contains($0) }.map { " \($0)" } ?? ""
         Process.complain("\(message) (try: ringmaster\(service) --help)")

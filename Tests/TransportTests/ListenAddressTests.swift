@@ -107,6 +107,6 @@ struct ListenAddressTests {
             return
         }
         #expect(code != 0 && !text.isEmpty)
-        #expect(error?.description == "cannot find the address of 'nowhere.invalid': \(text)")
+        #expect(error?.description == "cannot resolve 'nowhere.invalid': \(text)")
     }
 }

@@ -14,7 +14,7 @@ extension HostLookupError: CustomStringConvertible {
     /// One line: the name and what the resolver said.
     public var description: String {
         switch self {
-        case .failed(let host, _, let text): "cannot find the address of '\(host)': \(text)"
+        case .failed(let host, _, let text): "cannot resolve '\(host)': \(text)"
         case .queueFull(let host): "cannot look up '\(host)' now: too many names are waiting"
         case .stopped(let host): "'\(host)' was not looked up: the resolver was stopped"
         }

@@ -11,7 +11,8 @@ struct CheckCommand: ExitingCommand {
         abstract: "Says what this machine allows: kernel, io_uring, limits, CPUs, worker count.",
         discussion: "Exits with 0 when ringmaster can serve here, else with the code that serving would end with.")
 
-    @Option(name: .long, help: ArgumentHelp("Worker processes to plan for.", valueName: "N|auto"))
+    @Option(
+        name: .long, help: ArgumentHelp("Worker processes to plan for. \(variable("workers"))", valueName: "N|auto"))
     var workers: WorkerCount = .automatic
 
     mutating func serve() throws -> ExitCode {
@@ -28,12 +29,13 @@ struct CheckCommand: ExitingCommand {
             line("io_uring", "available")
             line("  set-up", features.setupFlags.joined(separator: " "))
             line("  queues", "\(features.submissionEntries) submissions, \(features.completionEntries) completions")
+            line("  multishot", "accept, receive, poll; buffer ring")
             line("  registered ring", features.hasRegisteredRing ? "yes" : "no")
         case .unavailable(let cause):
             line("io_uring", "not available: \(cause)")
         }
-        limit("open files", .openFiles, unit: "")
-        limit("locked memory", .lockedMemory, unit: " bytes")
+        limit("RLIMIT_NOFILE", .openFiles, unit: "")
+        limit("RLIMIT_MEMLOCK", .lockedMemory, unit: " bytes")
         line("cpus", "\(budget)")
         line("workers", "\(count)")
         do throws(CommandError) {

@@ -35,44 +35,67 @@ struct ProxyCommand: ExitingCommand {
     static let configuration = CommandConfiguration(
         commandName: "proxy", abstract: "Passes TCP or Unix-domain connections on to upstream servers.",
         discussion: """
-            Bytes, end of file and resets pass in both directions. When an upstream cannot be connected the next one is
-            tried, and the failed one is left alone for a while. Host names are looked up again and again; the last good
+            Bytes, end of file and resets pass in both directions. When an upstream cannot be connected the next one is \
+            tried, and the failed one is left alone for a while. Host names are looked up again and again; the last good \
             answer is kept.
 
             Examples:
-              ringmaster proxy --listen 0.0.0.0:6379 --upstream redis:6379 --upstream 10.0.0.7:6379
-              ringmaster proxy --listen unix:/run/pg.sock --upstream 127.0.0.1:5432 --send-proxy v2
+              ringmaster proxy --listen 0.0.0.0:6379 --upstream redis:6379
+              ringmaster proxy --listen unix:/run/pg.sock --upstream db:5432
             """)
 
     @OptionGroup var common: CommonOptions
 
     @Option(
         name: .long, parsing: .singleValue,
-        help: ArgumentHelp("Where to connect to; repeatable.", valueName: "HOST:PORT|[V6]:PORT|unix:/path"))
+        help: ArgumentHelp(
+            "Where to connect to; repeatable. \(variable("upstream"))", valueName: "HOST:PORT|[V6]:PORT|unix:/path"))
     var upstream: [String] = []
 
-    @Option(name: .long, help: "How an upstream is chosen: round-robin or least-connections.")
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "How an upstream is chosen: round-robin or least-connections. \(variable("upstream-policy"))",
+            valueName: "POLICY"))
     var upstreamPolicy: UpstreamPool.Policy = .roundRobin
 
-    @Option(name: .long, help: ArgumentHelp("One attempt to connect takes at most this long.", valueName: "SECONDS"))
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "One attempt to connect takes at most this long. \(variable("connect-timeout"))", valueName: "SECONDS"))
     var connectTimeout: Seconds = Seconds(5)
 
     @Option(
-        name: .long, help: ArgumentHelp("An upstream that failed is left alone for this long.", valueName: "SECONDS"))
+        name: .long,
+        help: ArgumentHelp(
+            "An upstream that failed is left alone for this long. \(variable("upstream-rest"))", valueName: "SECONDS"))
     var upstreamRest: Seconds = Seconds(10)
 
     @Option(
         name: .long,
-        help: ArgumentHelp("A connection that passes no byte for this long is closed.", valueName: "SECONDS"))
+        help: ArgumentHelp(
+            "A connection that passes no byte for this long is closed. \(variable("idle-timeout"))",
+            valueName: "SECONDS"))
     var idleTimeout: Seconds = Seconds(600)
 
-    @Flag(name: .long, help: "Clients begin with a PROXY protocol header (v1 or v2), as another proxy sends it.")
+    @Flag(
+        name: .long,
+        help:
+            "Clients begin with a PROXY protocol header (v1 or v2), as another proxy sends it. \(variable("accept-proxy"))"
+    )
     var acceptProxy = false
 
-    @Option(name: .long, help: "Begin each upstream connection with a PROXY protocol header: v1 or v2.")
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "Begin each upstream connection with a PROXY protocol header: v1 or v2. \(variable("send-proxy"))",
+            valueName: "VERSION"))
     var sendProxy: ProxyVersion?
 
-    @Option(name: .long, help: ArgumentHelp("Host names are looked up again this often.", valueName: "SECONDS"))
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "Host names are looked up again this often. \(variable("resolve-interval"))", valueName: "SECONDS"))
     var resolveInterval: Seconds = Seconds(30)
 
     static let upstreamsMax = 1024

@@ -40,7 +40,7 @@ extension UringUnavailability: CustomStringConvertible {
     public var description: String {
         switch self {
         case .seccomp(let code):
-            "io_uring is denied by a seccomp filter (\(Self.name(code))): run the container with "
+            "io_uring is denied by a seccomp filter, not by the kernel itself (\(Self.name(code))): run the container with "
                 + "--security-opt seccomp=docker/seccomp.json, which allows io_uring_setup, io_uring_enter and "
                 + "io_uring_register"
         case .disabledBySysctl(let value):
