@@ -1,0 +1,112 @@
+import Foundation
+import Testing
+import Transport
+
+extension Integration {
+    @Suite(.serialized)
+    struct ConnectionTests {
+        @Test("5,000 connections are opened and closed, each with a round trip through the proxy", arguments: [1, 100])
+        func churn(width: Int) throws {
+            let echo = try Ringmaster("echo", "--listen", "127.0.0.1:0", "--workers", "1")
+            defer { echo.kill() }
+            let proxy = try Ringmaster(
+                "proxy", "--listen", "127.0.0.1:0", "--upstream", "\(echo.address)", "--workers", "2")
+            defer { proxy.kill() }
+            try Integration.churn(5_000, width: width, address: proxy.address)
+        }
+
+        @Test("with two workers, 1,000 live connections differ by at most 2 between them")
+        func balance() throws {
+            let echo = try Ringmaster("echo", "--listen", "127.0.0.1:0", "--workers", "2")
+            defer { echo.kill() }
+            let clients = try Integration.connectAndEcho(1_000, to: echo.address)
+            defer { clients.closeAll() }
+
+            let established = ProcessTable.establishedInodes(localPort: echo.address.port!)
+            let perWorker = echo.workers.map { ProcessTable.socketInodes(of: $0).intersection(established) }
+            try #require(perWorker.count == 2)
+            #expect(perWorker[0].isDisjoint(with: perWorker[1]))
+            #expect(perWorker[0].count + perWorker[1].count == 1_000)
+            #expect(abs(perWorker[0].count - perWorker[1].count) <= 2, "\(perWorker.map(\.count))")
+        }
+
+        @Test("round robin deals connections out in turn, and source hash keeps one source with one worker")
+        func otherBalances() throws {
+            for (mode, expected) in [("round-robin", [50, 50]), ("source-hash", [0, 100])] {
+                let echo = try Ringmaster(
+                    "echo", "--listen", "127.0.0.1:0", "--workers", "2", "--balance", mode)
+                defer { echo.kill() }
+                let clients = try Integration.connectAndEcho(100, to: echo.address)
+                defer { clients.closeAll() }
+                let established = ProcessTable.establishedInodes(localPort: echo.address.port!)
+                let counts = echo.workers.map { ProcessTable.socketInodes(of: $0).intersection(established).count }
+                #expect(counts.sorted() == expected, "\(mode)")
+            }
+        }
+
+        @Test("a worker has one ring, one eventfd and no listening socket; the listener is the supervisor's")
+        func descriptorsOfAWorker() throws {
+            let directory = try TemporaryDirectory()
+            let echo = try Ringmaster(
+                "echo", "--listen", "127.0.0.1:0", "--listen", "unix:\(directory.path("echo.sock"))", "--workers", "2")
+            defer { echo.kill() }
+            try Integration.connectAndEcho(10, to: echo.address).closeAll()
+
+            let listening = ProcessTable.listeningInodes()
+            #expect(ProcessTable.socketInodes(of: echo.process.pid).intersection(listening).count == 2)
+            #expect(echo.workers.count == 2)
+            for worker in echo.workers {
+                let descriptors = ProcessTable.descriptors(of: worker)
+                #expect(descriptors.count { $0 == "anon_inode:[io_uring]" } == 1, "\(descriptors)")
+                #expect(descriptors.count { $0 == "anon_inode:[eventfd]" } == 1, "\(descriptors)")
+                #expect(ProcessTable.socketInodes(of: worker).isDisjoint(with: listening), "\(descriptors)")
+            }
+        }
+
+        @Test("after 10,000 connections no descriptor is left behind, in the supervisor or in a worker")
+        func noDescriptorLeft() throws {
+            let echo = try Ringmaster("echo", "--listen", "127.0.0.1:0", "--workers", "1")
+            defer { echo.kill() }
+            let proxy = try Ringmaster(
+                "proxy", "--listen", "127.0.0.1:0", "--upstream", "\(echo.address)", "--workers", "2")
+            defer { proxy.kill() }
+            let pids = [echo, proxy].flatMap { [$0.process.pid] + $0.workers }
+            #expect(pids.count == 5)
+            /// Socket inodes differ from connection to connection; what counts is how many there are of each kind.
+            func kinds() -> [[String]] {
+                pids.map { ProcessTable.descriptors(of: $0).map { $0.hasPrefix("socket:") ? "socket" : $0 } }
+            }
+            let before = kinds()
+            #expect(before.allSatisfy { !$0.isEmpty })
+            try Integration.churn(10_000, width: 100, address: proxy.address)
+            try wait(for: "the descriptors of \(pids) to be \(before); they are \(kinds())") { kinds() == before }
+        }
+
+        @Test("without descriptors left it neither spins nor dies, and serves again when some are free")
+        func descriptorsExhausted() throws {
+            let echo = try Ringmaster(
+                "echo", "--listen", "127.0.0.1:0", "--workers", "1", "--backlog", "1024",
+                launcher: Ringmaster.descriptorLimit(64))
+            defer { echo.kill() }
+            let workers = echo.workers
+            let clients = try (0..<300).map { _ in try echo.connect() }
+            defer { clients.closeAll() }
+            #expect(try clients[0].echoes("the first"))
+
+            let pids = [echo.process.pid] + workers
+            func ticks() -> Int { pids.map(ProcessTable.processorTicks).reduce(0, +) }
+            let before = ticks()
+            sleep(2)
+            let perSecond = sysconf(Int32(_SC_CLK_TCK))
+            #expect(ticks() - before < perSecond, "half a processor or more while there is nothing to do")
+
+            for client in clients { client.close() }
+            try wait(for: "a round trip after the shortage") {
+                let client = try echo.connect()
+                return try client.echoes("again")
+            }
+            #expect(echo.process.poll() == nil)
+            #expect(echo.workers == workers)
+        }
+    }
+}

@@ -1,0 +1,71 @@
+/// Who may import whom: the order of DESIGN.md section 1, and the same for what is not ours.
+enum ImportRules {
+    /// What the system brings. Foundation is for tests: a library does without it.
+    private static let system: Set<String> = ["Glibc", "Synchronization"]
+    private static let testing: Set<String> = ["Foundation", "Testing"]
+
+    /// What each target under Sources may import besides `system`. A target that is missing here may import nothing.
+    static let allowed: [String: Set<String>] = [
+        "Transport": ["CRing", "CSocket"],
+        "Handoff": ["Transport", "CSocket"],
+        "Supervisor": ["Handoff", "Transport", "CSocket", "Logging"],
+        "Worker": ["Handoff", "Transport", "CSocket", "Logging"],
+        "Services": ["Transport", "Logging"],
+        "ringmaster": [
+            "Supervisor", "Worker", "Services", "Handoff", "Transport", "Logging", "ArgumentParser",
+        ],
+    ]
+
+    /// Test targets that test no single target, and what they may import besides `system` and `testing`.
+    private static let ownTests: [String: Set<String>] = [
+        "TidyTests": [],
+        "IntegrationTests": ["Transport", "CSocket"],
+        "CommandTests": allowed["ringmaster", default: []].union(["ringmaster"]),
+    ]
+
+    /// Imports of `file` that go against the order.
+    static func findings(in file: SourceFile) -> [Finding] {
+        guard file.language == .swift, let target = file.target.map(String.init) else { return [] }
+        let permitted = permittedModules(of: target, isTest: file.path.hasPrefix("Tests/"))
+        return file.code.enumerated().compactMap { index, line in
+            guard let module = importedModule(line), !permitted.contains(module) else { return nil }
+            return Finding(
+                path: file.path, line: index + 1,
+                message: "\(target) must not import \(module): imports point downwards (DESIGN.md section 1)")
+        }
+    }
+
+    private static func permittedModules(of target: String, isTest: Bool) -> Set<String> {
+        guard isTest else { return allowed[target, default: []].union(system) }
+        let tests = system.union(testing)
+        if let own = ownTests[target] { return own.union(tests) }
+        let subject = String(target.dropLast("Tests".count))
+        return allowed[subject, default: []].union([subject]).union(tests)
+    }
+
+    /// The module that a line of code imports: `Glibc` of `public import struct Glibc.timespec`.
+    static func importedModule(_ line: String) -> String? {
+        let words = line.split { $0 == " " || $0 == "\t" || $0 == ";" }
+        guard let position = words.firstIndex(of: "import"), position + 1 < words.count else { return nil }
+        let accessLevels: Set<Substring> = ["public", "package", "internal", "fileprivate", "private"]
+        guard words[..<position].allSatisfy({ $0.hasPrefix("@") || accessLevels.contains($0) }) else { return nil }
+        let kinds: Set<Substring> = ["struct", "class", "enum", "protocol", "typealias", "func", "let", "var", "actor"]
+        let name = kinds.contains(words[position + 1]) ? words[(position + 2)...].first : words[position + 1]
+        return name?.split(separator: ".").first.map(String.init)
+    }
+
+    /// Inclusions of liburing outside CRing's .c files, where Swift could come to see its structs.
+    static func inclusionFindings(in file: SourceFile) -> [Finding] {
+        guard file.language == .c else { return [] }
+        let isRingSource = file.path.hasPrefix("csrc/CRing/") && file.path.hasSuffix(".c")
+        return file.lines.enumerated().compactMap { index, line in
+            // The directive, not the code view: that one blanks a header's name in quotes.
+            let words = line.trimmed.drop { $0 == "#" || $0 == " " }
+            guard !isRingSource, line.trimmed.hasPrefix("#"), words.hasPrefix("include") else { return nil }
+            guard words.contains("liburing") else { return nil }
+            return Finding(
+                path: file.path, line: index + 1,
+                message: "liburing may be included by csrc/CRing/*.c only: its structs clash with swift-system's")
+        }
+    }
+}
