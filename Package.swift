@@ -35,7 +35,9 @@ let package = Package(
         .testTarget(name: "WorkerTests", dependencies: ["Worker", "Handoff", "CSocket"], swiftSettings: strict),
         .testTarget(name: "ServicesTests", dependencies: ["Services", "Transport"], swiftSettings: strict),
         .testTarget(name: "CommandTests", dependencies: ["ringmaster"], swiftSettings: strict),
-        .testTarget(name: "IntegrationTests", dependencies: ["Transport", "CSocket"], swiftSettings: strict),
+        .testTarget(
+            name: "IntegrationTests", dependencies: ["Transport", "CSocket"], exclude: ["Fixtures"],
+            swiftSettings: strict),
         .testTarget(name: "TidyTests", swiftSettings: strict),
     ]
 )

@@ -1,5 +1,6 @@
 import Handoff
 import Supervisor
+import Transport
 
 /// Fits the number of connections to the descriptors that this process and its workers may open.
 struct Limits {
@@ -12,9 +13,22 @@ struct Limits {
 
     /// Raises the soft limits to the hard ones, and returns how many connections are allowed, all workers together.
     func connectionsMax(asked: Int?, workers: Int) throws(CommandError) -> Int {
-        _ = ResourceLimit.raiseSoftToHard(.lockedMemory)
         let limit = ResourceLimit.raiseSoftToHard(.openFiles).new.soft
         return try connectionsMax(asked: asked, workers: workers, openFiles: Int(clamping: limit))
+    }
+
+    /// Locked memory of one ring of the usual size, rounded up. With less than that for everybody it is tried out what fits.
+    static let ringBytes: UInt64 = 128 * 1024
+
+    /// Makes sure that supervisor and workers can each have at least a small ring.
+    func checkLockedMemory(workers: Int) throws(CommandError) {
+        let limit = ResourceLimit.raiseSoftToHard(.lockedMemory).new.soft
+        guard limit / Self.ringBytes < UInt64(workers + 1), !UringAvailability.fits(rings: workers + 1) else { return }
+        throw CommandError(
+            .limitTooLow,
+            "RLIMIT_MEMLOCK is \(limit) bytes, which is too little for the rings of \(workers) workers and their supervisor: "
+                + "raise it, for example with ulimit -l \(UInt64(workers + 1) * Self.ringBytes / 1024), or start fewer workers"
+        )
     }
 
     /// The same for a given limit of open files per process.

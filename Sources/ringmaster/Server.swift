@@ -54,8 +54,9 @@ struct Server {
         if case .unavailable(let cause) = UringAvailability.probe() {
             throw CommandError(cause.exitCode, "\(cause)")
         }
-        let connectionsMax = try Limits(descriptorsPerConnection: descriptorsPerConnection)
-            .connectionsMax(asked: options.maxConnections, workers: workers)
+        let limits = Limits(descriptorsPerConnection: descriptorsPerConnection)
+        try limits.checkLockedMemory(workers: workers)
+        let connectionsMax = try limits.connectionsMax(asked: options.maxConnections, workers: workers)
         let logger = logger("supervisor")
         let listeners = try bind(addresses)
         for listener in listeners {

@@ -82,14 +82,14 @@ extension UringAvailability {
 
     /// Makes a ring with the flags and sizes of the real one, passes bytes through it, and removes it. Any thread.
     public static func probe(_ configuration: UringConfiguration = .init()) -> UringAvailability {
-        let ring: OpaquePointer
-        let flags: UInt32
+        let made: UringSetup.Made
         do throws(SystemError) {
-            (ring, flags) = try UringSetup.create(configuration)
+            made = try UringSetup.create(configuration)
         } catch {
             return .unavailable(cause(of: error))
         }
-        defer { cring_destroy(ring) }
+        defer { made.destroy() }
+        let ring = made.ring
         let registered = cring_enable(ring)
         if registered < 0 { return .unavailable(.failed(SystemError("io_uring_register", code: registered))) }
         for (opcode, name) in operations where cring_supports(ring, UInt8(opcode)) == 0 {
@@ -98,7 +98,7 @@ extension UringAvailability {
         if let failure = passBytes(ring) { return .unavailable(failure) }
         return .available(
             UringFeatures(
-                setupFlags: flagNames.filter { flags & $0.0 != 0 }.map(\.1),
+                setupFlags: flagNames.filter { made.flags & $0.0 != 0 }.map(\.1),
                 submissionEntries: cring_sq_entries(ring), completionEntries: cring_cq_entries(ring),
                 hasRegisteredRing: registered == 1))
     }
@@ -111,6 +111,7 @@ extension UringAvailability {
         // A filter may also answer ENOSYS, as Podman's does; a kernel that has io_uring tells by the sysctl's file.
         case ENOSYS where number(inFile: "/proc/sys/kernel/io_uring_disabled") != nil: return .seccomp(code: ENOSYS)
         case ENOSYS: return .oldKernel(missing: "everything")
+        case EINVAL where error.call.contains("PBUF_RING"): return .oldKernel(missing: "buffer rings")
         case EINVAL: return .oldKernel(missing: "a set-up flag")
         case ENOMEM:
             var limit = rlimit()
@@ -128,17 +129,25 @@ extension UringAvailability {
         return Int(String(decoding: line.prefix { $0 > 32 }.map(UInt8.init(bitPattern:)), as: UTF8.self))
     }
 
-    /// A multishot receive into a buffer ring must deliver twice.
-    private static func passBytes(_ ring: OpaquePointer) -> UringUnavailability? {
-        var buffers: OpaquePointer?
-        let result = cring_buffers_create(ring, 1, 2, 64, &buffers)
-        guard result == 0, let buffers else {
-            if result == -ENOMEM { return cause(of: SystemError("io_uring_register", code: ENOMEM)) }
-            return .oldKernel(missing: "buffer rings")
+    /// Whether so many processes of this user can each have the smallest ring: the kernel charges them all to one
+    /// RLIMIT_MEMLOCK. Makes that many at once, and removes them.
+    public static func fits(rings: Int) -> Bool {
+        var made: [UringSetup.Made] = []
+        defer { for ring in made { ring.destroy() } }
+        for _ in 0..<rings {
+            do throws(SystemError) {
+                made.append(try UringSetup.create(.smallest))
+            } catch {
+                return error.code != ENOMEM
+            }
         }
+        return true
+    }
+
+    /// A multishot receive into the buffer ring must deliver twice.
+    private static func passBytes(_ ring: OpaquePointer) -> UringUnavailability? {
         var pair: [Int32] = [-1, -1]
         guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0, &pair) == 0 else {
-            cring_buffers_destroy(ring, buffers)
             return .failed(.last("socketpair"))
         }
         defer {
@@ -147,9 +156,10 @@ extension UringAvailability {
             _ = completion(ring)
             close(pair[0])
             close(pair[1])
-            cring_buffers_destroy(ring, buffers)
         }
-        guard cring_receive_multishot(ring, 1, pair[0], 1) == 0 else { return .oldKernel(missing: "submissions") }
+        guard cring_receive_multishot(ring, 1, pair[0], UringSetup.bufferGroup) == 0 else {
+            return .oldKernel(missing: "submissions")
+        }
         for _ in 0..<2 {
             var byte: UInt8 = 1
             guard write(pair[1], &byte, 1) == 1 else { return .failed(.last("write")) }

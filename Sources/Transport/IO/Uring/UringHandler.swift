@@ -10,8 +10,6 @@ final class UringHandler: IOHandler {
     let receiveBuffers: ReceiveBuffers
     private(set) var overflowCount: UInt64 = 0
 
-    /// The only group: one buffer ring per loop.
-    private static let bufferGroup: UInt16 = 1
     /// io-wq threads would be a surprise here: nothing we submit should ever need one. One of each is the least the kernel takes.
     private static let kernelThreadsMax: UInt32 = 1
     /// Rounds of "the queue is full, enter" before the kernel is taken to refuse submissions for good.
@@ -19,18 +17,12 @@ final class UringHandler: IOHandler {
 
     /// Creates a disabled ring on any thread; ``enable()`` ties it to the loop's.
     init(_ configuration: UringConfiguration, wakeup: Wakeup) throws(SystemError) {
-        let ring = try UringSetup.create(configuration).ring
-        var buffers: OpaquePointer?
-        let result = cring_buffers_create(
-            ring, Self.bufferGroup, configuration.bufferCount, configuration.bufferSize, &buffers)
-        guard result == 0, let buffers, let base = cring_buffers_base(buffers) else {
-            cring_destroy(ring)
-            throw SystemError("io_uring_register(PBUF_RING)", code: result)
-        }
+        let made = try UringSetup.create(configuration)
+        guard let base = cring_buffers_base(made.buffers) else { preconditionFailure("buffers have memory") }
         // Refused only by kernels before 5.15, where it is merely not available.
-        _ = cring_limit_workers(ring, Self.kernelThreadsMax, Self.kernelThreadsMax)
-        self.ring = ring
-        self.buffers = buffers
+        _ = cring_limit_workers(made.ring, Self.kernelThreadsMax, Self.kernelThreadsMax)
+        ring = made.ring
+        buffers = made.buffers
         self.wakeup = wakeup
         receiveBuffers = ReceiveBuffers(
             base: base, count: Int(configuration.bufferCount), size: Int(configuration.bufferSize))
@@ -68,7 +60,7 @@ final class UringHandler: IOHandler {
         case .accept(let fd):
             return cring_accept_multishot(ring, userData, fd)
         case .receive(let fd):
-            return cring_receive_multishot(ring, userData, fd, Self.bufferGroup)
+            return cring_receive_multishot(ring, userData, fd, UringSetup.bufferGroup)
         case .send(let fd, let bytes, let count):
             return cring_send(ring, userData, fd, bytes, count)
         case .sendMessage(let fd, let message):

@@ -3,9 +3,10 @@ import Glibc
 
 /// How large a ring is wanted.
 public struct UringConfiguration: Sendable {
-    /// Submission queue entries; the kernel rounds up to a power of two.
+    /// Submission queue entries; the kernel rounds up to a power of two. Halved, down to ``submissionEntriesMin``, with
+    /// the completion queue.
     public var submissionEntries: UInt32 = 256
-    /// Completion queue entries. Halved, down to ``completionEntriesMin``, while RLIMIT_MEMLOCK refuses them.
+    /// Completion queue entries. Quartered, down to ``completionEntriesMin``, while RLIMIT_MEMLOCK refuses them.
     public var completionEntries: UInt32 = 4096
     /// Receive buffers, a power of two up to 32,768.
     public var bufferCount: UInt32 = 256
@@ -14,6 +15,17 @@ public struct UringConfiguration: Sendable {
 
     /// The smallest completion queue worth having.
     public static let completionEntriesMin: UInt32 = 256
+
+    /// The smallest submission queue worth having.
+    public static let submissionEntriesMin: UInt32 = 64
+
+    /// The smallest ring a loop makes do with, but for its buffers.
+    static var smallest: UringConfiguration {
+        var configuration = UringConfiguration()
+        configuration.submissionEntries = submissionEntriesMin
+        configuration.completionEntries = completionEntriesMin
+        return configuration
+    }
 
     /// The defaults: 256 submissions, 4,096 completions, 256 buffers of 16 KiB.
     public init() {}
@@ -36,41 +48,66 @@ enum UringSetup {
     private static let memoryRetries = 3
     private static let memoryRetryMilliseconds: UInt32 = 20
 
-    /// A disabled ring, with the flags it was made with.
-    static func create(_ configuration: UringConfiguration) throws(SystemError) -> (ring: OpaquePointer, flags: UInt32)
-    {
-        var completionEntries = configuration.completionEntries
-        var submissionEntries = configuration.submissionEntries
+    /// The only group: one buffer ring per loop.
+    static let bufferGroup: UInt16 = 1
+
+    /// A disabled ring with its buffers, and the flags it was made with.
+    struct Made {
+        var ring: OpaquePointer
+        var buffers: OpaquePointer
+        var flags: UInt32
+
+        func destroy() {
+            cring_buffers_destroy(ring, buffers)
+            cring_destroy(ring)
+        }
+    }
+
+    /// The largest ring that the configuration and RLIMIT_MEMLOCK allow.
+    static func create(_ configuration: UringConfiguration) throws(SystemError) -> Made {
+        var sizes = configuration
         while true {
             do {
-                return try create(submissionEntries: submissionEntries, completionEntries: completionEntries)
+                return try createOnce(sizes)
             } catch {
-                guard error.code == ENOMEM, completionEntries > UringConfiguration.completionEntriesMin else {
+                guard error.code == ENOMEM, sizes.completionEntries > UringConfiguration.completionEntriesMin else {
                     throw error
                 }
-                completionEntries = max(completionEntries / 4, UringConfiguration.completionEntriesMin)
-                submissionEntries = max(submissionEntries / 2, 64)
+                sizes.completionEntries = max(sizes.completionEntries / 4, UringConfiguration.completionEntriesMin)
+                sizes.submissionEntries = max(sizes.submissionEntries / 2, UringConfiguration.submissionEntriesMin)
             }
         }
     }
 
-    private static func create(
-        submissionEntries: UInt32, completionEntries: UInt32
-    ) throws(SystemError) -> (ring: OpaquePointer, flags: UInt32) {
+    private static func createOnce(_ sizes: UringConfiguration) throws(SystemError) -> Made {
         var rung = 0
         var retries = 0
         while true {
-            var ring: OpaquePointer?
-            let result = cring_create(ladder[rung], submissionEntries, completionEntries, &ring)
-            if result == 0, let ring { return (ring, ladder[rung]) }
-            if result == -EINVAL, rung + 1 < ladder.count {
-                rung += 1
-            } else if result == -ENOMEM, retries < memoryRetries {
-                retries += 1
-                usleep(memoryRetryMilliseconds * 1000)
-            } else {
-                throw SystemError("io_uring_setup", code: result)
+            do throws(SystemError) {
+                return try create(sizes, flags: ladder[rung])
+            } catch {
+                if error.code == EINVAL, rung + 1 < ladder.count {
+                    rung += 1
+                } else if error.code == ENOMEM, retries < memoryRetries {
+                    retries += 1
+                    usleep(memoryRetryMilliseconds * 1000)
+                } else {
+                    throw error
+                }
             }
         }
+    }
+
+    private static func create(_ sizes: UringConfiguration, flags: UInt32) throws(SystemError) -> Made {
+        var ring: OpaquePointer?
+        let result = cring_create(flags, sizes.submissionEntries, sizes.completionEntries, &ring)
+        guard result == 0, let ring else { throw SystemError("io_uring_setup", code: result) }
+        var buffers: OpaquePointer?
+        let registered = cring_buffers_create(ring, bufferGroup, sizes.bufferCount, sizes.bufferSize, &buffers)
+        guard registered == 0, let buffers else {
+            cring_destroy(ring)
+            throw SystemError("io_uring_register(PBUF_RING)", code: registered)
+        }
+        return Made(ring: ring, buffers: buffers, flags: flags)
     }
 }
