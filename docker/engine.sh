@@ -61,7 +61,6 @@ engine_settled() {
 
 # Called with `set +e`: every step is tried, whatever the one before did.
 engine_stop() {
-    local mount
     [ -n "${dockerd:-}" ] || return 0
     docker ps --all --quiet | xargs --no-run-if-empty timeout 60 docker rm --force
     docker network prune --force
@@ -71,9 +70,7 @@ engine_stop() {
         kill -KILL "$dockerd"
         kill -KILL "$(cat "$work/exec/containerd/containerd.pid")"
     }
-    for mount in $(cut -d ' ' -f 2 /proc/mounts | grep "^$work/" | sort --reverse); do
-        umount --lazy "$mount"
-    done
+    cut -d ' ' -f 2 /proc/mounts | grep "^$work/" | xargs --no-run-if-empty umount --lazy
     unset dockerd
 }
 
