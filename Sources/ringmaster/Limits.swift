@@ -17,13 +17,14 @@ struct Limits {
         return try connectionsMax(asked: asked, workers: workers, openFiles: Int(clamping: limit))
     }
 
-    /// Locked memory of one ring of the usual size, rounded up. With less than that for everybody it is tried out what fits.
+    /// Locked memory of one ring of the usual size, rounded up. With less than that for each, all take the smallest.
     static let ringBytes: UInt64 = 128 * 1024
 
-    /// Makes sure that supervisor and workers can each have at least a small ring.
-    func checkLockedMemory(workers: Int) throws(CommandError) {
+    /// Whether locked memory is so short that supervisor and workers must make do with the smallest rings.
+    func needSmallRings(workers: Int) throws(CommandError) -> Bool {
         let limit = ResourceLimit.raiseSoftToHard(.lockedMemory).new.soft
-        guard limit / Self.ringBytes < UInt64(workers + 1), !UringAvailability.fits(rings: workers + 1) else { return }
+        guard limit / Self.ringBytes < UInt64(workers + 1) else { return false }
+        if UringAvailability.fits(rings: workers + 1) { return true }
         throw CommandError(
             .limitTooLow,
             "RLIMIT_MEMLOCK is \(limit) bytes, which is too little for the rings of \(workers) workers and their supervisor: "

@@ -55,7 +55,7 @@ struct Server {
             throw CommandError(cause.exitCode, "\(cause)")
         }
         let limits = Limits(descriptorsPerConnection: descriptorsPerConnection)
-        try limits.checkLockedMemory(workers: workers)
+        let hasSmallRings = try limits.needSmallRings(workers: workers)
         let connectionsMax = try limits.connectionsMax(asked: options.maxConnections, workers: workers)
         let logger = logger("supervisor")
         let listeners = try bind(addresses)
@@ -74,7 +74,7 @@ struct Server {
             arguments: CommandLine.arguments, environment: Process.environment.map { "\($0.name)=\($0.value)" })
         do {
             let supervisor = try SupervisorProcess(
-                configuration, listeners: listeners, launcher: launcher, logger: logger)
+                configuration, listeners: listeners, launcher: launcher, hasSmallRings: hasSmallRings, logger: logger)
             return supervisor.run()
         } catch let error as SystemError {
             throw CommandError(UringAvailability.exitCode(of: error), "the supervisor cannot start: \(error)")
@@ -121,9 +121,10 @@ struct Server {
                 .badUsage,
                 "\(WorkerBirth.variable) is set, but this process was not started by a supervisor (\(error)): unset it")
         }
-        let configuration = WorkerConfiguration(
+        var configuration = WorkerConfiguration(
             slot: birth.slot, generation: birth.generation, connectionsMax: birth.connectionsMax,
             orphanGrace: options.grace.duration)
+        if birth.hasSmallRing { configuration.loop.uring = .smallest }
         do throws(SystemError) {
             return try WorkerProcess(
                 configuration, control: control, page: page, service: makeService(logger), logger: logger

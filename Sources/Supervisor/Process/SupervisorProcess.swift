@@ -9,6 +9,7 @@ public final class SupervisorProcess {
     private var state: SupervisorState
     private let loop: EventLoop
     private let launcher: WorkerLauncher
+    private let hasSmallRings: Bool
     private let logger: Logger
     private let reports: ReportLog
     private var intake: Intake!
@@ -26,13 +27,17 @@ public final class SupervisorProcess {
 
     /// A supervisor with its listeners bound. Blocks the signals it listens to: create it before any other thread.
     ///
-    /// - Parameter listeners: listening sockets, which it takes over.
+    /// - Parameters:
+    ///   - listeners: listening sockets, which it takes over.
+    ///   - hasSmallRings: locked memory is short: the supervisor and its workers make do with the smallest ring.
     /// - Throws: when there is no ring, or a status page cannot be made.
     public init(
-        _ configuration: SupervisorConfiguration, listeners: [Int32], launcher: WorkerLauncher, logger: Logger
+        _ configuration: SupervisorConfiguration, listeners: [Int32], launcher: WorkerLauncher,
+        hasSmallRings: Bool, logger: Logger
     ) throws {
         state = SupervisorState(configuration: configuration)
         self.launcher = launcher
+        self.hasSmallRings = hasSmallRings
         self.logger = logger
         reports = ReportLog(logger: logger, workerCount: configuration.workerCount)
         handles = Array(repeating: nil, count: configuration.workerCount)
@@ -41,6 +46,7 @@ public final class SupervisorProcess {
         let signals = Self.stopSignals + Self.ignoredSignals + [SIGCHLD]
         signalDescriptor = try SystemError.check(csocket_signalfd(signals, signals.count), "signalfd")
         var loopConfiguration = EventLoopConfiguration()
+        if hasSmallRings { loopConfiguration.uring = .smallest }
         // The supervisor accepts and polls: it receives no bytes through the ring.
         loopConfiguration.uring.bufferCount = 1
         loopConfiguration.uring.bufferSize = 64
@@ -217,7 +223,8 @@ public final class SupervisorProcess {
         do {
             let (ours, theirs) = try HandoffSocket.pair()
             let share = (state.configuration.connectionsMax - 1) / state.configuration.workerCount + 1
-            let birth = WorkerBirth(slot: slot, generation: worker.generation, connectionsMax: share)
+            let birth = WorkerBirth(
+                slot: slot, generation: worker.generation, connectionsMax: share, hasSmallRing: hasSmallRings)
             let pid = try launcher.launch(birth, control: theirs.descriptor, page: pages[slot].page.descriptor)
             withExtendedLifetime(theirs) {}
             handles[slot] = WorkerHandle(

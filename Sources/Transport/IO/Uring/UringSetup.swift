@@ -19,8 +19,8 @@ public struct UringConfiguration: Sendable {
     /// The smallest submission queue worth having.
     public static let submissionEntriesMin: UInt32 = 64
 
-    /// The smallest ring a loop makes do with, but for its buffers.
-    static var smallest: UringConfiguration {
+    /// The smallest ring a loop makes do with. Its buffers are as usual: they are not locked memory.
+    public static var smallest: UringConfiguration {
         var configuration = UringConfiguration()
         configuration.submissionEntries = submissionEntriesMin
         configuration.completionEntries = completionEntriesMin
