@@ -16,7 +16,7 @@ struct BoundedLine {
     }
 
     /// Appends `text` with each character replaced by what `escape` says, nil for the character itself, as far as it fits.
-    mutating func append(_ text: String, escape: (Unicode.Scalar) -> String?) {
+    mutating func append(_ text: String, escape: (Unicode.Scalar) -> String? = { _ in nil }) {
         for scalar in text.unicodeScalars {
             let piece = escape(scalar) ?? String(scalar)
             guard !isCut else { return }

@@ -19,6 +19,8 @@ struct LineLogHandler: LogHandler {
     let format: LogFormat
     /// Where to write; not closed by the handler.
     let descriptor: Int32
+    /// How often a write(2) that signals interrupt is tried.
+    private static let attemptsMax = 16
     /// Wall-clock time of a record.
     private let clock: @Sendable () -> timespec
 
@@ -48,8 +50,11 @@ struct LineLogHandler: LogHandler {
             fields: fields(of: event))
         let line = format == .text ? record.textLine : record.jsonLine
         line.withUnsafeBytes { bytes in
-            // Interrupted before anything was written: the line is still whole. Bounded, as everything that repeats.
-            for _ in 0..<16 where write(descriptor, bytes.baseAddress, bytes.count) >= 0 || errno != EINTR { return }
+            for _ in 0..<Self.attemptsMax {
+                let count = write(descriptor, bytes.baseAddress, bytes.count)
+                // EINTR says that nothing was written, so that trying again keeps the line whole.
+                guard count < 0 && errno == EINTR else { return }
+            }
         }
     }
 

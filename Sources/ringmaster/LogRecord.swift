@@ -12,14 +12,14 @@ struct LogRecord {
     /// One line of text with its line feed. The message stands as it is, save for control characters.
     var textLine: [UInt8] {
         var line = BoundedLine(reserve: "\n".utf8.count)
-        line.append("\(timestamp) \(level) ", escape: { _ in nil })
+        line.append("\(timestamp) \(level) ")
         line.append(source, escape: Self.textEscape)
-        line.append(": ", escape: { _ in nil })
+        line.append(": ")
         line.append(message, escape: Self.textEscape)
         for (key, value) in fields {
-            line.append(" ", escape: { _ in nil })
+            line.append(" ")
             appendWord(key, to: &line)
-            line.append("=", escape: { _ in nil })
+            line.append("=")
             appendWord(value, to: &line)
         }
         return line.bytes + "\n".utf8
@@ -60,10 +60,10 @@ struct LogRecord {
             Self.textEscape(scalar) == nil && !scalar.properties.isWhitespace
                 && !"\"\\=".unicodeScalars.contains(scalar)
         }
-        guard !isPlain || word.isEmpty else { return line.append(word, escape: { _ in nil }) }
-        line.append("\"", escape: { _ in nil })
+        guard !isPlain || word.isEmpty else { return line.append(word) }
+        line.append("\"")
         line.append(word) { $0 == "\"" || $0 == "\\" ? "\\\($0)" : Self.textEscape($0) }
-        line.append("\"", escape: { _ in nil })
+        line.append("\"")
     }
 
     /// Control characters could break the line or command a terminal.

@@ -121,7 +121,12 @@ struct CPUBudgetTests {
     @Test("a mount that shows part of a hierarchy shows it without the part's path")
     func partialMount() throws {
         let mounts = v2Mount.replacing("0:28 / ", with: "0:28 /docker/abc ")
-        let file = ["/sys/fs/cgroup/cpu.max": "200000 100000\n", "/sys/fs/cgroup/sub/cpu.max": "100000 100000\n"]
+        let one = "100000 100000\n"
+        let file = [
+            "/sys/fs/cgroup/cpu.max": "200000 100000\n", "/sys/fs/cgroup/sub/cpu.max": one,
+            // Read only by who takes a path apart wrongly.
+            "/sys/fs/cgroup/d/sub/cpu.max": one, "/sys/fs/other/sub/cpu.max": one,
+        ]
         #expect(try budgetV2("/docker/abc", mounts: mounts, file).cpuCount == 2)
         #expect(try budgetV2("/docker/abc/sub", mounts: mounts, file).cpuCount == 1)
         #expect(try budgetV2("/docker/abcd/sub", mounts: mounts, file).cpuCount == 2, "another cgroup: the mount point")

@@ -132,7 +132,7 @@ private struct UpstreamState: Sendable {
 
     private(set) var targets: [Target]
     var connections = 0
-    /// The target whose turn it is.
+    /// The target whose turn it is, modulo their number, which changes with each answer of the resolver.
     private var next = 0
 
     init(addresses: [SocketAddress]) {
@@ -169,6 +169,5 @@ private struct UpstreamState: Sendable {
         targets = addresses.map { address in
             targets.first { $0.address == address } ?? Target(address: address)
         }
-        next %= targets.count
     }
 }
