@@ -34,8 +34,10 @@ install_packages() {
     done
     [ ${#missing[@]} -gt 0 ] || return 0
     echo "installing ${missing[*]}"
-    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "${missing[@]}"; } \
-        >"$work/install.log" 2>&1 || skip "cannot install ${missing[*]}: $(tail -n 3 "$work/install.log")"
+    {
+        apt-get update
+        DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "${missing[@]}"
+    } >"$work/install.log" 2>&1 || skip "cannot install ${missing[*]}: $(tail -n 3 "$work/install.log")"
 }
 
 engine_start() {
@@ -69,7 +71,9 @@ engine_stop() {
         kill -KILL "$dockerd"
         kill -KILL "$(cat "$work/exec/containerd/containerd.pid")"
     }
-    while read -r mount; do umount --lazy "$mount"; done < <(cut -d ' ' -f 2 /proc/mounts | grep "^$work/" | sort --reverse)
+    for mount in $(cut -d ' ' -f 2 /proc/mounts | grep "^$work/" | sort --reverse); do
+        umount --lazy "$mount"
+    done
     unset dockerd
 }
 

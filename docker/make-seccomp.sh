@@ -57,7 +57,7 @@ jq --exit-status '.defaultAction == "SCMP_ACT_ERRNO" and (.syscalls | length > 0
 
 if $check; then
     with_io_uring "$profile" | diff --unified "$here/seccomp.json" - >&2 ||
-        fail "docker/seccomp.json is not made from $profile: docker/make-seccomp.sh > new.json, then mv new.json docker/seccomp.json"
+        fail "docker/seccomp.json differs: make it anew with docker/make-seccomp.sh >new.json && mv new.json $here/seccomp.json"
 else
     with_io_uring "$profile"
 fi

@@ -270,14 +270,16 @@ check "docker stop does not wait for an idle client beyond its 10 s, with exit c
 
 # Engines from version 25 on deny io_uring by default; Debian 12's is older and allows it.
 if grep -q '"io_uring_setup","SCMP_ACT_ALLOW"' "$work/default.rules"; then
-    check "ringmaster check succeeds under this engine's default profile, which allows io_uring" run --rm ringmaster check
+    check "ringmaster check succeeds under this engine's default profile, which allows io_uring" \
+        run --rm ringmaster check
 else
     check "ringmaster check exits with 5 under this engine's default profile and names seccomp" denied "" check
 fi
 jq '.syscalls |= map(select(.names | index("io_uring_setup") | not))' "$here/seccomp.json" >"$work/denying.json"
-check "ringmaster check exits with 5 under a profile without io_uring and names seccomp" denied "$work/denying.json" check
-check "ringmaster proxy exits with 5 under a profile without io_uring and names seccomp" denied "$work/denying.json" \
-    proxy --listen "127.0.0.1:$proxy_port" --upstream "127.0.0.1:$redis_port"
+check "ringmaster check exits with 5 under a profile without io_uring and names seccomp" \
+    denied "$work/denying.json" check
+check "ringmaster proxy exits with 5 under a profile without io_uring and names seccomp" \
+    denied "$work/denying.json" proxy --listen "127.0.0.1:$proxy_port" --upstream "127.0.0.1:$redis_port"
 
 check "an image can stand in for the official Redis" build_redis
 check "compose.yaml serves Redis through the proxy" compose_serves

@@ -140,7 +140,7 @@ extension SystemError {
     fileprivate func listenRemedy(_ address: SocketAddress) -> String {
         switch (code, address) {
         case (EADDRINUSE, .unix(let path)):
-            "the path exists; stop the server that uses it, or remove it with: rm \(path)"
+            "the path exists; stop the server that uses it, or remove it if none does: rm '\(path)'"
         case (EADDRINUSE, _):
             "the address is in use; stop the other server (ss -ltnp shows it) or choose another port"
         case (EACCES, _):

@@ -20,7 +20,7 @@ open class Channel {
     }
 
     func register() {
-        precondition(registration == nil, "a channel registers once")
+        precondition(registration == nil && !isClosing, "a channel registers once")
         registration = loop.register(self)
     }
 
@@ -44,8 +44,9 @@ open class Channel {
 
     /// Cancels what is in flight; `released()` follows when all of it has completed.
     func beginClosing() {
-        guard let registration, !isClosing else { return }
+        guard !isClosing else { return }
         isClosing = true
+        guard let registration else { return }
         cancelAll()
         loop.deregister(registration)
     }

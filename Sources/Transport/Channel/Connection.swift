@@ -53,6 +53,8 @@ open class Connection: Channel {
     }
 
     deinit {
+        // Else it was never started: only `released()` lets go of one that was.
+        if !isClosing { releaseSocket() }
         state.pointee.gather?.deallocate()
         state.deinitialize(count: 1)
         state.deallocate()
@@ -82,10 +84,13 @@ open class Connection: Channel {
 
     // MARK: What a service calls
 
-    /// Registers with the loop, and begins to read unless `reading` is false.
+    /// Registers with the loop, sends what was written before, and begins to read unless `reading` is false. Once;
+    /// does nothing after ``close()``.
     public func start(reading: Bool = true) {
+        guard !isClosing else { return }
         register()
         perform(reading ? state.pointee.read.resume() : state.pointee.read.pause())
+        markDirty()
     }
 
     /// Queues `bytes` to be sent, in order, at the end of the loop's turn. Copies them.
@@ -117,7 +122,8 @@ open class Connection: Channel {
         markDirty()
     }
 
-    /// Stops ``received(_:)`` at once. Bytes already on their way are parked: at most what the receive buffers hold.
+    /// Stops ``received(_:)`` at once. Bytes already on their way are parked: at most what the receive buffers hold,
+    /// however often reading is paused and resumed.
     public func pauseReading() {
         guard !isClosing else { return }
         perform(state.pointee.read.pause())
@@ -176,12 +182,10 @@ open class Connection: Channel {
         guard !isClosing else { return }
         state.pointee.closeReason = reason
         if reset { Socket.disconnect(fd) }
-        if registration == nil {
-            // Never started: nothing is in flight, nobody is to be told.
-            Glibc.close(fd)
-            return
-        }
+        let isStarted = registration != nil
         beginClosing()
+        // Never started: nothing is in flight, nobody is to be told.
+        if !isStarted { releaseSocket() }
     }
 
     private func fail(_ code: Int32, _ call: String) {
@@ -198,11 +202,15 @@ open class Connection: Channel {
 
     override func released() {
         super.released()
+        releaseSocket()
+        closed(state.pointee.closeReason)
+    }
+
+    private func releaseSocket() {
         if configuration.isShared { shutdown(fd, Int32(SHUT_RDWR)) }
         Glibc.close(fd)
         state.pointee.queue.removeAll(into: loop.chunks)
         state.pointee.parked.removeAll(into: loop.chunks)
-        closed(state.pointee.closeReason)
     }
 
     // MARK: Completions
@@ -241,6 +249,7 @@ open class Connection: Channel {
             received(bytes.bytes)
         } else {
             state.pointee.parked.append(bytes, from: loop.chunks)
+            state.pointee.read.parked()
         }
     }
 
@@ -257,8 +266,11 @@ open class Connection: Channel {
             if let registration { loop.waitForReceiveBuffers(registration) }
         case .end:
             state.pointee.inputEnd = .pending
-            // Not told from here when bytes are parked before it, or nobody wants to read.
-            if state.pointee.read.isWanted, state.pointee.parked.isEmpty { tellInputEnd() }
+            if !state.pointee.read.isWanted {
+                tellInputEnding()
+            } else if state.pointee.parked.isEmpty {
+                tellInputEnd()
+            }
         case .watch:
             watchPeer()
         case .fail(let code):
@@ -266,10 +278,22 @@ open class Connection: Channel {
         }
     }
 
+    private func tellInputEnding() {
+        // A poll may have told already.
+        if !state.pointee.peerFinished {
+            state.pointee.peerFinished = true
+            inputEnding()
+        }
+        watchPeer()
+    }
+
     private func tellInputEnd() {
+        state.pointee.peerFinished = true
         state.pointee.inputEnd = .told
         inputEnded()
-        if !isClosing { closeIfFinished() }
+        closeIfFinished()
+        // Nothing else would tell of a peer that resets the half that is left.
+        if state.pointee.output == .open { watchPeer() }
     }
 
     private func cancelReceive() {
@@ -291,11 +315,9 @@ open class Connection: Channel {
 
     // MARK: While reading is paused
 
-    /// A paused connection has no receive in flight that would tell of the peer's FIN or RST: a poll does.
+    /// Without a receive in flight, while reading is paused or the input has ended, a poll tells of FIN or RST.
     private func watchPeer() {
-        guard !isClosing, !isInFlight(.poll), !state.pointee.peerHungUp, state.pointee.read.receive != .finished else {
-            return
-        }
+        guard !isClosing, !isInFlight(.poll), !state.pointee.peerHungUp else { return }
         // POLLERR and POLLHUP come in any case (poll(2)).
         let events = state.pointee.peerFinished ? 0 : UInt32(CSOCKET_POLLRDHUP)
         submit(.poll(fd: fd, events: events, multishot: false), .poll)
@@ -304,12 +326,10 @@ open class Connection: Channel {
     private func pollCompleted(_ result: Int32) {
         guard !isClosing, result > 0 else { return }
         if result & Int32(POLLERR) != 0, let error = Socket.pendingError(of: fd) { return fail(error, "poll") }
+        // When reading was resumed meanwhile the receive tells; paused again, a new poll does.
+        if state.pointee.read.isWanted, state.pointee.inputEnd == .notSeen { return }
         if result & Int32(POLLHUP) != 0 { state.pointee.peerHungUp = true }
-        guard result & Int32(CSOCKET_POLLRDHUP) != 0, !state.pointee.peerFinished else { return }
-        state.pointee.peerFinished = true
-        if state.pointee.read.isWanted { return }
-        watchPeer()
-        inputEnding()
+        if result & Int32(CSOCKET_POLLRDHUP) != 0 { tellInputEnding() }
     }
 
     // MARK: Sending
@@ -330,6 +350,7 @@ open class Connection: Channel {
 
     /// Bytes that arrived while paused, before any newer ones; stops when the service pauses again.
     private func deliverParked() {
+        guard state.pointee.read.hasParked || state.pointee.inputEnd == .pending else { return }
         while !isClosing, state.pointee.read.isWanted, !state.pointee.parked.isEmpty {
             let bytes = state.pointee.parked.front
             // Taken out before the call, since the service may pause, close or write in it.
@@ -337,9 +358,10 @@ open class Connection: Channel {
             received(bytes.bytes)
             loop.chunks.give(chunk)
         }
-        if !isClosing, state.pointee.read.isWanted, state.pointee.parked.isEmpty, state.pointee.inputEnd == .pending {
-            tellInputEnd()
-        }
+        guard !isClosing else { return }
+        if state.pointee.parked.isEmpty { perform(state.pointee.read.unparked()) }
+        guard state.pointee.inputEnd == .pending else { return }
+        if state.pointee.read.isWanted { tellInputEnd() } else { tellInputEnding() }
     }
 
     private func send() {

@@ -28,7 +28,8 @@ public final class Listener: Channel {
 
     private let accepted: (Int32) -> Void
     private var state = State.paused
-    private var timer: LoopTimer?
+    /// Ends a rest after a resource was exhausted.
+    private lazy var timer = LoopTimer(loop) { [unowned self] in rested() }
     private var closed: (() -> Void)?
     private let unixPath: String?
 
@@ -62,7 +63,7 @@ public final class Listener: Channel {
     /// Stops accepting. Connections accepted already are still handed over, in this turn or the next.
     public func pause() {
         guard isAccepting, !isClosing else { return }
-        timer?.cancel()
+        timer.cancel()
         state = .paused
         cancel(.accept)
     }
@@ -70,7 +71,7 @@ public final class Listener: Channel {
     /// Stops accepting, hands over every connection that has reached the queue, closes, then calls `closed`.
     public func drainAndClose(_ closed: @escaping () -> Void) {
         guard state != .draining, !isClosing else { return }
-        timer?.cancel()
+        timer.cancel()
         state = .draining
         self.closed = closed
         cancel(.accept)
@@ -86,11 +87,8 @@ public final class Listener: Channel {
         case .accept:
             acceptCompleted(completion)
         case .cancelAccept:
-            if isClosing {
-                cancellationCompleted()
-            } else if completion.result != 0, !isAccepting {
-                cancel(.accept)
-            }
+            // It may have been aimed at an earlier accept: reading its result would not tell.
+            if isClosing { cancellationCompleted() } else if !isAccepting { cancel(.accept) }
         default:
             preconditionFailure("a listener does not \(kind)")
         }
@@ -104,7 +102,7 @@ public final class Listener: Channel {
         guard !completion.hasMore, !isClosing else { return }
         switch state {
         case .accepting: rearm(after: completion.result)
-        case .draining: drain()
+        case .draining: if !timer.isArmed { drain() }
         case .paused, .backingOff: break
         }
     }
@@ -126,15 +124,18 @@ public final class Listener: Channel {
 
     private func backOff() {
         state = .backingOff
-        let timer =
-            timer
-            ?? LoopTimer(loop) { [unowned self] in
-                guard state == .backingOff, !isClosing else { return }
-                state = .accepting
-                arm()
-            }
-        self.timer = timer
         timer.arm(after: Self.exhaustedPause)
+    }
+
+    private func rested() {
+        guard !isClosing else { return }
+        switch state {
+        case .backingOff:
+            state = .accepting
+            arm()
+        case .draining: drain()
+        case .accepting, .paused: preconditionFailure("the timer is cancelled when the rest ends early")
+        }
     }
 
     /// Closing a listener resets what is in its queue (tcp(7) says nothing of it; inet_csk_listen_stop() does it).
@@ -150,7 +151,7 @@ public final class Listener: Channel {
                 continue
             case EMFILE, ENFILE, ENOBUFS, ENOMEM:
                 exhaustedCount &+= 1
-                return retryDrain()
+                return timer.arm(after: Self.exhaustedPause)
             case ECONNABORTED, EPROTO, EPERM:
                 failedCount &+= 1
                 continue
@@ -162,17 +163,9 @@ public final class Listener: Channel {
         beginClosing()
     }
 
-    private func retryDrain() {
-        let timer = LoopTimer(loop) { [unowned self] in
-            if !isClosing { drain() }
-        }
-        self.timer = timer
-        timer.arm(after: Self.exhaustedPause)
-    }
-
     override func released() {
         super.released()
-        timer?.cancel()
+        timer.cancel()
         if let unixPath { unlink(unixPath) }
         close(fd)
         closed?()

@@ -34,10 +34,31 @@ struct ReadState {
 
     private(set) var receive = Receive.idle
     private(set) var isWanted = false
+    /// Bytes that came while reading was paused are still to be told. None are received behind them: a service
+    /// that pauses in every callback would otherwise let them grow without bound.
+    private(set) var hasParked = false
+
+    private var mayReceive: Bool { isWanted && !hasParked }
 
     mutating func resume() -> Action {
         isWanted = true
-        guard receive == .idle else { return .none }
+        return armIfIdle()
+    }
+
+    /// Bytes of the receive in flight have been put aside, because reading is paused or others are parked already.
+    mutating func parked() {
+        assert(receive == .inFlight || receive == .cancelling, "bytes without a receive")
+        hasParked = true
+    }
+
+    /// All that was parked has been told.
+    mutating func unparked() -> Action {
+        hasParked = false
+        return armIfIdle()
+    }
+
+    private mutating func armIfIdle() -> Action {
+        guard receive == .idle, mayReceive else { return .none }
         receive = .inFlight
         return .arm
     }
@@ -65,13 +86,13 @@ struct ReadState {
         case 0:
             receive = .finished
             return .end
-        case -ENOBUFS where isWanted:
+        case -ENOBUFS where mayReceive:
             receive = .starved
             return .waitForBuffers
         case 1..., -ECANCELED, -ENOBUFS, -EAGAIN, -EINTR:
             // A terminal completion is only "no F_MORE"; whether to go on is for the service's wish to say.
-            receive = isWanted ? .inFlight : .idle
-            return isWanted ? .arm : .watch
+            receive = .idle
+            return isWanted ? armIfIdle() : .watch
         default:
             receive = .finished
             return .fail(-result)
@@ -88,7 +109,7 @@ struct ReadState {
     /// A cancellation has completed without ending the receive it was meant for.
     mutating func cancellationMissed() -> Action {
         guard receive == .cancelling else { return .none }
-        if isWanted {
+        if mayReceive {
             receive = .inFlight
             return .none
         }

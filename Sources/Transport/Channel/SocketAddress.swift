@@ -65,7 +65,10 @@ public enum SocketAddress: Hashable, Sendable {
             // An abstract name begins with a zero byte; it is shown the way ss(8) shows it.
             let isAbstract = bytes.count > 1 && bytes[0] == 0
             let name = isAbstract ? bytes.dropFirst() : bytes.prefix { $0 != 0 }
-            self = .unix(path: (isAbstract ? "@" : "") + String(decoding: name, as: UTF8.self))
+            var path = (isAbstract ? "@" : "") + String(decoding: name, as: UTF8.self)
+            // A peer may have an abstract name of 108 bytes, or one that grows when it is made valid UTF-8.
+            while path.utf8.count > Self.unixPathLengthMax { path.removeLast() }
+            self = .unix(path: path)
         default:
             return nil
         }

@@ -15,7 +15,7 @@ struct RegistrationTable: ~Copyable {
 
     /// What became of a completion.
     enum Delivery {
-        /// Hand it to the channel. `isLast` says that the slot is free now.
+        /// Hand it to the channel.
         case deliver(Unmanaged<Channel>)
         /// It belongs to a former owner of the slot, or to nobody.
         case stale

@@ -43,6 +43,7 @@ public final class EventLoop {
     private let batch: UnsafeMutableBufferPointer<Completion>
     private let stopTimeout: Duration
     private var tailTasks: [() -> Void] = []
+    private var hasRun = false
 
     /// Completions dispatched per turn at most; what is left comes in the next turn, after timers and tasks.
     private static let batchMax = 1024
@@ -87,6 +88,7 @@ public final class EventLoop {
     }
 
     deinit {
+        if !hasRun { handler.destroy(leakingBuffers: false) }
         state.deinitialize(count: 1)
         state.deallocate()
         batch.deallocate()
@@ -111,20 +113,26 @@ public final class EventLoop {
     ///   memory has been leaked on purpose, because the kernel may still write to it.
     @discardableResult
     public func run() throws(SystemError) -> Int {
+        precondition(!hasRun, "a loop runs once")
+        hasRun = true
         try handler.enable()
         while !remote.stopRequested {
             try turn(waitingUntil: .distantFuture)
         }
-        for channel in state.pointee.registrations.channels() { channel.loopIsStopping() }
-        let deadline = MonotonicTime.now + stopTimeout
-        while state.pointee.registrations.count > 0, .now < deadline {
-            try turn(waitingUntil: deadline)
-        }
         for task in remote.close() { task(self) }
+        try endChannels(by: .now + stopTimeout)
         timers.removeAll()
         let unfinished = state.pointee.registrations.count
         handler.destroy(leakingBuffers: unfinished > 0)
         return unfinished
+    }
+
+    private func endChannels(by deadline: MonotonicTime) throws(SystemError) {
+        while state.pointee.registrations.count > 0 || !tailTasks.isEmpty, .now < deadline {
+            // In every turn, since a callback may make another.
+            for channel in state.pointee.registrations.channels() where !channel.isClosing { channel.loopIsStopping() }
+            try turn(waitingUntil: deadline)
+        }
     }
 
     /// Runs `task` once, at the end of the current turn, after all else but the writes.
@@ -138,7 +146,7 @@ public final class EventLoop {
         try submitAll()
         // A task is queued before its wake-up is signalled: when nobody has signalled since awoke(), which comes
         // before the queue is emptied, nothing is queued and the loop may sleep.
-        let maySleep = state.pointee.starved.isEmpty && tailTasks.isEmpty && remote.wakeup.prepareToSleep()
+        let maySleep = !hasWorkForNextTurn && remote.wakeup.prepareToSleep()
         let deadline = maySleep ? min(timers.earliest, limit) : nil
         let count = try handler.run(until: deadline, into: batch)
         remote.wakeup.awoke()
@@ -153,6 +161,13 @@ public final class EventLoop {
         state.pointee.statistics.completions &+= UInt64(count)
         state.pointee.statistics.busyNanoseconds &+= MonotonicTime.now.nanoseconds - start.nanoseconds
         if let error = state.pointee.handlerError { throw error }
+    }
+
+    /// Whether something waits for a turn rather than for a completion. Channels are freed last in a turn, and who
+    /// is told of it may write to another channel or ask for a tail task.
+    private var hasWorkForNextTurn: Bool {
+        !state.pointee.starved.isEmpty || !state.pointee.dirty.isEmpty || !state.pointee.ending.isEmpty
+            || !tailTasks.isEmpty
     }
 
     @inline(__always)

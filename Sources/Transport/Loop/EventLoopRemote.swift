@@ -23,7 +23,7 @@ public final class EventLoopRemote: Sendable {
 
     /// Runs `task` on the loop's thread, in the order of the calls of one thread. Any thread, the loop's too.
     ///
-    /// - Returns: false when the loop has ended or ``taskCountMax`` tasks are waiting: the task will not run.
+    /// - Returns: false when the loop is stopping or ``taskCountMax`` tasks are waiting: the task will not run.
     @discardableResult
     public func execute(_ task: @escaping Task) -> Bool {
         let isTaken = queue.withLock { queue in

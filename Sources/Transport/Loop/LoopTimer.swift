@@ -16,11 +16,13 @@ public final class LoopTimer {
     }
 
     /// Whether it will fire.
-    public var isArmed: Bool { index >= 0 }
+    public var isArmed: Bool { deadline != .distantFuture }
 
-    /// Fires at `deadline`, or in the coming turn when that has passed. Replaces an earlier arming.
+    /// Fires at `deadline`, or in the coming turn when that has passed; ``MonotonicTime/distantFuture`` is never.
+    /// Replaces an earlier arming.
     public func arm(at deadline: MonotonicTime) {
         cancel()
+        guard deadline != .distantFuture else { return }
         self.deadline = deadline
         loop.timers.insert(self)
     }
@@ -32,7 +34,7 @@ public final class LoopTimer {
 
     /// Does not fire any more. Harmless when it is not armed.
     public func cancel() {
-        if isArmed { loop.timers.remove(self) }
+        if index >= 0 { loop.timers.remove(self) }
         // It may be due in the round that is being fired; without a deadline that round skips it.
         deadline = .distantFuture
     }
@@ -84,7 +86,10 @@ final class TimerHeap {
 
     /// Forgets all, firing none.
     func removeAll() {
-        for timer in timers { timer.index = -1 }
+        for timer in timers {
+            timer.index = -1
+            timer.deadline = .distantFuture
+        }
         timers.removeAll()
     }
 

@@ -9,8 +9,10 @@ struct Climate {
     var badUsage = 0
     /// Per turn and worker: that it dies, or says FAILED.
     var death = 0
-    /// Per turn and worker: that it does nothing, that it rejects, that it changes its limit, that its page lies.
+    /// Per turn and worker: that it does nothing, that it freezes for good, that it rejects, that it changes its limit,
+    /// that its page lies.
     var idle = 0
+    var freeze = 0
     var rejection = 0
     var filling = 0
     var lie = 0
@@ -29,7 +31,8 @@ struct Climate {
         var climate = Climate()
         let chances: [(WritableKeyPath<Climate, Int>, [Int])] = [
             (\.bootHangs, [0, 0, 10]), (\.bootFails, [0, 0, 10, 60]), (\.badUsage, [0, 0, 20]),
-            (\.death, [0, 1, 8]), (\.idle, [0, 30, 80]), (\.rejection, [0, 0, 5, 30]), (\.filling, [0, 10]),
+            (\.death, [0, 1, 8]), (\.idle, [0, 30, 80]), (\.freeze, [0, 0, 0, 3]), (\.rejection, [0, 0, 5, 30]),
+            (\.filling, [0, 10]),
             (\.lie, [0, 0, 0, 2]), (\.refusal, [0, 0, 5, 30]), (\.deafness, [0, 30]), (\.undead, [0, 0, 20]),
             (\.arrival, [10, 50, 90]), (\.stop, [0, 2, 5]),
         ]

@@ -31,6 +31,7 @@ struct FakeWorker {
     var read = PageReading(adopted: 0, live: 0, credit: 0, heartbeat: MonotonicTime(nanoseconds: 0))
     var isDeaf = false
     var isLiar = false
+    var isFrozen = false
     var released: SequenceNumber = 0
 
     var isLeaving: Bool {
@@ -50,6 +51,7 @@ struct FakeWorker {
         case .draining(let until): own = until
         case .leaving(let at, _): return at
         }
+        if isFrozen { return .distantFuture }
         return live.reduce(own) { min($0, $1.until) }
     }
 

@@ -38,7 +38,9 @@ extension World {
     }
 
     private func serve(_ slot: Int) {
-        guard var worker = workers[slot], !chance(climate.idle) else { return }
+        if climate.arrival == 0 { workers[slot]?.isFrozen = false }
+        if chance(climate.freeze) { workers[slot]?.isFrozen = true }
+        guard var worker = workers[slot], !worker.isFrozen, !chance(climate.idle) else { return }
         worker.live.removeAll { $0.until <= now }
         if chance(climate.filling) { worker.limit = chance(50) ? 0 : .random(in: 1...40, using: &random) }
         if climate.arrival == 0 { worker.limit = max(worker.limit, 10) }

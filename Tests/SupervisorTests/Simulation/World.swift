@@ -41,10 +41,10 @@ final class World {
     /// One life from start to exit; what went wrong in it.
     func run(turns: Int) -> [String] {
         feed(.start)
-        for _ in 0..<turns where exitCode == nil && ledger.violations.isEmpty { turn() }
+        play(turnsMax: turns)
         if stopDeadline == nil { recover() }
         if exitCode == nil, stopDeadline == nil { stop(.graceful) }
-        for _ in 0..<5_000 where exitCode == nil && ledger.violations.isEmpty { turn() }
+        play(turnsMax: 5_000)
         require(exitCode != nil, "the supervisor does not exit")
         if ledger.violations.isEmpty {
             ledger.audit(state.counters)
@@ -56,13 +56,21 @@ final class World {
     /// The world turns healthy; then every socket must find a worker, and every worker must come back.
     private func recover() {
         climate = .healthy
-        for _ in 0..<5_000 where exitCode == nil && ledger.violations.isEmpty && !isQuiet { turn() }
+        play(turnsMax: 5_000) { isQuiet }
         require(exitCode != nil || isQuiet, "no peace in a healthy world: \(ledger.undelivered) sockets undelivered")
     }
 
+    /// Turns until the exit, a violation, or that.
+    private func play(turnsMax: Int, until isEnough: () -> Bool = { false }) {
+        for _ in 0..<turnsMax {
+            if exitCode != nil || !ledger.violations.isEmpty || isEnough() { return }
+            turn()
+        }
+    }
+
     private var isQuiet: Bool {
-        ledger.undelivered == 0 && tokens.allSatisfy { $0 == nil } && state.intake == .accepting
-            && state.slots.allSatisfy { $0.state == .ready || $0.state == .vacant }
+        isAccepting && state.slots.allSatisfy { $0.state == .ready || $0.state == .vacant }
+            && tokens.allSatisfy { $0 == nil } && ledger.undelivered == 0
     }
 
     // MARK: A turn
@@ -72,7 +80,7 @@ final class World {
         for slot in workers.indices { act(slot) }
         for slot in workers.indices { deliverExit(slot) }
         if chance(2) { feedStale() }
-        if stopDeadline.map({ _ in chance(climate.stop) }) ?? chance(climate.stop) {
+        if chance(climate.stop), stopDeadline == nil || chance(5) {
             stop(chance(30) ? .fast : .graceful)
         }
         accept()

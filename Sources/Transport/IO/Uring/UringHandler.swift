@@ -14,7 +14,7 @@ final class UringHandler: IOHandler {
     private static let bufferGroup: UInt16 = 1
     /// io-wq threads would be a surprise here: nothing we submit should ever need one. One of each is the least the kernel takes.
     private static let kernelThreadsMax: UInt32 = 1
-    /// Rounds of "the queue is full, enter" before a submission is given up as a defect.
+    /// Rounds of "the queue is full, enter" before the kernel is taken to refuse submissions for good.
     private static let submitRoundsMax = 128
 
     /// Creates a disabled ring on any thread; ``enable()`` ties it to the loop's.
@@ -55,7 +55,7 @@ final class UringHandler: IOHandler {
             var rounds = 0
             while encode(submission) == -EBUSY {
                 rounds += 1
-                precondition(rounds <= Self.submitRoundsMax, "the kernel takes no submission")
+                guard rounds <= Self.submitRoundsMax else { throw SystemError("io_uring_enter", code: EBUSY) }
                 try enter(wait: false, timeout: -1)
             }
         }

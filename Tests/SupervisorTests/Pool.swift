@@ -1,0 +1,124 @@
+import Handoff
+import Transport
+
+@testable import Supervisor
+
+typealias Event = SupervisorState.Event
+typealias Action = SupervisorState.Action
+/// The module's own type; Testing has one of this name too.
+typealias ProcessExit = Supervisor.ExitStatus
+
+/// A supervisor's state machine with a clock, for tests of single rules.
+struct Pool {
+    var state: SupervisorState
+    private(set) var now = MonotonicTime(nanoseconds: 1_000_000_000)
+    private var nextSocket: Int32 = 0
+
+    init(
+        workers: Int = 2, balance: Balance = .leastLoaded, connectionsMax: Int = 1_000,
+        grace: Duration = .seconds(9), _ adjust: (inout SupervisorConfiguration) -> Void = { _ in }
+    ) {
+        var configuration = SupervisorConfiguration(
+            workerCount: workers, balance: balance, connectionsMax: connectionsMax, grace: grace, seed: 1)
+        adjust(&configuration)
+        state = SupervisorState(configuration: configuration)
+    }
+
+    /// A pool whose workers are all ready, each with that much credit.
+    static func serving(
+        workers: Int = 2, credit: UInt32 = 100, balance: Balance = .leastLoaded, connectionsMax: Int = 1_000,
+        grace: Duration = .seconds(9), _ adjust: (inout SupervisorConfiguration) -> Void = { _ in }
+    ) -> Pool {
+        var pool = Pool(workers: workers, balance: balance, connectionsMax: connectionsMax, grace: grace, adjust)
+        pool.feed(.start)
+        for slot in 0..<workers {
+            pool.feed(.ready(pool.worker(slot)))
+            pool.page(slot, credit: credit)
+        }
+        pool.feed(.timer)
+        return pool
+    }
+
+    func worker(_ slot: Int, _ generation: UInt32 = 0) -> WorkerID { WorkerID(slot: slot, generation: generation) }
+
+    @discardableResult mutating func feed(_ event: Event) -> [Action] { state.handle(event, now: now) }
+
+    @discardableResult mutating func page(
+        _ slot: Int, adopted: SequenceNumber = 0, rejected: [Range<SequenceNumber>] = [], live: UInt32 = 0,
+        credit: UInt32 = 100
+    ) -> [Action] {
+        feed(.page(slot, reading(adopted: adopted, rejected: rejected, live: live, credit: credit)))
+    }
+
+    func reading(
+        adopted: SequenceNumber = 0, rejected: [Range<SequenceNumber>] = [], live: UInt32 = 0, credit: UInt32 = 100
+    ) -> WorkerReading {
+        WorkerReading(adopted: adopted, rejected: rejected, live: live, credit: credit, heartbeat: now)
+    }
+
+    @discardableResult mutating func die(
+        _ worker: WorkerID, _ status: ExitStatus = .code(1), adopted: SequenceNumber = 0, live: UInt32 = 0
+    ) -> [Action] {
+        feed(.exited(worker, status, finalReading: reading(adopted: adopted, live: live)))
+    }
+
+    /// Accepts so many sockets, numbered on from the last.
+    @discardableResult mutating func accept(_ count: Int = 1, sourceHash: UInt64 = 0) -> [Action] {
+        let first = nextSocket
+        nextSocket += Int32(count)
+        return feed(
+            .accepted(
+                (first..<nextSocket).map {
+                    AcceptedSocket(id: SocketID($0), listener: 0, sourceHash: sourceHash, acceptedAt: now)
+                }))
+    }
+
+    mutating func wait(_ duration: Duration) { now = now + duration }
+
+    /// Lets the time pass, with every timer on its way; what was done.
+    mutating func pass(_ duration: Duration) -> [Action] {
+        let end = now + duration
+        var actions: [Action] = []
+        while let deadline = state.nextDeadline, deadline <= end {
+            now = max(now, deadline)
+            actions += feed(.timer)
+        }
+        now = end
+        return actions
+    }
+}
+
+extension [Action] {
+    /// The numbers of the sockets sent to each slot, in order.
+    func sent(to slot: Int) -> [Int32] {
+        flatMap { action -> [Int32] in
+            guard case .send(let worker, _, let sockets) = action, worker.slot == slot else { return [] }
+            return sockets.map(\.rawValue)
+        }
+    }
+
+    /// The number each packet begins at.
+    var firstNumbers: [SequenceNumber] {
+        compactMap { if case .send(_, let first, _) = $0 { first } else { nil } }
+    }
+
+    var spawned: [WorkerID] {
+        compactMap { if case .spawn(let worker) = $0 { worker } else { nil } }
+    }
+
+    var killed: [WorkerID] {
+        compactMap { if case .kill(let worker) = $0 { worker } else { nil } }
+    }
+
+    var closed: [Int32] {
+        compactMap { if case .close(let socket, _) = $0 { socket.rawValue } else { nil } }
+    }
+
+    var reports: [SupervisorState.Report] {
+        compactMap { if case .report(let report) = $0 { report } else { nil } }
+    }
+
+    var exitCode: ExitCode? {
+        compactMap { if case .exit(let code) = $0 { code } else { nil } }.first
+    }
+}
