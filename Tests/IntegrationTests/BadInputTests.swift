@@ -84,11 +84,18 @@ extension Integration {
             #expect(FileManager.default.contents(atPath: path) == Data("precious".utf8))
         }
 
-        @Test("more connections than RLIMIT_NOFILE allows are refused with exit code 7, and both numbers' names")
+        @Test("a limit of open files too low for a start is refused with exit code 7")
         func descriptorLimitTooLow() throws {
             try expectRefusal(
+                ["echo", "--workers", "1"] + Self.listen, code: 7, naming: ["open files", "64", "ulimit -n"],
+                launcher: Ringmaster.descriptorLimit(64))
+        }
+
+        @Test("more connections than the limit of open files allows are refused with exit code 7")
+        func tooManyConnections() throws {
+            try expectRefusal(
                 ["echo", "--workers", "1", "--max-connections", "10000"] + Self.listen, code: 7,
-                naming: ["NOFILE", "64", "--max-connections"], launcher: Ringmaster.descriptorLimit(64))
+                naming: ["--max-connections 10000", "512", "ulimit -n"], launcher: Ringmaster.descriptorLimit(512))
         }
     }
 
@@ -106,14 +113,16 @@ extension Integration {
 
         @Test(
             "io_uring denied ends a start with exit code 5 and one line that says by what",
-            arguments: [("EPERM", ["io_uring", "seccomp"]), ("ENOSYS", ["io_uring", "kernel"])])
-        func start(error: String, words: [String]) throws {
+            arguments: ["EPERM", "ENOSYS"])
+        func start(error: String) throws {
             try withLauncher { launcher in
                 let process = try Ringmaster.run(
                     ["echo", "--listen", "127.0.0.1:0", "--workers", "1"], launcher: [launcher, error])
                 #expect(process.poll() == .exited(5), "\(process.errors)")
                 #expect(process.errors.split(separator: "\n").count == 1, "\(process.errors)")
-                for word in words { #expect(process.errors.contains(word), "\(process.errors)") }
+                for word in ["io_uring", "seccomp", error] {
+                    #expect(process.errors.contains(word), "\(process.errors)")
+                }
             }
         }
 

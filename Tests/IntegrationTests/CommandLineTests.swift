@@ -12,7 +12,7 @@ extension Integration {
             var system = utsname()
             uname(&system)
             let release = withUnsafeBytes(of: system.release) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
-            for word in [release, "io_uring", "multishot", "NOFILE", "MEMLOCK", "CPU", "workers"] {
+            for word in [release, "io_uring", "available", "multishot", "NOFILE", "MEMLOCK", "CPU", "workers"] {
                 #expect(process.output.localizedCaseInsensitiveContains(word), "\(word): \(process.output)")
             }
         }

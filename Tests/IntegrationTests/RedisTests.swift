@@ -76,7 +76,11 @@ extension Integration {
             defer { redis.stop() }
             let directory = try TemporaryDirectory()
             // Hexadecimal digits, so that the text that redis-cli prints is the value.
-            let value = Data(Integration.randomBytes[..<(8 << 20)].flatMap { [digit($0 >> 4), digit($0 & 15)] })
+            let digits = Array("0123456789abcdef".utf8)
+            let block = Integration.randomBytes[..<(512 << 10)].flatMap {
+                [digits[Int($0 >> 4)], digits[Int($0 & 15)]]
+            }
+            let value = Data((0..<16).flatMap { _ in block })
             try value.write(to: URL(filePath: directory.path("value")))
             let stored = try ChildProcess.succeed(
                 "redis-cli", ["-p", redis.port, "-x", "SET", "big"], input: directory.path("value"))
@@ -85,8 +89,6 @@ extension Integration {
             let isSame = Data(answer.utf8) == value + Data("\n".utf8)
             #expect(isSame, "\(answer.utf8.count) bytes came back")
         }
-
-        private func digit(_ value: UInt8) -> UInt8 { Array("0123456789abcdef".utf8)[Int(value)] }
 
         @Test("redis-benchmark runs through the proxy without an error", arguments: [false, true])
         func benchmark(overUnixSocket: Bool) throws {

@@ -2,8 +2,10 @@ import Foundation
 
 /// What proc(5) tells of processes and of their sockets.
 enum ProcessTable {
+    /// Reads to the end: files of proc(5) say that they are empty, and a long one comes in pieces.
     private static func text(_ path: String) -> String {
-        FileManager.default.contents(atPath: path).map { String(decoding: $0, as: UTF8.self) } ?? ""
+        let data = FileHandle(forReadingAtPath: path).flatMap { try? $0.readToEnd() }
+        return String(decoding: data ?? Data(), as: UTF8.self)
     }
 
     /// The fields of /proc/PID/stat after the command's name, which may hold spaces: state, parent and so on.
