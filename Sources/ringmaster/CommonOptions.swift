@@ -29,12 +29,15 @@ extension Balance: ExpressibleByArgument {
         ("least", .leastLoaded), ("round-robin", .roundRobin), ("source-hash", .sourceHash),
     ]
 
+    /// Reads a name from the command line.
     public init?(argument: String) {
         guard let found = Self.names.first(where: { $0.0 == argument }) else { return nil }
         self = found.1
     }
 
+    /// All names, for help texts.
     public static var allValueStrings: [String] { names.map(\.0) }
+    /// Its name, for help texts.
     public var defaultValueDescription: String { Self.names.first { $0.1 == self }?.0 ?? "" }
 }
 

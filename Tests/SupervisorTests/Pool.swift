@@ -52,8 +52,8 @@ struct Pool {
 
     func reading(
         adopted: SequenceNumber = 0, rejected: [Range<SequenceNumber>] = [], live: UInt32 = 0, credit: UInt32 = 100
-    ) -> WorkerReading {
-        WorkerReading(adopted: adopted, rejected: rejected, live: live, credit: credit, heartbeat: now)
+    ) -> PageReading {
+        PageReading(adopted: adopted, rejected: rejected, live: live, credit: credit, heartbeat: now)
     }
 
     @discardableResult mutating func die(

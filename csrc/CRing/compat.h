@@ -1,5 +1,6 @@
 /*
  * What Debian 12's liburing 2.3 lacks. Everything here is guarded, so that a newer liburing takes over.
+ * Include <liburing.h> first: only .c files do.
  *
  * NO_SQARRAY is left out on purpose: liburing before 2.6 does not know it, writes the index array over the
  * ring's memory and so corrupts submissions without an error.
@@ -7,7 +8,6 @@
 #ifndef RINGMASTER_CRING_COMPAT_H
 #define RINGMASTER_CRING_COMPAT_H
 
-#include <liburing.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>

@@ -1,3 +1,5 @@
+#include <liburing.h>
+
 #include "private.h"
 
 #include <errno.h>

@@ -1,5 +1,7 @@
 /* One encoder per operation. liburing's prep helpers fill the fields; the flags and their reasons stand here.
  */
+#include <liburing.h>
+
 #include "private.h"
 
 #include <errno.h>

@@ -10,17 +10,21 @@ public final class EchoService: Service {
     /// A service that waits to be started.
     public init() {}
 
+    /// The connection's own.
     public var descriptorsPerConnection: Int { 1 }
 
+    /// Bytes in and out of all connections so far.
     public var statistics: ServiceStatistics {
         connections.values.reduce(into: ended) { $0.add($1) }
     }
 
+    /// Is ready at once.
     public func start(_ host: ServiceHost) {
         self.host = host
         host.ready()
     }
 
+    /// Sends back what comes until both sides have said FIN.
     public func serve(_ incoming: IncomingConnection) {
         guard let host else { preconditionFailure("serve before start") }
         var configuration = ConnectionConfiguration()
@@ -32,11 +36,13 @@ public final class EchoService: Service {
         if isDraining { connection.drain() }
     }
 
+    /// Says FIN to each client as soon as all it sent has been sent back.
     public func drain() {
         isDraining = true
         for connection in connections.values { connection.drain() }
     }
 
+    /// Closes every connection, whatever is still to be sent.
     public func closeAll() {
         for connection in connections.values { connection.close() }
     }

@@ -25,8 +25,10 @@ public final class ProxyService: Service {
             policy: configuration.policy, restDuration: configuration.restDuration)
     }
 
+    /// The client's connection and its upstream's.
     public var descriptorsPerConnection: Int { 2 }
 
+    /// Bytes to and from clients so far, and upstreams not reached.
     public var statistics: ServiceStatistics {
         var sum = sessions.values.reduce(into: ended) { $0.add($1) }
         sum.upstreamConnectFailures = connectFailures
@@ -56,6 +58,7 @@ public final class ProxyService: Service {
         host?.ready()
     }
 
+    /// Connects the client to an upstream, or closes it when none can be reached.
     public func serve(_ connection: IncomingConnection) {
         guard let host else { preconditionFailure("serve before start") }
         let session = ProxySession(self, host.loop, connection)
@@ -68,6 +71,7 @@ public final class ProxyService: Service {
         names?.stop()
     }
 
+    /// Closes every client and its upstream, whatever is still to be sent.
     public func closeAll() {
         for session in sessions.values { session.close() }
     }

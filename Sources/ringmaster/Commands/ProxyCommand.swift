@@ -9,16 +9,20 @@ extension UpstreamPool.Policy: ExpressibleByArgument {
         ("round-robin", .roundRobin), ("least-connections", .leastConnections),
     ]
 
+    /// Reads a name from the command line.
     public init?(argument: String) {
         guard let found = Self.names.first(where: { $0.0 == argument }) else { return nil }
         self = found.1
     }
 
+    /// All names, for help texts.
     public static var allValueStrings: [String] { names.map(\.0) }
+    /// Its name, for help texts.
     public var defaultValueDescription: String { Self.names.first { $0.1 == self }?.0 ?? "" }
 }
 
 extension ProxyVersion: ExpressibleByArgument {
+    /// Reads a name from the command line.
     public init?(argument: String) {
         switch argument {
         case "v1": self = .v1
@@ -27,6 +31,7 @@ extension ProxyVersion: ExpressibleByArgument {
         }
     }
 
+    /// All names, for help texts.
     public static var allValueStrings: [String] { ["v1", "v2"] }
 }
 
