@@ -64,4 +64,20 @@ import Testing
         let actions = pool.accept(3, sourceHash: 7)
         #expect((0..<3).map { actions.sent(to: $0).count } == [1, 1, 1])
     }
+
+    @Test("a source waits for its own worker while that takes what is on the way, but not for ever")
+    func sourceHashWaits() {
+        var pool = Pool.serving(workers: 2, balance: .sourceHash) { $0.inflightPerWorkerMax = 2 }
+        let first = pool.accept(3, sourceHash: 7)
+        let own = first.sent(to: 0).isEmpty ? 1 : 0
+        #expect(first.sent(to: own) == [0, 1])
+        #expect(first.sent(to: 1 - own).isEmpty)
+        pool.page(own, adopted: 1, live: 1)
+        #expect(pool.feed(.timer).sent(to: own) == [2])
+
+        // It adopts no more: the next of its sources goes to the other worker, no sooner than the wait is over.
+        #expect(pool.accept(sourceHash: 7).sent(to: 1 - own).isEmpty)
+        #expect(pool.pass(Balancer.affinityWait - .milliseconds(1)).sent(to: 1 - own).isEmpty)
+        #expect(pool.pass(PageWatch.intervalMax + .milliseconds(2)).sent(to: 1 - own) == [3])
+    }
 }

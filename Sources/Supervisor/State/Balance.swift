@@ -1,5 +1,11 @@
+import Transport
+
 /// Chooses a worker for a socket.
 struct Balancer: Sendable {
+    /// How long a source waits for its own worker to take what is on the way to it, before it goes to another. Bounded,
+    /// because those behind it in the queue wait too, and the worker may be hung.
+    static let affinityWait: Duration = .milliseconds(50)
+
     let mode: Balance
     let inflightMax: Int
     /// Where the next search begins, so that equals take turns.
@@ -10,12 +16,16 @@ struct Balancer: Sendable {
         self.inflightMax = inflightMax
     }
 
-    /// The slot that gets a socket from this source, or nil if none has room.
-    mutating func choose(among slots: [WorkerSlot], sourceHash: UInt64) -> Int? {
+    /// The slot that gets this socket now, or nil if it must wait.
+    mutating func choose(among slots: [WorkerSlot], for socket: AcceptedSocket, now: MonotonicTime) -> Int? {
         switch mode {
         case .leastLoaded: return rotate(in: slots) { slots[$0].load }
         case .roundRobin: return rotate(in: slots) { _ in 0 }
-        case .sourceHash: return rendezvous(among: slots, sourceHash: sourceHash)
+        case .sourceHash:
+            let own = rendezvous(among: slots, sourceHash: socket.sourceHash) { $0.spare > 0 }
+            if let own, slots[own].room(inflightMax: inflightMax) > 0 { return own }
+            if now - socket.acceptedAt < Self.affinityWait { return nil }
+            return rendezvous(among: slots, sourceHash: socket.sourceHash) { $0.room(inflightMax: inflightMax) > 0 }
         }
     }
 
@@ -34,9 +44,11 @@ struct Balancer: Sendable {
 
     /// Rendezvous hashing: every slot draws a number from the source, the highest wins. A slot that drops out moves only
     /// its own sources, and they spread over all others.
-    private func rendezvous(among slots: [WorkerSlot], sourceHash: UInt64) -> Int? {
+    private func rendezvous(
+        among slots: [WorkerSlot], sourceHash: UInt64, where isEligible: (WorkerSlot) -> Bool
+    ) -> Int? {
         var best: (index: Int, score: UInt64)?
-        for index in slots.indices where slots[index].room(inflightMax: inflightMax) > 0 {
+        for index in slots.indices where isEligible(slots[index]) {
             let score = SplitMix64.mix(sourceHash ^ SplitMix64.mix(UInt64(index) + 1))
             if best.map({ score > $0.score }) ?? true { best = (index, score) }
         }

@@ -48,7 +48,7 @@ extension SupervisorState {
         var room = configuration.connectionsMax - load
         var next: HeldSocket? = oldest
         while room > 0, let socket = next?.socket,
-            let index = balancer.choose(among: slots, sourceHash: socket.sourceHash)
+            let index = balancer.choose(among: slots, for: socket, now: now)
         {
             slots[index].assign(pending.removeFirst())
             room -= 1
