@@ -26,6 +26,10 @@ public final class Listener: Channel {
     /// How long accepting rests when a resource is exhausted, instead of spinning on the same error.
     public static let exhaustedPause: Duration = .milliseconds(50)
 
+    /// Connections taken from the queue before closing, at most: the longest queue there can be. Clients that keep coming
+    /// must not keep a listener open.
+    private static let drainMax = 65_536
+
     private let accepted: (Int32) -> Void
     private var state = State.paused
     /// Ends a rest after a resource was exhausted.
@@ -109,7 +113,7 @@ public final class Listener: Channel {
 
     private func rearm(after result: Int32) {
         switch -result {
-        case EMFILE, ENFILE, ENOBUFS, ENOMEM:
+        case _ where Self.isExhaustion(result):
             exhaustedCount &+= 1
             backOff()
         case EBADF, EINVAL, ENOTSOCK, EOPNOTSUPP:
@@ -120,6 +124,10 @@ public final class Listener: Channel {
             if result < 0, result != -ECANCELED { failedCount &+= 1 }
             arm()
         }
+    }
+
+    private static func isExhaustion(_ result: Int32) -> Bool {
+        [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(-result)
     }
 
     private func backOff() {
@@ -142,23 +150,20 @@ public final class Listener: Channel {
     private func drain() {
         // Only now: io_uring would fail an accept on a non-blocking socket instead of waiting.
         _ = fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK)
-        while true {
+        for _ in 0..<Self.drainMax {
             let result = csocket_accept(fd)
-            switch -result {
-            case ...0:
+            if result >= 0 {
                 acceptedCount &+= 1
                 accepted(result)
-                continue
-            case EMFILE, ENFILE, ENOBUFS, ENOMEM:
+            } else if Self.isExhaustion(result) {
                 exhaustedCount &+= 1
                 return timer.arm(after: Self.exhaustedPause)
-            case ECONNABORTED, EPROTO, EPERM:
+            } else if [ECONNABORTED, EPROTO, EPERM].contains(-result) {
                 failedCount &+= 1
-                continue
-            default:
+            } else {
+                // EAGAIN: the queue is empty.
                 break
             }
-            break
         }
         beginClosing()
     }
