@@ -95,12 +95,14 @@ import Transport
     @Test("while something is in flight the pages are looked at within a millisecond, then ever more rarely")
     func pageWatch() throws {
         var pool = Pool.serving(workers: 1)
-        pool.accept()
+        pool.accept(2)
         #expect(try #require(pool.state.nextDeadline) - pool.now <= .milliseconds(1))
         _ = pool.pass(.milliseconds(100))
         let pause = try #require(pool.state.nextDeadline) - pool.now
         #expect(pause > .milliseconds(1) && pause <= .milliseconds(16))
         pool.page(0, adopted: 1, live: 1)
+        #expect(try #require(pool.state.nextDeadline) - pool.now <= .milliseconds(1), "more may follow soon")
+        pool.page(0, adopted: 2, live: 2)
         pool.feed(.timer)
         #expect(pool.state.nextDeadline == nil)
     }

@@ -60,9 +60,9 @@ public struct SupervisorState: Sendable {
         random = SplitMix64(seed: configuration.seed)
     }
 
-    /// What to do about an event. Times must not go back.
-    public mutating func handle(_ event: Event, now: MonotonicTime) -> [Action] {
-        precondition(now >= latest, "time went back")
+    /// What to do about an event. A time before the last event's counts as that one's.
+    public mutating func handle(_ event: Event, now time: MonotonicTime) -> [Action] {
+        let now = max(time, latest)
         latest = now
         var actions: [Action] = []
         if case .exited = phase {
