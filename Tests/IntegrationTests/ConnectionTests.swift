@@ -19,7 +19,7 @@ extension Integration {
         func balance() throws {
             let echo = try Ringmaster("echo", "--listen", "127.0.0.1:0", "--workers", "2")
             defer { echo.kill() }
-            let clients = try Integration.connectAndEcho(1_000, to: echo.address)
+            let clients = try Integration.connectGradually(1_000, to: echo.address)
             defer { clients.closeAll() }
 
             let established = ProcessTable.establishedInodes(localPort: echo.address.port!)
@@ -36,7 +36,7 @@ extension Integration {
                 let echo = try Ringmaster(
                     "echo", "--listen", "127.0.0.1:0", "--workers", "2", "--balance", mode)
                 defer { echo.kill() }
-                let clients = try Integration.connectAndEcho(100, to: echo.address)
+                let clients = try Integration.connectGradually(100, to: echo.address)
                 defer { clients.closeAll() }
                 let established = ProcessTable.establishedInodes(localPort: echo.address.port!)
                 let counts = echo.workers.map { ProcessTable.socketInodes(of: $0).intersection(established).count }

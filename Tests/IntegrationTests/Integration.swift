@@ -27,6 +27,12 @@ import Transport
         return clients
     }
 
+    /// As `connectAndEcho`, in batches of 50: a worker that is behind with more sockets in flight than that (64) is passed
+    /// over, whatever the balance says.
+    static func connectGradually(_ count: Int, to address: SocketAddress) throws -> [Client] {
+        try (0..<(count / 50)).flatMap { _ in try connectAndEcho(50, to: address) }
+    }
+
     /// Opens and closes `count` connections, `width` at a time, each with one round trip.
     static func churn(_ count: Int, width: Int, address: SocketAddress) throws {
         for _ in 0..<(count / width) {
