@@ -25,6 +25,7 @@ final class ChunkPool {
     private struct State {
         var spare: UnsafeMutablePointer<Chunk>?
         var spareCount = 0
+        var takenCount = 0
     }
 
     // Behind a pointer, so that the hot path makes no exclusivity check.
@@ -33,6 +34,9 @@ final class ChunkPool {
     init() {
         state.initialize(to: State())
     }
+
+    /// Chunks taken and not given back.
+    var takenCount: Int { state.pointee.takenCount }
 
     deinit {
         while let chunk = state.pointee.spare {
@@ -43,6 +47,7 @@ final class ChunkPool {
     }
 
     func take() -> UnsafeMutablePointer<Chunk> {
+        state.pointee.takenCount += 1
         if let chunk = state.pointee.spare {
             state.pointee.spare = chunk.pointee.next
             state.pointee.spareCount -= 1
@@ -56,6 +61,8 @@ final class ChunkPool {
     }
 
     func give(_ chunk: UnsafeMutablePointer<Chunk>) {
+        assert(state.pointee.takenCount > 0, "a chunk is given back once")
+        state.pointee.takenCount -= 1
         guard state.pointee.spareCount < Self.spareMax else { return free(chunk) }
         chunk.pointee.next = state.pointee.spare
         state.pointee.spare = chunk

@@ -29,10 +29,11 @@ struct RegistrationTable: ~Copyable {
     /// Channels registered and not yet freed.
     private(set) var count = 0
 
-    init(capacity: Int = 64) {
+    /// - Parameter firstGeneration: of the first slots; a test of the wrap begins near the last.
+    init(capacity: Int = 64, firstGeneration: UInt32 = 0) {
         self.capacity = capacity
         entries = .allocate(capacity: capacity)
-        entries.initialize(repeating: Entry(), count: capacity)
+        entries.initialize(repeating: Entry(generation: firstGeneration), count: capacity)
     }
 
     deinit {

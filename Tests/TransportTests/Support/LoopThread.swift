@@ -25,6 +25,16 @@ final class LoopThread: Sendable {
         remote = try made.next().get()
     }
 
+    deinit {
+        // For a test that failed before it joined.
+        remote.stop()
+    }
+
+    /// Lets the loop go round a few times, and so deal with all that is waiting for it now.
+    func settle() throws {
+        for _ in 0..<5 { try on { _ in } }
+    }
+
     /// Runs `body` on the loop's thread and returns what it returns.
     func on<Value: Sendable>(_ body: @escaping @Sendable (EventLoop) -> Value) throws -> Value {
         let result = Recorder<Value>()

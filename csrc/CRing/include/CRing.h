@@ -138,8 +138,9 @@ int cring_cancel(struct cring *ring, uint64_t user_data, uint64_t target);
 /*
  * Submits all, runs the ring's deferred work and, with `wait` not 0, waits for one completion: for ever with
  * a negative timeout, else that many nanoseconds. 0, or -ETIME, -EINTR, -EAGAIN (no memory for requests),
- * -EBUSY (completions have overflowed: reap, then enter again), -EBADR (one was lost: fatal), -EEXIST (wrong
- * thread).
+ * -EBUSY (completions have overflowed: reap, then enter again), -EBADR (one was lost: fatal). From another
+ * thread than the issuer's: -EINVAL when the ring's own descriptor is registered, which is so per thread,
+ * else -EEXIST.
  */
 int cring_enter(struct cring *ring, int wait, int64_t timeout_nanoseconds);
 /* Copies up to `capacity` completions to `out` and advances the head once. */

@@ -14,7 +14,7 @@ struct ConnectionEchoTests {
 
     @Test(
         "what is sent comes back, and FIN is answered by FIN",
-        arguments: [SocketAddress.anyLoopback, .anyLoopbackV6, .temporaryUnix()])
+        arguments: SocketAddress.everyFamily)
     func echo(address: SocketAddress) throws {
         let server = try TestServer(address, setUp: Self.echo)
         let peer = try Peer(connectingTo: server.address)

@@ -1,0 +1,85 @@
+import CRing
+import Foundation
+import Testing
+
+@testable import Transport
+
+@Suite("CRing: the buffer ring")
+struct BufferRingTests {
+    @Test("a buffer ring is registered and unregistered, and its group is free again (netty 20)")
+    func registration() throws {
+        let ring = try RawRing()
+        for _ in 0..<3 {
+            let buffers = try RawBuffers(ring, count: 4, size: 64)
+            #expect(throws: SystemError("buffers", code: EEXIST)) { try RawBuffers(ring, count: 4, size: 64) }
+            withExtendedLifetime(buffers) {}
+        }
+    }
+
+    @Test("a count that is no power of two, too many or none, and a size of 0 are refused", arguments: [
+        (0, 64), (3, 64), (65_536, 64), (4, 0),
+    ] as [(UInt32, UInt32)])
+    func malformed(count: UInt32, size: UInt32) throws {
+        let ring = try RawRing()
+        #expect(throws: SystemError("buffers", code: EINVAL)) { try RawBuffers(ring, count: count, size: size) }
+    }
+
+    @Test("a multishot receive fills one buffer after the other, and names each")
+    func receive() throws {
+        let ring = try RawRing()
+        let buffers = try RawBuffers(ring, count: 4, size: 8)
+        let pair = try SocketPair()
+        #expect(cring_receive_multishot(ring.ring, 7, pair.left, 1) == 0)
+        #expect(write(pair.right, "0123456789abcdefXYZ", 19) == 19)
+        let completions = try ring.wait(for: 3)
+        #expect(completions.map { $0.user_data } == [7, 7, 7])
+        #expect(completions.allSatisfy { $0.hasMore && $0.hasBuffer })
+        #expect(completions.flatMap(buffers.bytes) == Array("0123456789abcdefXYZ".utf8))
+        #expect(Set(completions.map(\.bufferID)).count == 3)
+        shutdown(pair.right, Int32(SHUT_WR))
+        let end = try ring.wait(for: 1)[0]
+        #expect(end.result == 0 && !end.hasMore)
+    }
+
+    @Test("with every buffer held the receive ends with ENOBUFS; returned buffers are used again (netty 21)")
+    func exhaustion() throws {
+        let ring = try RawRing()
+        let buffers = try RawBuffers(ring, count: 2, size: 4)
+        let pair = try SocketPair()
+        #expect(cring_receive_multishot(ring.ring, 1, pair.left, 1) == 0)
+        #expect(write(pair.right, "aaaabbbbcccc", 12) == 12)
+        var completions = try ring.wait(for: 3)
+        let last = completions.removeLast()
+        #expect(last.result == -ENOBUFS && !last.hasMore && !last.hasBuffer)
+        #expect(completions.flatMap(buffers.bytes) == Array("aaaabbbb".utf8))
+        for round in 0..<100 {
+            buffers.give(completions.map(\.bufferID))
+            #expect(cring_receive_multishot(ring.ring, 1, pair.left, 1) == 0)
+            completions = try ring.wait(for: 1)
+            #expect(completions.count == 1 && completions[0].hasMore)
+            #expect(completions.flatMap(buffers.bytes) == Array("cccc".utf8))
+            buffers.give(completions.map(\.bufferID))
+            #expect(write(pair.right, "ddddeeeecccc", 12) == 12)
+            completions = try ring.wait(for: 2)
+            while completions.last?.hasMore == true { completions += try ring.wait(for: 1) }
+            #expect(completions.last?.result == -ENOBUFS, "round \(round)")
+            completions.removeLast()
+            #expect(completions.flatMap(buffers.bytes) == Array("ddddeeee".utf8))
+        }
+    }
+
+    @Test("a receive that is cancelled gives no buffer away")
+    func cancelledReceive() throws {
+        let ring = try RawRing()
+        let buffers = try RawBuffers(ring, count: 2, size: 16)
+        let pair = try SocketPair()
+        for round in 0..<10 {
+            #expect(cring_receive_multishot(ring.ring, 1, pair.left, 1) == 0)
+            #expect(ring.enter() == 0 && ring.reap().isEmpty)
+            #expect(cring_cancel(ring.ring, 2, 1) == 0)
+            let both = try ring.wait(for: 2)
+            #expect(both.contains { $0.user_data == 1 && $0.result == -ECANCELED && !$0.hasMore && !$0.hasBuffer })
+            withExtendedLifetime(buffers) { #expect(both.count == 2, "round \(round)") }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+import CRing
+import Glibc
+import Testing
+
+@testable import Transport
+
+/// A ring used directly, without a loop.
+final class RawRing {
+    let ring: OpaquePointer
+
+    init(sq: UInt32 = 8, cq: UInt32 = 64, enabled: Bool = true, clamped: Bool = true) throws {
+        var flags = UInt32(
+            CRING_SETUP_CQSIZE | CRING_SETUP_R_DISABLED | CRING_SETUP_SUBMIT_ALL | CRING_SETUP_SINGLE_ISSUER
+                | CRING_SETUP_DEFER_TASKRUN)
+        if clamped { flags |= UInt32(CRING_SETUP_CLAMP) }
+        var made: OpaquePointer?
+        try SystemError.check(cring_create(flags, sq, cq, &made), "io_uring_setup")
+        ring = try #require(made)
+        if enabled { try enable() }
+    }
+
+    deinit { cring_destroy(ring) }
+
+    func enable() throws { try SystemError.check(cring_enable(ring), "enable") }
+
+    func enter() -> Int32 { cring_enter(ring, 0, -1) }
+
+    /// What has completed, up to `capacity` of it.
+    func reap(_ capacity: Int = 64) -> [cring_completion] {
+        withUnsafeTemporaryAllocation(of: cring_completion.self, capacity: capacity) { batch in
+            Array(batch[..<Int(cring_reap(ring, batch.baseAddress, UInt32(capacity)))])
+        }
+    }
+
+    /// Submits and waits until there are `count` completions, within 10 s.
+    func wait(for count: Int) throws -> [cring_completion] {
+        let deadline = MonotonicTime.now + .seconds(10)
+        var all: [cring_completion] = []
+        while all.count < count {
+            let result = cring_enter(ring, 1, 1_000_000_000)
+            if result != 0, result != -ETIME, result != -EINTR { throw SystemError("io_uring_enter", code: result) }
+            all += reap()
+            if .now > deadline { throw TimedOut(description: "\(all.count) completions instead of \(count)") }
+        }
+        return all
+    }
+}
+
+/// A buffer ring of a raw ring.
+final class RawBuffers {
+    let buffers: OpaquePointer
+    let size: Int
+    private let ring: RawRing
+
+    init(_ ring: RawRing, group: UInt16 = 1, count: UInt32, size: UInt32) throws {
+        var made: OpaquePointer?
+        try SystemError.check(cring_buffers_create(ring.ring, group, count, size, &made), "buffers")
+        buffers = try #require(made)
+        self.size = Int(size)
+        self.ring = ring
+    }
+
+    deinit { cring_buffers_destroy(ring.ring, buffers) }
+
+    func give(_ ids: [UInt16]) { cring_buffers_return(buffers, ids, UInt32(ids.count)) }
+
+    func bytes(_ completion: cring_completion) -> [UInt8] {
+        let base = cring_buffers_base(buffers)! + Int(completion.bufferID) * size
+        return Array(UnsafeRawBufferPointer(start: base, count: Int(max(0, completion.result))))
+    }
+}
+
+extension cring_completion {
+    var hasMore: Bool { flags & UInt32(CRING_COMPLETION_MORE) != 0 }
+    var hasBuffer: Bool { flags & UInt32(CRING_COMPLETION_BUFFER) != 0 }
+    var bufferID: UInt16 { UInt16(flags >> 16) }
+}
+
+/// A connected pair of stream sockets, closed at the end.
+final class SocketPair {
+    let left: Int32
+    let right: Int32
+
+    init() throws {
+        var pair: [Int32] = [-1, -1]
+        let type = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
+        guard socketpair(AF_UNIX, type, 0, &pair) == 0 else { throw SystemError.last("socketpair") }
+        (left, right) = (pair[0], pair[1])
+    }
+
+    deinit {
+        close(left)
+        close(right)
+    }
+}
