@@ -31,7 +31,8 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(name: "TransportTests", dependencies: ["Transport", "CRing", "CSocket"], swiftSettings: strict),
         .testTarget(name: "HandoffTests", dependencies: ["Handoff", "Transport", "CSocket"], swiftSettings: strict),
-        .testTarget(name: "SupervisorTests", dependencies: ["Supervisor", "Handoff", "Transport"], swiftSettings: strict),
+        .testTarget(
+            name: "SupervisorTests", dependencies: ["Supervisor", "Handoff", "Transport"], swiftSettings: strict),
         .testTarget(name: "WorkerTests", dependencies: ["Worker", "Handoff", "CSocket"], swiftSettings: strict),
         .testTarget(name: "ServicesTests", dependencies: ["Services", "Transport"], swiftSettings: strict),
         .testTarget(name: "CommandTests", dependencies: ["ringmaster"], swiftSettings: strict),
