@@ -42,6 +42,9 @@ open class Connection: Channel {
     /// The limits it was made with.
     public let configuration: ConnectionConfiguration
     let state: UnsafeMutablePointer<ConnectionState>
+    /// Not on a Unix-domain socket: since Linux 6.17 a multishot receive loses the end of file there when it came
+    /// together with the last bytes (liburing issue 1549), and waits for ever.
+    private let receivesMultishot: Bool
 
     /// Takes ownership of a connected socket in blocking mode. Call ``start(reading:)`` next.
     public init(_ loop: EventLoop, fd: Int32, configuration: ConnectionConfiguration = .init()) {
@@ -49,6 +52,7 @@ open class Connection: Channel {
         self.configuration = configuration
         state = .allocate(capacity: 1)
         state.initialize(to: ConnectionState())
+        receivesMultishot = Socket.family(of: fd) != AF_UNIX
         super.init(loop, fd: fd)
     }
 
@@ -261,7 +265,7 @@ open class Connection: Channel {
             break
         case .arm:
             state.pointee.cancelIsCurrent = false
-            submit(.receive(fd: fd), .receive)
+            submit(.receive(fd: fd, multishot: receivesMultishot), .receive)
         case .cancel:
             cancelReceive()
         case .waitForBuffers:

@@ -67,8 +67,8 @@ final class UringHandler: IOHandler {
         switch submission.operation {
         case .accept(let fd):
             return cring_accept_multishot(ring, userData, fd)
-        case .receive(let fd):
-            return cring_receive_multishot(ring, userData, fd, Self.bufferGroup)
+        case .receive(let fd, let multishot):
+            return cring_receive(ring, userData, fd, Self.bufferGroup, multishot ? 1 : 0)
         case .send(let fd, let bytes, let count):
             return cring_send(ring, userData, fd, bytes, count)
         case .sendMessage(let fd, let message):
