@@ -12,8 +12,9 @@ final class UringHandler: IOHandler {
 
     /// The only group: one buffer ring per loop.
     private static let bufferGroup: UInt16 = 1
-    /// io-wq threads would be a surprise here: nothing we submit should ever need one. One of each is the least the kernel takes.
-    private static let kernelThreadsMax: UInt32 = 1
+    /// The kernel's io-wq threads for this ring. One operation needs one: connecting to a Unix-domain socket whose
+    /// queue is full, which cannot be polled. More than one thread, so that a stuck peer does not hold up others.
+    private static let kernelThreadsMax: UInt32 = 4
     /// Rounds of "the queue is full, enter" before the kernel is taken to refuse submissions for good.
     private static let submitRoundsMax = 128
 
@@ -28,7 +29,7 @@ final class UringHandler: IOHandler {
             throw SystemError("io_uring_register(PBUF_RING)", code: result)
         }
         // Refused only by kernels before 5.15, where it is merely not available.
-        _ = cring_limit_workers(ring, Self.kernelThreadsMax, Self.kernelThreadsMax)
+        _ = cring_limit_workers(ring, 1, Self.kernelThreadsMax)
         self.ring = ring
         self.buffers = buffers
         self.wakeup = wakeup
