@@ -201,7 +201,9 @@ struct ConnectionCloseTests {
         try server.join()
     }
 
-    @Test("100 clients at once connect, echo and close, over and over: descriptors are reused, nothing is mixed up (netty 34)")
+    @Test(
+        "100 clients at once connect, echo and close, over and over: descriptors are reused, nothing is mixed up (netty 34)"
+    )
     func descriptorReuse() throws {
         let server = try TestServer(setUp: ConnectionEchoTests.echo)
         let results = Recorder<Bool>()
@@ -223,7 +225,9 @@ struct ConnectionCloseTests {
         try server.join()
     }
 
-    @Test("a connection that is never started closes its socket once: when it is closed, or let go", arguments: [true, false])
+    @Test(
+        "a connection that is never started closes its socket once: when it is closed, or let go",
+        arguments: [true, false])
     func neverStarted(isClosed: Bool) throws {
         let loop = try EventLoop()
         let recorder = Recorder<Happening>()

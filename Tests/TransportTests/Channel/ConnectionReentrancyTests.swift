@@ -8,7 +8,9 @@ struct ConnectionReentrancyTests {
     enum Callback: CaseIterable { case received, parked, inputEnding, inputEnded, becameWritable, flushed, closed }
     enum Ending: CaseIterable { case close, abort }
 
-    @Test("close() and abort() from each callback end the connection, once and with nothing after it (netty 26)", arguments: Callback.allCases, Ending.allCases)
+    @Test(
+        "close() and abort() from each callback end the connection, once and with nothing after it (netty 26)",
+        arguments: Callback.allCases, Ending.allCases)
     func endFromCallback(callback: Callback, ending: Ending) throws {
         var configuration = ConnectionConfiguration()
         (configuration.highWaterMark, configuration.lowWaterMark) = (10, 5)
@@ -66,7 +68,9 @@ struct ConnectionReentrancyTests {
         try server.join()
     }
 
-    @Test("what a callback writes to another connection is sent at once, from closed() too", arguments: [Callback.received, .inputEnded, .flushed, .closed])
+    @Test(
+        "what a callback writes to another connection is sent at once, from closed() too",
+        arguments: [Callback.received, .inputEnded, .flushed, .closed])
     func writeToAnother(callback: Callback) throws {
         let server = try TestServer { connection in connection.onInputEnded = { $0.close() } }
         let first = try Peer(connectingTo: server.address)
@@ -100,7 +104,9 @@ struct ConnectionReentrancyTests {
             let peers = try (0..<2).map { _ in try Peer(connectingTo: server.address) }
             let boxes = try server.connections.wait { $0.count == 2 }
             try server.thread.on { _ in
-                for (one, other) in [(boxes[0].connection, boxes[1].connection), (boxes[1].connection, boxes[0].connection)] {
+                for (one, other) in [
+                    (boxes[0].connection, boxes[1].connection), (boxes[1].connection, boxes[0].connection),
+                ] {
                     one.onReceived = { [unowned other] _, _ in other.close() }
                 }
                 // Both arrive before the loop looks again.

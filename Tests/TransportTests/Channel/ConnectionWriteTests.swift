@@ -25,7 +25,9 @@ struct ConnectionWriteTests {
         try server.join()
     }
 
-    @Test("writability comes back once per time it was lost, at or below the low water mark, never above", arguments: AddressFamily.allCases)
+    @Test(
+        "writability comes back once per time it was lost, at or below the low water mark, never above",
+        arguments: AddressFamily.allCases)
     func lowWaterMark(family: AddressFamily) throws {
         var configuration = ConnectionConfiguration()
         (configuration.highWaterMark, configuration.lowWaterMark) = (200_000, 100_000)
@@ -57,7 +59,9 @@ struct ConnectionWriteTests {
         try server.join()
     }
 
-    @Test("100 MiB driven by becameWritable() alone arrive byte-exact (netty 55, 58)", arguments: [AddressFamily.ipv4, .unix])
+    @Test(
+        "100 MiB driven by becameWritable() alone arrive byte-exact (netty 55, 58)",
+        arguments: [AddressFamily.ipv4, .unix])
     func drivenByWritability(family: AddressFamily) throws {
         let total = 100 << 20
         let endless = EndlessPattern()
@@ -85,7 +89,9 @@ struct ConnectionWriteTests {
         try server.join()
     }
 
-    @Test("random pieces, empty ones too, written at once arrive in order, and all memory is given back (netty 55, 59)", arguments: UInt64(1)...4)
+    @Test(
+        "random pieces, empty ones too, written at once arrive in order, and all memory is given back (netty 55, 59)",
+        arguments: UInt64(1)...4)
     func randomPieces(seed: UInt64) throws {
         let endless = EndlessPattern(seed: seed)
         let total = 10 << 20
@@ -95,7 +101,9 @@ struct ConnectionWriteTests {
             var generator = SeededGenerator(seed: seed)
             var written = 0
             while written < total {
-                let count = min([0, 1, 17, 4096, 16_367, 16_368, 16_369, 200_000].randomElement(using: &generator)!, total - written)
+                let count = min(
+                    [0, 1, 17, 4096, 16_367, 16_368, 16_369, 200_000].randomElement(using: &generator)!, total - written
+                )
                 #expect(endless.piece(at: written, count: count).withUnsafeBytes { connection.write($0) })
                 written += count
             }
@@ -115,7 +123,9 @@ struct ConnectionWriteTests {
         try server.join()
     }
 
-    @Test("a tiny send buffer and a slow reader: short sends lose and repeat nothing (netty 56)", arguments: AddressFamily.allCases)
+    @Test(
+        "a tiny send buffer and a slow reader: short sends lose and repeat nothing (netty 56)",
+        arguments: AddressFamily.allCases)
     func tinySendBuffer(family: AddressFamily) throws {
         let server = try TestServer(family.address, sendBuffer: 1024) { connection in
             for part in [100_000, 1, 50_000, 300_000] { connection.write(pattern(part, seed: UInt64(part))) }

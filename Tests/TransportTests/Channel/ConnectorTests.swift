@@ -32,7 +32,8 @@ struct ConnectorTests {
             address = try #require(Socket.localAddress(of: fd))
             while clients.count < 16 {
                 let client = socket(
-                    address.family, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue) | Int32(SOCK_NONBLOCK.rawValue), 0)
+                    address.family,
+                    Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue) | Int32(SOCK_NONBLOCK.rawValue), 0)
                 clients.append(client)
                 _ = address.withSockaddr { Glibc.connect(client, $0, $1) }
                 var entry = pollfd(fd: client, events: Int16(POLLOUT), revents: 0)
@@ -48,7 +49,9 @@ struct ConnectorTests {
         }
     }
 
-    @Test("connects, and the socket is the caller's: connected, close-on-exec, in blocking mode (netty 27)", arguments: AddressFamily.allCases)
+    @Test(
+        "connects, and the socket is the caller's: connected, close-on-exec, in blocking mode (netty 27)",
+        arguments: AddressFamily.allCases)
     func connects(family: AddressFamily) throws {
         let server = try TestServer(family.address, setUp: ConnectionEchoTests.echo)
         let fd = try connect(server.thread, server.address).next().get()
@@ -156,7 +159,9 @@ struct ConnectorTests {
         try thread.join()
     }
 
-    @Test("a loop that stops cancels what is pending, those started by its last tasks too", arguments: AddressFamily.allCases)
+    @Test(
+        "a loop that stops cancels what is pending, those started by its last tasks too",
+        arguments: AddressFamily.allCases)
     func stopped(family: AddressFamily) throws {
         let full = try FullListener(family)
         let thread = try LoopThread()

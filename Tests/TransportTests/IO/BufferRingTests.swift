@@ -16,9 +16,11 @@ struct BufferRingTests {
         }
     }
 
-    @Test("a count that is no power of two, too many or none, and a size of 0 are refused", arguments: [
-        (0, 64), (3, 64), (65_536, 64), (4, 0),
-    ] as [(UInt32, UInt32)])
+    @Test(
+        "a count that is no power of two, too many or none, and a size of 0 are refused",
+        arguments: [
+            (0, 64), (3, 64), (65_536, 64), (4, 0),
+        ] as [(UInt32, UInt32)])
     func malformed(count: UInt32, size: UInt32) throws {
         let ring = try RawRing()
         #expect(throws: SystemError("buffers", code: EINVAL)) { try RawBuffers(ring, count: count, size: size) }
