@@ -25,12 +25,15 @@ int cring_accept_multishot(struct cring *ring, uint64_t user_data, int fd) {
     return 0;
 }
 
-int cring_receive_multishot(struct cring *ring, uint64_t user_data, int fd, uint16_t buffer_group) {
+int cring_receive(struct cring *ring, uint64_t user_data, int fd, uint16_t buffer_group, int multishot) {
     GET_SQE_OR_BUSY(ring, sqe);
-    io_uring_prep_recv_multishot(sqe, fd, NULL, 0, 0);
+    if (multishot)
+        io_uring_prep_recv_multishot(sqe, fd, NULL, 0, 0);
+    else
+        io_uring_prep_recv(sqe, fd, NULL, 0, 0);
     sqe->flags |= IOSQE_BUFFER_SELECT;
     sqe->buf_group = buffer_group;
-    /* Only the first shot polls first; later ones run after a poll anyway. */
+    /* Of a multishot only the first shot polls first; later ones run after a poll anyway. */
     sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
     sqe->user_data = user_data;
     return 0;

@@ -42,6 +42,9 @@ open class Connection: Channel {
     /// The limits it was made with.
     public let configuration: ConnectionConfiguration
     let state: UnsafeMutablePointer<ConnectionState>
+    /// Not on a Unix-domain socket: since Linux 6.17 a multishot receive loses the end of file there when it came
+    /// together with the last bytes (liburing issue 1549), and waits for ever.
+    private let receivesMultishot: Bool
 
     /// Takes ownership of a connected socket in blocking mode. Call ``start(reading:)`` next.
     public init(_ loop: EventLoop, fd: Int32, configuration: ConnectionConfiguration = .init()) {
@@ -49,6 +52,7 @@ open class Connection: Channel {
         self.configuration = configuration
         state = .allocate(capacity: 1)
         state.initialize(to: ConnectionState())
+        receivesMultishot = Socket.family(of: fd) != AF_UNIX
         super.init(loop, fd: fd)
     }
 
@@ -127,6 +131,8 @@ open class Connection: Channel {
     public func pauseReading() {
         guard !isClosing else { return }
         perform(state.pointee.read.pause())
+        // FIN may be known already; it is told by itself, not from within this call.
+        if state.pointee.inputEnd != .notSeen { markDirty() }
     }
 
     /// Goes on receiving, parked bytes first.
@@ -222,7 +228,7 @@ open class Connection: Channel {
         case .send:
             sendCompleted(completion.result)
         case .poll:
-            pollCompleted(completion.result)
+            pollCompleted(completion)
         case .cancelReceive:
             cancelReceiveCompleted(completion.result)
         case .cancelSend, .cancelPoll:
@@ -259,7 +265,7 @@ open class Connection: Channel {
             break
         case .arm:
             state.pointee.cancelIsCurrent = false
-            submit(.receive(fd: fd), .receive)
+            submit(.receive(fd: fd, multishot: receivesMultishot), .receive)
         case .cancel:
             cancelReceive()
         case .waitForBuffers:
@@ -267,6 +273,7 @@ open class Connection: Channel {
         case .end:
             state.pointee.inputEnd = .pending
             if !state.pointee.read.isWanted {
+                watchPeer()
                 tellInputEnding()
             } else if state.pointee.parked.isEmpty {
                 tellInputEnd()
@@ -278,17 +285,15 @@ open class Connection: Channel {
         }
     }
 
+    /// Tells that FIN has come, if it has and nobody reads up to it.
     private func tellInputEnding() {
-        // A poll may have told already.
-        if !state.pointee.peerFinished {
-            state.pointee.peerFinished = true
-            inputEnding()
-        }
-        watchPeer()
+        guard !isClosing, !state.pointee.read.isWanted, !state.pointee.endingTold else { return }
+        guard state.pointee.inputEnd == .unread || state.pointee.inputEnd == .pending else { return }
+        state.pointee.endingTold = true
+        inputEnding()
     }
 
     private func tellInputEnd() {
-        state.pointee.peerFinished = true
         state.pointee.inputEnd = .told
         inputEnded()
         closeIfFinished()
@@ -315,21 +320,24 @@ open class Connection: Channel {
 
     // MARK: While reading is paused
 
-    /// Without a receive in flight, while reading is paused or the input has ended, a poll tells of FIN or RST.
+    /// Without a receive in flight, while reading is paused or the input has ended, a poll tells of FIN and RST. It
+    /// stays until the connection closes. Multishot, since io_uring reports POLLRDHUP like POLLERR, asked for or
+    /// not: after FIN a new poll would complete at once instead of waiting for RST.
     private func watchPeer() {
-        guard !isClosing, !isInFlight(.poll), !state.pointee.peerHungUp else { return }
-        // POLLERR and POLLHUP come in any case (poll(2)).
-        let events = state.pointee.peerFinished ? 0 : UInt32(CSOCKET_POLLRDHUP)
-        submit(.poll(fd: fd, events: events, multishot: false), .poll)
+        guard !isClosing, !isInFlight(.poll) else { return }
+        submit(.poll(fd: fd, events: UInt32(CSOCKET_POLLRDHUP), multishot: true), .poll)
     }
 
-    private func pollCompleted(_ result: Int32) {
-        guard !isClosing, result > 0 else { return }
-        if result & Int32(POLLERR) != 0, let error = Socket.pendingError(of: fd) { return fail(error, "poll") }
-        // When reading was resumed meanwhile the receive tells; paused again, a new poll does.
-        if state.pointee.read.isWanted, state.pointee.inputEnd == .notSeen { return }
-        if result & Int32(POLLHUP) != 0 { state.pointee.peerHungUp = true }
-        if result & Int32(CSOCKET_POLLRDHUP) != 0 { tellInputEnding() }
+    private func pollCompleted(_ completion: Completion) {
+        guard !isClosing, completion.result > 0 else { return }
+        let events = completion.result
+        if events & Int32(POLLERR) != 0, let error = Socket.pendingError(of: fd) { return fail(error, "poll") }
+        // Ended early, as by a full completion queue. With both directions shut there is nothing left to watch for.
+        if !completion.hasMore, events & Int32(POLLHUP) == 0 { watchPeer() }
+        if events & Int32(CSOCKET_POLLRDHUP) != 0, state.pointee.inputEnd == .notSeen {
+            state.pointee.inputEnd = .unread
+        }
+        tellInputEnding()
     }
 
     // MARK: Sending
@@ -345,6 +353,7 @@ open class Connection: Channel {
         state.pointee.isDirty = false
         guard !isClosing else { return }
         deliverParked()
+        tellInputEnding()
         send()
     }
 
@@ -360,8 +369,7 @@ open class Connection: Channel {
         }
         guard !isClosing else { return }
         if state.pointee.parked.isEmpty { perform(state.pointee.read.unparked()) }
-        guard state.pointee.inputEnd == .pending else { return }
-        if state.pointee.read.isWanted { tellInputEnd() } else { tellInputEnding() }
+        if state.pointee.read.isWanted, state.pointee.inputEnd == .pending { tellInputEnd() }
     }
 
     private func send() {

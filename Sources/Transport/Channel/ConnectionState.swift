@@ -12,7 +12,9 @@ struct ConnectionState {
 
     enum InputEnd {
         case notSeen
-        /// FIN has come; bytes before it are parked, or reading is paused.
+        /// FIN has come, as a poll has told; nobody has read up to it.
+        case unread
+        /// A receive has met FIN; bytes before it are parked, or reading is paused.
         case pending
         /// The service knows.
         case told
@@ -32,10 +34,8 @@ struct ConnectionState {
     var isDirty = false
     /// The cancellation in flight was submitted after the receive in flight, and so is aimed at it.
     var cancelIsCurrent = false
-    /// A poll has told of the peer's FIN.
-    var peerFinished = false
-    /// A poll has told that both directions are shut: another would complete at once, for ever.
-    var peerHungUp = false
+    /// `inputEnding()` has been called.
+    var endingTold = false
 
     /// Describes the front of the queue in memory that lives as long as the connection, as the kernel needs it
     /// until the send completes.

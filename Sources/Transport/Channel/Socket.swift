@@ -19,6 +19,13 @@ public enum Socket {
         withUnsafePointer(to: value) { setsockopt(fd, level, option, $0, socklen_t(MemoryLayout<Int32>.size)) } == 0
     }
 
+    /// AF_INET, AF_INET6 or AF_UNIX (SO_DOMAIN, socket(7)); -1 when `fd` is no socket.
+    static func family(of fd: Int32) -> Int32 {
+        var family: Int32 = -1
+        var length = socklen_t(MemoryLayout<Int32>.size)
+        return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &length) == 0 ? family : -1
+    }
+
     /// The error that waits at the socket (SO_ERROR), taken from it; nil when there is none.
     static func pendingError(of fd: Int32) -> Int32? {
         var code: Int32 = 0

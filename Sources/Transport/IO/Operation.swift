@@ -4,8 +4,9 @@ import Glibc
 public enum Operation: BitwiseCopyable {
     /// Accept connections until cancelled or failed; each completion's result is a descriptor (blocking mode, close-on-exec).
     case accept(fd: Int32)
-    /// Receive into the loop's buffers until end of file, failure, exhaustion (`ENOBUFS`) or cancellation.
-    case receive(fd: Int32)
+    /// Receive into one of the loop's buffers. Multishot goes on until end of file, failure, exhaustion (`ENOBUFS`)
+    /// or cancellation.
+    case receive(fd: Int32, multishot: Bool)
     /// Send `count` bytes (1 or more). A result less than `count` is normal. Raises no SIGPIPE.
     case send(fd: Int32, bytes: UnsafeRawPointer, count: UInt32)
     /// Send what the message gathers. Raises no SIGPIPE.

@@ -16,9 +16,11 @@ struct BufferRingTests {
         }
     }
 
-    @Test("a count that is no power of two, too many or none, and a size of 0 are refused", arguments: [
-        (0, 64), (3, 64), (65_536, 64), (4, 0),
-    ] as [(UInt32, UInt32)])
+    @Test(
+        "a count that is no power of two, too many or none, and a size of 0 are refused",
+        arguments: [
+            (0, 64), (3, 64), (65_536, 64), (4, 0),
+        ] as [(UInt32, UInt32)])
     func malformed(count: UInt32, size: UInt32) throws {
         let ring = try RawRing()
         #expect(throws: SystemError("buffers", code: EINVAL)) { try RawBuffers(ring, count: count, size: size) }
@@ -29,7 +31,7 @@ struct BufferRingTests {
         let ring = try RawRing()
         let buffers = try RawBuffers(ring, count: 4, size: 8)
         let pair = try SocketPair()
-        #expect(cring_receive_multishot(ring.ring, 7, pair.left, 1) == 0)
+        #expect(cring_receive(ring.ring, 7, pair.left, 1, 1) == 0)
         #expect(write(pair.right, "0123456789abcdefXYZ", 19) == 19)
         let completions = try ring.wait(for: 3)
         #expect(completions.map { $0.user_data } == [7, 7, 7])
@@ -46,7 +48,7 @@ struct BufferRingTests {
         let ring = try RawRing()
         let buffers = try RawBuffers(ring, count: 2, size: 4)
         let pair = try SocketPair()
-        #expect(cring_receive_multishot(ring.ring, 1, pair.left, 1) == 0)
+        #expect(cring_receive(ring.ring, 1, pair.left, 1, 1) == 0)
         #expect(write(pair.right, "aaaabbbbcccc", 12) == 12)
         var completions = try ring.wait(for: 3)
         let last = completions.removeLast()
@@ -54,7 +56,7 @@ struct BufferRingTests {
         #expect(completions.flatMap(buffers.bytes) == Array("aaaabbbb".utf8))
         for round in 0..<100 {
             buffers.give(completions.map(\.bufferID))
-            #expect(cring_receive_multishot(ring.ring, 1, pair.left, 1) == 0)
+            #expect(cring_receive(ring.ring, 1, pair.left, 1, 1) == 0)
             completions = try ring.wait(for: 1)
             #expect(completions.count == 1 && completions[0].hasMore)
             #expect(completions.flatMap(buffers.bytes) == Array("cccc".utf8))
@@ -74,7 +76,7 @@ struct BufferRingTests {
         let buffers = try RawBuffers(ring, count: 2, size: 16)
         let pair = try SocketPair()
         for round in 0..<10 {
-            #expect(cring_receive_multishot(ring.ring, 1, pair.left, 1) == 0)
+            #expect(cring_receive(ring.ring, 1, pair.left, 1, 1) == 0)
             #expect(ring.enter() == 0 && ring.reap().isEmpty)
             #expect(cring_cancel(ring.ring, 2, 1) == 0)
             let both = try ring.wait(for: 2)

@@ -39,7 +39,9 @@ struct CRingTests {
     func clamp() throws {
         let entries = cring_sq_entries(try RawRing(sq: 1 << 16, cq: 1 << 17, enabled: false).ring)
         #expect(entries == 1 << 15)
-        #expect(throws: SystemError("io_uring_setup", code: EINVAL)) { try RawRing(sq: 1 << 16, cq: 1 << 17, clamped: false) }
+        #expect(throws: SystemError("io_uring_setup", code: EINVAL)) {
+            try RawRing(sq: 1 << 16, cq: 1 << 17, clamped: false)
+        }
     }
 
     @Test("a flag that the kernel does not know is EINVAL, and no ring")

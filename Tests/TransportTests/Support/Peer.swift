@@ -32,7 +32,7 @@ final class Peer: Sendable {
         var sent = 0
         while sent < bytes.count {
             let n = bytes[sent...].withUnsafeBytes {
-                Glibc.send(fd, $0.baseAddress, $0.count, Int32(0x4000 /* MSG_NOSIGNAL */))
+                Glibc.send(fd, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
             }
             if n < 0 { throw SystemError.last("send") }
             sent += n
@@ -92,7 +92,7 @@ final class Peer: Sendable {
     /// What the kernel still holds for this side to read, in bytes (FIONREAD).
     static func unreadBytes(_ fd: Int32) -> Int32 {
         var count: Int32 = 0
-        return ioctl(fd, UInt(0x541b /* FIONREAD */), &count) == 0 ? count : -1
+        return ioctl(fd, UInt(FIONREAD), &count) == 0 ? count : -1
     }
 
     /// Whether nothing arrives within the time: to show that something does not happen.

@@ -53,7 +53,9 @@ struct EndlessPattern: Sendable {
 
     func matches(_ other: [UInt8], at position: Int) -> Bool {
         piece(at: position, count: other.count).withUnsafeBytes { left in
-            other.withUnsafeBytes { right in left.isEmpty || memcmp(left.baseAddress!, right.baseAddress!, left.count) == 0 }
+            other.withUnsafeBytes { right in
+                left.isEmpty || memcmp(left.baseAddress!, right.baseAddress!, left.count) == 0
+            }
         }
     }
 }

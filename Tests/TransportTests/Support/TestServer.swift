@@ -71,7 +71,18 @@ extension SocketAddress {
     static func temporaryUnix() -> SocketAddress {
         .unix(path: "/tmp/ringmaster-test-\(getpid())-\(UInt32.random(in: 0 ... .max)).sock")
     }
+}
 
-    /// One of each family.
-    static var everyFamily: [SocketAddress] { [.anyLoopback, .anyLoopbackV6, .temporaryUnix()] }
+/// The families that every behaviour holds for.
+enum AddressFamily: CaseIterable {
+    case ipv4, ipv6, unix
+
+    /// A new address to listen on.
+    var address: SocketAddress {
+        switch self {
+        case .ipv4: .anyLoopback
+        case .ipv6: .anyLoopbackV6
+        case .unix: .temporaryUnix()
+        }
+    }
 }

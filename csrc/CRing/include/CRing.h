@@ -116,9 +116,9 @@ int cring_nop(struct cring *ring, uint64_t user_data);
 /* Multishot accept (5.19); no peer address (one memory for many accepts): ask getpeername(2). Close-on-exec.
  */
 int cring_accept_multishot(struct cring *ring, uint64_t user_data, int fd);
-/* Multishot receive (6.0) into buffers of the group; polls first, so that an empty group does not end it at
- * once. */
-int cring_receive_multishot(struct cring *ring, uint64_t user_data, int fd, uint16_t buffer_group);
+/* Receive into a buffer of the group, or with multishot (6.0) one after the other; polls first, so that an
+ * empty group does not end it at once. */
+int cring_receive(struct cring *ring, uint64_t user_data, int fd, uint16_t buffer_group, int multishot);
 /* MSG_NOSIGNAL | MSG_WAITALL: the kernel goes on after a short send, and still may complete short (cancel).
  */
 int cring_send(struct cring *ring, uint64_t user_data, int fd, const void *bytes, uint32_t length);

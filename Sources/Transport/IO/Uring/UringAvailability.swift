@@ -157,7 +157,7 @@ extension UringAvailability {
             close(pair[0])
             close(pair[1])
         }
-        guard cring_receive_multishot(ring, 1, pair[0], UringSetup.bufferGroup) == 0 else {
+        guard cring_receive(ring, 1, pair[0], UringSetup.bufferGroup, 1) == 0 else {
             return .oldKernel(missing: "submissions")
         }
         for _ in 0..<2 {

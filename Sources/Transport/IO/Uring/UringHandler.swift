@@ -10,8 +10,9 @@ final class UringHandler: IOHandler {
     let receiveBuffers: ReceiveBuffers
     private(set) var overflowCount: UInt64 = 0
 
-    /// io-wq threads would be a surprise here: nothing we submit should ever need one. One of each is the least the kernel takes.
-    private static let kernelThreadsMax: UInt32 = 1
+    /// The kernel's io-wq threads for this ring. One operation needs one: connecting to a Unix-domain socket whose
+    /// queue is full, which cannot be polled. More than one thread, so that a stuck peer does not hold up others.
+    private static let kernelThreadsMax: UInt32 = 4
     /// Rounds of "the queue is full, enter" before the kernel is taken to refuse submissions for good.
     private static let submitRoundsMax = 128
 
@@ -20,7 +21,7 @@ final class UringHandler: IOHandler {
         let made = try UringSetup.create(configuration)
         guard let base = cring_buffers_base(made.buffers) else { preconditionFailure("buffers have memory") }
         // Refused only by kernels before 5.15, where it is merely not available.
-        _ = cring_limit_workers(made.ring, Self.kernelThreadsMax, Self.kernelThreadsMax)
+        _ = cring_limit_workers(made.ring, 1, Self.kernelThreadsMax)
         ring = made.ring
         buffers = made.buffers
         self.wakeup = wakeup
@@ -59,8 +60,8 @@ final class UringHandler: IOHandler {
         switch submission.operation {
         case .accept(let fd):
             return cring_accept_multishot(ring, userData, fd)
-        case .receive(let fd):
-            return cring_receive_multishot(ring, userData, fd, UringSetup.bufferGroup)
+        case .receive(let fd, let multishot):
+            return cring_receive(ring, userData, fd, UringSetup.bufferGroup, multishot ? 1 : 0)
         case .send(let fd, let bytes, let count):
             return cring_send(ring, userData, fd, bytes, count)
         case .sendMessage(let fd, let message):

@@ -1,0 +1,126 @@
+import CRing
+import Foundation
+import Testing
+
+@testable import Transport
+
+/// A full descriptor table, each case in a process of its own, since other tests need descriptors meanwhile.
+@Suite("No descriptor left")
+struct DescriptorExhaustionTests {
+    /// Takes every descriptor that is left; they are free again when it goes.
+    private final class FullTable {
+        private var taken: [Int32] = []
+
+        init() {
+            var limit = rlimit()
+            getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+            limit.rlim_cur = 128
+            setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+            while case let fd = dup(0), fd >= 0 { taken.append(fd) }
+            precondition(errno == EMFILE && !taken.isEmpty)
+        }
+
+        func release() {
+            for fd in taken { close(fd) }
+            taken = []
+        }
+    }
+
+    @Test("a multishot accept ends with EMFILE and without F_MORE; the client stays queued")
+    func multishotAccept() async {
+        await #expect(processExitsWith: .success) {
+            let listener = try Socket.listen(.anyLoopback, backlog: 8)
+            let client = try Peer(connectingTo: try #require(Socket.localAddress(of: listener)))
+            let ring = try RawRing()
+            let table = FullTable()
+            #expect(cring_accept_multishot(ring.ring, 1, listener) == 0)
+            let failed = try ring.wait(for: 1)[0]
+            #expect(failed.result == -EMFILE && !failed.hasMore)
+            table.release()
+            #expect(cring_accept_multishot(ring.ring, 2, listener) == 0)
+            let accepted = try ring.wait(for: 1)[0]
+            #expect(accepted.user_data == 2 && accepted.result >= 0 && accepted.hasMore)
+            try client.send("x")
+            #expect(try Peer(fd: accepted.result).receive() == Array("x".utf8))
+        }
+    }
+
+    @Test("a listener rests instead of spinning, and accepts every client when there are descriptors again")
+    func listenerRests() async {
+        await #expect(processExitsWith: .success) {
+            let fd = try Socket.listen(.anyLoopback, backlog: 64)
+            let address = try #require(Socket.localAddress(of: fd))
+            let clients = try (0..<20).map { _ in try Peer(connectingTo: address) }
+            let accepted = Recorder<Int32>()
+            let counts = Recorder<UInt64>()
+            let thread = try LoopThread()
+            let table = FullTable()
+            try thread.on { loop in
+                let listener = Listener(loop, fd: fd) { accepted.record($0) }
+                listener.resume()
+                let timer = LoopTimer(loop) { counts.record(listener.exhaustedCount) }
+                timer.arm(after: Listener.exhaustedPause * 4)
+            }
+            // Once at first and once after each rest, of which four can have begun.
+            let count = try counts.next()
+            #expect((1...5).contains(count))
+            #expect(accepted.all.isEmpty)
+            table.release()
+            try accepted.wait { $0.count == 20 }
+            withExtendedLifetime(clients) {}
+            try thread.join()
+        }
+    }
+
+    @Test("a drain waits for descriptors and loses no client")
+    func drainWaits() async {
+        await #expect(processExitsWith: .success) {
+            let fd = try Socket.listen(.anyLoopback, backlog: 64)
+            let address = try #require(Socket.localAddress(of: fd))
+            let clients = try (0..<20).map { _ in try Peer(connectingTo: address) }
+            let accepted = Recorder<Int32>()
+            let exhausted = Recorder<UInt64>()
+            let drained = Recorder<Int>()
+            let thread = try LoopThread()
+            let table = FullTable()
+            try thread.on { loop in
+                let listener = Listener(loop, fd: fd) { accepted.record($0) }
+                listener.drainAndClose { drained.record(accepted.all.count) }
+                exhausted.record(listener.exhaustedCount)
+            }
+            #expect(try exhausted.next() == 1)
+            #expect(accepted.all.isEmpty && drained.all.isEmpty)
+            table.release()
+            #expect(try drained.next() == 20)
+            withExtendedLifetime(clients) {}
+            try thread.join()
+        }
+    }
+
+    @Test("a connector fails with EMFILE from the loop, not from within connect()")
+    func connectorFails() async {
+        await #expect(processExitsWith: .success) {
+            let thread = try LoopThread()
+            let outcomes = Recorder<Result<Int32, ConnectError>>()
+            let table = FullTable()
+            try thread.on { loop in
+                let connector = Connector.connect(loop, to: .ipv4(0x7f00_0001, port: 9), timeout: .seconds(5)) {
+                    outcomes.record($0)
+                }
+                #expect(connector == nil && outcomes.all.isEmpty)
+            }
+            #expect(try outcomes.next() == .failure(.failed(SystemError("socket", code: EMFILE))))
+            table.release()
+            try thread.join()
+        }
+    }
+
+    @Test("a loop that cannot have its ring says which call failed, and why")
+    func noRing() async {
+        await #expect(processExitsWith: .success) {
+            let table = FullTable()
+            #expect(throws: SystemError("eventfd", code: EMFILE)) { try EventLoop() }
+            table.release()
+        }
+    }
+}
