@@ -42,6 +42,11 @@ struct WorkerLifecycle {
         phase == .serving ? max(0, capacity - live) : 0
     }
 
+    /// Whether it is past taking connections, even ones that were sent already.
+    var isLeaving: Bool {
+        if case .leaving = phase { true } else { false }
+    }
+
     /// What the process exits with.
     var exitCode: ExitCode {
         switch phase {
@@ -56,9 +61,9 @@ struct WorkerLifecycle {
         return [.sayReady]
     }
 
-    /// So many connections are ours from now on.
+    /// So many connections are ours from now on. While draining too: they were sent before the supervisor knew.
     mutating func adopted(_ count: Int) {
-        assert(count >= 1)
+        assert(count >= 1 && !isLeaving)
         live += count
     }
 

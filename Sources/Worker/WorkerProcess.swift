@@ -21,7 +21,8 @@ public final class WorkerProcess {
     private var counted = ServiceStatistics()
     private var countedLoop = EventLoopStatistics()
     private var countedOverflows: UInt64 = 0
-    private var failure: (code: ExitCode, message: String)?
+    /// Why it leaves early, once it has told the supervisor.
+    private var failure: ExitCode?
 
     /// Hand-off packets taken per turn at most; the others wait for the next, after what those brought has been served.
     private static let packetsPerTurnMax = 16
@@ -69,10 +70,11 @@ public final class WorkerProcess {
                 logger.error("connections would not close", metadata: ["count": "\(unfinished)"])
             }
         } catch {
-            return fail(.internalError, "the event loop failed: \(error)")
+            fail(.internalError, "the event loop failed: \(error)")
         }
+        count()
         publish()
-        if let failure { return failure.code }
+        if let failure { return failure }
         say(.drained(forced: UInt32(clamping: lifecycle.forced)))
         return lifecycle.exitCode
     }
@@ -91,16 +93,15 @@ public final class WorkerProcess {
         do {
             try service.start(host)
         } catch {
-            failure = (.serviceFailed, "\(error)")
-            _ = fail(.serviceFailed, "the service cannot start: \(error)")
-            loop.remote.stop()
+            fail(.serviceFailed, "the service cannot start: \(error)")
+            perform(lifecycle.cut())
         }
     }
 
-    private func fail(_ code: ExitCode, _ message: String) -> ExitCode {
+    private func fail(_ code: ExitCode, _ message: String) {
+        failure = code
         logger.error("\(message)")
         say(.failed(code, message: message))
-        return code
     }
 
     /// A packet to the supervisor. If it cannot be told, it learns from the exit status.
@@ -113,6 +114,8 @@ public final class WorkerProcess {
 
     private func receive() {
         for _ in 0..<Self.packetsPerTurnMax {
+            // What is not received is not adopted: the supervisor gives it to another worker.
+            guard !lifecycle.isLeaving else { return }
             guard page.canReject else {
                 // A packet might need a rejection; the supervisor will have read the earlier ones in a moment.
                 return receiveAgain(after: Self.rejectionRetry)
@@ -181,15 +184,13 @@ public final class WorkerProcess {
 
     private func orphaned() {
         controlWatch?.stop()
-        guard lifecycle.phase != .leaving(.orphaned) else { return }
         logger.warning("the supervisor has vanished: draining", metadata: ["grace": "\(configuration.orphanGrace)"])
         perform(lifecycle.drain(configuration.orphanGrace, then: .orphaned))
     }
 
     private func distrust(_ message: String) {
         controlWatch?.stop()
-        failure = (.internalError, message)
-        _ = fail(.internalError, message)
+        fail(.internalError, message)
         perform(lifecycle.cut())
     }
 
@@ -201,12 +202,14 @@ public final class WorkerProcess {
         let signals = [SIGTERM, SIGQUIT, SIGINT]
         let fd = csocket_signalfd(signals, signals.count)
         guard fd >= 0 else { return logger.warning("no signalfd: signals end this worker at once") }
-        signalWatch = ReadinessWatch(loop, fd: fd) { [unowned self] in
-            while case let number = csocket_signalfd_next(fd), number >= 0 {
-                perform(
-                    number == SIGINT
-                        ? lifecycle.cut() : lifecycle.drain(configuration.orphanGrace, then: .success))
-            }
+        signalWatch = ReadinessWatch(
+            loop, fd: fd, ready: { [unowned self] in readSignals(fd) }, ended: { close(fd) })
+    }
+
+    private func readSignals(_ fd: Int32) {
+        while case let number = csocket_signalfd_next(fd), number >= 0 {
+            perform(
+                number == SIGINT ? lifecycle.cut() : lifecycle.drain(configuration.orphanGrace, then: .success))
         }
     }
 
@@ -215,7 +218,6 @@ public final class WorkerProcess {
     private func connectionEnded() {
         page.add(1, to: .closed)
         perform(lifecycle.connectionEnded())
-        publish()
     }
 
     private func perform(_ actions: [WorkerLifecycle.Action]) {

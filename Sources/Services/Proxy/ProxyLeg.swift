@@ -4,21 +4,36 @@ import Transport
 /// from leg to leg.
 final class ProxyLeg: Connection {
     private unowned let session: ProxySession
+    /// Counts a client's bytes; nil for an upstream.
+    private let traffic: Traffic?
+    private var counted = Traffic.Counted()
     /// The other leg, once the two are joined. The session keeps both alive until both are closed.
     private(set) unowned(unsafe) var other: ProxyLeg?
+    /// When bytes last came or went. Read when the idle timer fires, so that a byte costs no more than this store.
+    private(set) var lastActivity: MonotonicTime
 
-    init(_ loop: EventLoop, fd: Int32, session: ProxySession, configuration: ConnectionConfiguration) {
+    init(_ loop: EventLoop, fd: Int32, session: ProxySession, traffic: Traffic?, isShared: Bool) {
         self.session = session
+        self.traffic = traffic
+        lastActivity = loop.turnTime
+        var configuration = ConnectionConfiguration()
+        configuration.isShared = isShared
         super.init(loop, fd: fd, configuration: configuration)
     }
 
     /// From now on bytes pass to `other`.
     func join(_ other: ProxyLeg) {
         self.other = other
+        lastActivity = loop.turnTime
+    }
+
+    private func noteActivity() {
+        lastActivity = loop.turnTime
+        traffic?.count(self, since: &counted)
     }
 
     override func received(_ bytes: RawSpan) {
-        session.lastActivity = loop.turnTime
+        noteActivity()
         guard let other else { return session.receivedBeforeJoin(bytes) }
         other.write(bytes)
         // Back-pressure: while the other side does not drain, this one is not read, and its peer's sends stall.
@@ -26,16 +41,22 @@ final class ProxyLeg: Connection {
     }
 
     override func becameWritable() {
-        session.lastActivity = loop.turnTime
+        noteActivity()
         other?.resumeReading()
     }
 
+    override func flushed() {
+        noteActivity()
+    }
+
+    /// FIN from one side becomes FIN to the other; what is queued before it is sent first.
     override func inputEnded() {
-        session.lastActivity = loop.turnTime
-        session.inputEnded(self)
+        noteActivity()
+        if let other { other.finishOutput() } else { session.inputEndedBeforeJoin() }
     }
 
     override func closed(_ reason: CloseReason) {
+        traffic?.count(self, since: &counted)
         session.closed(self, reason)
     }
 }

@@ -1,3 +1,4 @@
+import Glibc
 import Logging
 import Transport
 
@@ -5,19 +6,28 @@ import Transport
 public final class ProxyService: Service {
     let configuration: ProxyConfiguration
     let logger: Logger
-    private(set) var host: ServiceHost?
+    let traffic = Traffic()
     var pool: UpstreamPool
+    private let lookup: Resolver.Lookup
+    private var host: ServiceHost?
     private var names: UpstreamNames?
     private var sessions: [ObjectIdentifier: ProxySession] = [:]
-    private var ended = ServiceStatistics()
-    private var connectFailures: UInt64 = 0
     private var isReady = false
+    /// What could not be connected since it last could, so that an outage is logged once and not for each client.
+    private var unreached: Set<UpstreamPool.Choice> = []
+    /// The last client found no upstream.
+    private var isWithoutUpstream = false
 
-    /// A proxy that waits to be started.
-    public init(_ configuration: ProxyConfiguration, logger: Logger) {
+    /// A proxy that waits to be started. Keep it until its loop has ended.
+    public convenience init(_ configuration: ProxyConfiguration, logger: Logger) {
+        self.init(configuration, logger: logger, lookup: HostLookup.addresses)
+    }
+
+    init(_ configuration: ProxyConfiguration, logger: Logger, lookup: @escaping Resolver.Lookup) {
         precondition(!configuration.upstreams.isEmpty && configuration.connectAttemptsMax >= 1)
         self.configuration = configuration
         self.logger = logger
+        self.lookup = lookup
         pool = UpstreamPool(
             addresses: configuration.upstreams.map { upstream in
                 if case .address(let address) = upstream { [address] } else { [] }
@@ -29,27 +39,28 @@ public final class ProxyService: Service {
     public var descriptorsPerConnection: Int { 2 }
 
     /// Bytes to and from clients so far, and upstreams not reached.
-    public var statistics: ServiceStatistics {
-        var sum = sessions.values.reduce(into: ended) { $0.add($1) }
-        sum.upstreamConnectFailures = connectFailures
-        return sum
-    }
+    public var statistics: ServiceStatistics { traffic.statistics }
 
     /// Is ready at once, or as soon as one upstream has an address when all are host names.
     public func start(_ host: ServiceHost) throws {
         self.host = host
         if configuration.upstreams.contains(where: { if case .name = $0 { true } else { false } }) {
             let names = UpstreamNames(
-                host.loop, resolver: try Resolver(), upstreams: configuration.upstreams,
+                host.loop, resolver: try Resolver(lookup: lookup), upstreams: configuration.upstreams,
                 interval: configuration.resolveInterval, logger: logger
             ) { [unowned self] upstream, addresses in
-                pool.updateAddresses(upstream, addresses)
-                becomeReady()
+                resolved(upstream, addresses)
             }
             self.names = names
             names.start()
         }
         if configuration.upstreams.contains(where: { if case .address = $0 { true } else { false } }) { becomeReady() }
+    }
+
+    private func resolved(_ upstream: Int, _ addresses: [SocketAddress]) {
+        pool.updateAddresses(upstream, addresses)
+        unreached = unreached.filter { $0.upstream != upstream || addresses.contains($0.address) }
+        becomeReady()
     }
 
     private func becomeReady() {
@@ -77,37 +88,51 @@ public final class ProxyService: Service {
     }
 
     func ended(_ session: ProxySession) {
-        sessions.removeValue(forKey: ObjectIdentifier(session))
-        ended.add(session)
+        let removed = sessions.removeValue(forKey: ObjectIdentifier(session))
+        precondition(removed != nil, "a session ends once")
         host?.connectionEnded()
     }
 
+    // MARK: Upstreams
+
+    func connectSucceeded(_ choice: UpstreamPool.Choice) {
+        pool.connectSucceeded(choice)
+        isWithoutUpstream = false
+        if unreached.remove(choice) != nil {
+            logger.info("upstream reached again", metadata: ["upstream": "\(choice.address)"])
+        }
+    }
+
     func connectFailed(_ choice: UpstreamPool.Choice, _ error: ConnectError) {
-        connectFailures &+= 1
-        pool.connectFailed(choice, now: .now)
+        traffic.countConnectFailure()
+        if !error.isShortage { pool.connectFailed(choice, now: .now) }
+        guard unreached.insert(choice).inserted else { return }
         logger.warning(
-            "upstream not reached; it rests",
-            metadata: [
-                "upstream": "\(choice.address)", "error": "\(error.text)",
-                "rest": "\(configuration.restDuration)",
-            ])
+            "upstream not reached; from now on it is tried now and then",
+            metadata: ["upstream": "\(choice.address)", "error": "\(error.text)"])
+    }
+
+    func noUpstream(for peer: SocketAddress, tried: Int) {
+        logger.log(
+            level: isWithoutUpstream ? .debug : .warning, "client closed: no upstream can be reached",
+            metadata: ["peer": "\(peer)", "tried": "\(tried)"])
+        isWithoutUpstream = true
     }
 }
 
 extension ConnectError {
+    /// This process or machine is short of descriptors or memory: the upstream is not to blame.
+    fileprivate var isShortage: Bool {
+        guard case .failed(let error) = self else { return false }
+        return [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(error.code)
+    }
+
     /// One clause for a log line.
-    var text: String {
+    fileprivate var text: String {
         switch self {
         case .timedOut: "connect: timed out"
         case .cancelled: "connect: cancelled"
         case .failed(let error): "\(error)"
         }
-    }
-}
-
-extension ServiceStatistics {
-    fileprivate mutating func add(_ session: ProxySession) {
-        bytesReceived &+= session.client.bytesReceived
-        bytesSent &+= session.client.bytesSent
     }
 }

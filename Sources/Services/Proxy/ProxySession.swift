@@ -1,3 +1,4 @@
+import Glibc
 import Logging
 import Transport
 
@@ -18,32 +19,26 @@ final class ProxySession {
     private let loop: EventLoop
     private let incoming: IncomingConnection
     private var phase: Phase
-    private(set) var client: ProxyLeg!
     /// Both legs live as long as the session: each refers to the other without keeping it alive.
+    private var client: ProxyLeg!
     private var upstream: ProxyLeg?
+    private var clientIsClosed = false
+    /// The upstream that is being connected, or is: what the pool counts and what must end before the session does.
+    private var chosen: UpstreamPool.Choice?
     private var connector: Connector?
     private var tried: [UpstreamPool.Choice] = []
-    private var chosen: Int?
     private var clientHeader: ProxyHeader?
-    /// Payload that came in the same segment as the client's header.
+    /// Payload that came in the same piece as the end of the client's header: one receive buffer at most.
     private var early: [UInt8] = []
-    private var clientInputEnded = false
-    private var clientIsClosed = false
-    /// There is no upstream connection, or none any more.
-    private var upstreamIsClosed = true
     private var timer: LoopTimer?
-    /// When a byte last moved. Read when the idle timer fires, so that a byte costs no more than this store.
-    var lastActivity: MonotonicTime
 
     init(_ service: ProxyService, _ loop: EventLoop, _ incoming: IncomingConnection) {
         self.service = service
         self.loop = loop
         self.incoming = incoming
-        lastActivity = loop.turnTime
         phase = service.configuration.acceptsProxyHeader ? .header(ProxyHeaderDecoder()) : .connecting
-        var configuration = ConnectionConfiguration()
-        configuration.isShared = incoming.isShared
-        client = ProxyLeg(loop, fd: incoming.fd, session: self, configuration: configuration)
+        client = ProxyLeg(
+            loop, fd: incoming.fd, session: self, traffic: service.traffic, isShared: incoming.isShared)
     }
 
     func start() {
@@ -62,35 +57,51 @@ final class ProxySession {
     // MARK: The client's header
 
     func receivedBeforeJoin(_ bytes: RawSpan) {
-        guard case .header(var decoder) = phase else { return early.append(contentsOf: bytes) }
+        guard case .header(var decoder) = phase else {
+            preconditionFailure("the client is read while connecting")
+        }
         let outcome = bytes.withUnsafeBytes { decoder.feed($0) }
         switch outcome {
         case .needMore:
             phase = .header(decoder)
         case .header(let header, let consumed):
             clientHeader = header
-            early.append(contentsOf: bytes.extracting(droppingFirst: consumed))
+            bytes.extracting(droppingFirst: consumed).withUnsafeBytes { early = Array($0) }
             client.pauseReading()
             connect()
         case .malformed(let error):
-            service.logger.info(
-                "client refused: no PROXY protocol header", metadata: ["peer": "\(incoming.peer)", "error": "\(error)"])
-            close()
+            refuse("\(error)")
         }
+    }
+
+    /// No more bytes can come, so no header can. While connecting the client is not read: its FIN is told later.
+    func inputEndedBeforeJoin() {
+        guard case .header = phase else { preconditionFailure("the client is read while connecting") }
+        close()
+    }
+
+    private func refuse(_ reason: String) {
+        service.logger.info(
+            "client refused: no PROXY protocol header", metadata: ["peer": "\(incoming.peer)", "error": "\(reason)"])
+        close()
     }
 
     // MARK: Connecting
 
     private func connect() {
+        assert(chosen == nil && upstream == nil)
         phase = .connecting
-        guard tried.count < service.configuration.connectAttemptsMax,
-            let choice = service.pool.choose(excluding: tried, now: .now)
-        else { return noUpstream() }
-        tried.append(choice)
-        service.pool.connectionStarted(choice.upstream)
-        chosen = choice.upstream
         // Each attempt has its own timeout; the idle timer begins when bytes can pass.
         timer?.cancel()
+        guard tried.count < service.configuration.connectAttemptsMax,
+            let choice = service.pool.choose(excluding: tried, now: .now)
+        else {
+            service.noUpstream(for: incoming.peer, tried: tried.count)
+            return close()
+        }
+        tried.append(choice)
+        chosen = choice
+        service.pool.connectionStarted(choice.upstream)
         connector = Connector.connect(loop, to: choice.address, timeout: service.configuration.connectTimeout) {
             [self] result in connected(choice, result)
         }
@@ -98,48 +109,42 @@ final class ProxySession {
 
     private func connected(_ choice: UpstreamPool.Choice, _ result: Result<Int32, ConnectError>) {
         connector = nil
-        switch result {
-        case .success(let fd):
-            service.pool.connectSucceeded(choice)
-            let upstream = ProxyLeg(loop, fd: fd, session: self, configuration: ConnectionConfiguration())
-            guard case .connecting = phase else {
-                // The client left meanwhile.
-                upstream.close()
-                return endIfOver()
-            }
-            join(upstream)
-        case .failure(let error):
+        switch (result, phase) {
+        case (.success(let fd), .connecting):
+            service.connectSucceeded(choice)
+            join(ProxyLeg(loop, fd: fd, session: self, traffic: nil, isShared: false))
+        case (.success(let fd), _):
+            // The client left meanwhile.
+            service.connectSucceeded(choice)
+            Glibc.close(fd)
             releaseUpstream()
-            guard case .connecting = phase else { return endIfOver() }
+            endIfOver()
+        case (.failure(.cancelled), _):
+            releaseUpstream()
+            close()
+            endIfOver()
+        case (.failure(let error), .connecting):
+            releaseUpstream()
             service.connectFailed(choice, error)
             connect()
+        case (.failure, _):
+            releaseUpstream()
+            endIfOver()
         }
-    }
-
-    private func noUpstream() {
-        service.logger.warning(
-            "client closed: no upstream can be reached",
-            metadata: ["peer": "\(incoming.peer)", "tried": "\(tried.count)"])
-        close()
     }
 
     private func join(_ upstream: ProxyLeg) {
         phase = .joined
         self.upstream = upstream
-        upstreamIsClosed = false
         upstream.join(client)
         client.join(upstream)
         upstream.start()
         if let version = service.configuration.sendsProxyHeader {
             header.encoded(version).withUnsafeBytes { _ = upstream.write($0) }
         }
-        if !early.isEmpty {
-            early.withUnsafeBytes { _ = upstream.write($0) }
-            early = []
-        }
+        early.withUnsafeBytes { _ = upstream.write($0) }
+        early = []
         client.resumeReading()
-        if clientInputEnded { upstream.finishOutput() }
-        lastActivity = loop.turnTime
         timer?.arm(after: service.configuration.idleTimeout)
     }
 
@@ -152,25 +157,8 @@ final class ProxySession {
 
     // MARK: Ending
 
-    /// FIN from one side becomes FIN to the other; what is queued before it is sent first.
-    func inputEnded(_ leg: ProxyLeg) {
-        if let other = leg.other {
-            other.finishOutput()
-        } else if case .header = phase {
-            // No more bytes can come, so no header can.
-            close()
-        } else {
-            clientInputEnded = true
-        }
-    }
-
     func closed(_ leg: ProxyLeg, _ reason: CloseReason) {
-        if leg === client {
-            clientIsClosed = true
-        } else {
-            upstreamIsClosed = true
-            releaseUpstream()
-        }
+        if leg === client { clientIsClosed = true } else { releaseUpstream() }
         switch reason {
         case .finished:
             // The other leg has been told to finish, and does when its peer has taken everything.
@@ -192,20 +180,19 @@ final class ProxySession {
         phase = .ending
         timer?.cancel()
         connector?.cancel()
-        if !clientIsClosed { how(client) }
-        if let upstream, !upstreamIsClosed { how(upstream) }
+        how(client)
+        if let upstream { how(upstream) }
     }
 
     private func releaseUpstream() {
-        if let chosen { service.pool.connectionEnded(chosen) }
-        chosen = nil
+        guard let chosen else { preconditionFailure("an upstream is released once") }
+        service.pool.connectionEnded(chosen.upstream)
+        self.chosen = nil
     }
 
     private func endIfOver() {
-        guard clientIsClosed, upstreamIsClosed, connector == nil else { return }
+        guard clientIsClosed, chosen == nil else { return }
         timer?.cancel()
-        timer = nil
-        releaseUpstream()
         service.ended(self)
     }
 
@@ -214,20 +201,13 @@ final class ProxySession {
     private func timerFired() {
         switch phase {
         case .header:
-            service.logger.info(
-                "client refused: no PROXY protocol header in time", metadata: ["peer": "\(incoming.peer)"])
-            close()
+            refuse("none within \(service.configuration.proxyHeaderTimeout)")
         case .joined:
-            let idleAt = lastActivity + service.configuration.idleTimeout
+            guard let upstream else { preconditionFailure("joined to nothing") }
+            let idleAt = max(client.lastActivity, upstream.lastActivity) + service.configuration.idleTimeout
             if idleAt <= .now { close() } else { timer?.arm(at: idleAt) }
         case .connecting, .ending:
-            break
+            preconditionFailure("the timer is cancelled while connecting and when the session ends")
         }
-    }
-}
-
-extension [UInt8] {
-    fileprivate mutating func append(contentsOf bytes: RawSpan) {
-        bytes.withUnsafeBytes { append(contentsOf: $0) }
     }
 }

@@ -55,6 +55,8 @@ final class UpstreamNames {
     private func answered(
         _ name: (upstream: Int, host: String, port: UInt16), _ result: Result<[SocketAddress], HostLookupError>
     ) {
+        // Stopped while the name was being looked up.
+        guard !timers.isEmpty else { return }
         switch result {
         case .success(let addresses):
             if failing.remove(name.upstream) != nil {
