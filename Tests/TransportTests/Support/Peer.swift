@@ -17,10 +17,19 @@ final class Peer: Sendable {
 
     deinit { Glibc.close(fd) }
 
+    /// Repeats a call that a signal has interrupted, such as the SIGCHLD of a test in a process of its own.
+    private static func retrying(_ call: () -> Int) -> Int {
+        while true {
+            let result = call()
+            if result >= 0 || errno != EINTR { return result }
+        }
+    }
+
     convenience init(connectingTo address: SocketAddress, receiveBuffer: Int32? = nil) throws {
         let fd = socket(address.family, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         if let receiveBuffer { _ = Socket.set(fd, SOL_SOCKET, SO_RCVBUF, receiveBuffer) }
-        guard address.withSockaddr({ connect(fd, $0, $1) }) == 0 else {
+        guard address.withSockaddr({ address, length in Self.retrying { Int(connect(fd, address, length)) } }) == 0
+        else {
             let error = SystemError.last("connect")
             Glibc.close(fd)
             throw error
@@ -32,7 +41,8 @@ final class Peer: Sendable {
         var sent = 0
         while sent < bytes.count {
             let n = bytes[sent...].withUnsafeBytes {
-                Glibc.send(fd, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+                let part = $0
+                return Self.retrying { Glibc.send(fd, part.baseAddress, part.count, Int32(MSG_NOSIGNAL)) }
             }
             if n < 0 { throw SystemError.last("send") }
             sent += n
@@ -44,7 +54,7 @@ final class Peer: Sendable {
     /// Up to `count` bytes; empty at end of file.
     func receive(upTo count: Int = 65536) throws -> [UInt8] {
         var buffer = [UInt8](repeating: 0, count: count)
-        let n = recv(fd, &buffer, count, 0)
+        let n = Self.retrying { recv(fd, &buffer, count, 0) }
         if n < 0 { throw SystemError.last("recv") }
         return Array(buffer.prefix(n))
     }
@@ -93,11 +103,5 @@ final class Peer: Sendable {
     static func unreadBytes(_ fd: Int32) -> Int32 {
         var count: Int32 = 0
         return ioctl(fd, UInt(FIONREAD), &count) == 0 ? count : -1
-    }
-
-    /// Whether nothing arrives within the time: to show that something does not happen.
-    func isSilent(forMilliseconds milliseconds: Int32) -> Bool {
-        var entry = pollfd(fd: fd, events: Int16(POLLIN), revents: 0)
-        return poll(&entry, 1, milliseconds) == 0
     }
 }
