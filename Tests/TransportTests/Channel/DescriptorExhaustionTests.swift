@@ -119,8 +119,11 @@ struct DescriptorExhaustionTests {
     func noRing() async {
         await #expect(processExitsWith: .success) {
             let table = FullTable()
-            #expect(throws: SystemError("eventfd", code: EMFILE)) { try EventLoop() }
+            let error = #expect(throws: SystemError.self) { try EventLoop() }
             table.release()
+            #expect(error?.code == EMFILE)
+            // The test library may give one descriptor back meanwhile: then it is the ring that has none.
+            #expect(["eventfd", "io_uring_setup"].contains(error?.call), "\(String(describing: error))")
         }
     }
 }
