@@ -11,7 +11,7 @@ public final class ProxyService: Service {
     private let lookup: Resolver.Lookup
     private var host: ServiceHost?
     private var names: UpstreamNames?
-    private var sessions: [ObjectIdentifier: ProxySession] = [:]
+    private(set) var sessions: [ObjectIdentifier: ProxySession] = [:]
     private var isReady = false
     /// What could not be connected since it last could, so that an outage is logged once and not for each client.
     private var unreached: Set<UpstreamPool.Choice> = []

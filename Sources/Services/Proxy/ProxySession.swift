@@ -20,8 +20,8 @@ final class ProxySession {
     private let incoming: IncomingConnection
     private var phase: Phase
     /// Both legs live as long as the session: each refers to the other without keeping it alive.
-    private var client: ProxyLeg!
-    private var upstream: ProxyLeg?
+    private(set) var client: ProxyLeg!
+    private(set) var upstream: ProxyLeg?
     private var clientIsClosed = false
     /// The upstream that is being connected, or is: what the pool counts and what must end before the session does.
     private var chosen: UpstreamPool.Choice?
