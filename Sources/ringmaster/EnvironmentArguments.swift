@@ -1,6 +1,6 @@
 /// Options from the environment: `RINGMASTER_MAX_CONNECTIONS=100` is `--max-connections 100`.
 ///
-/// The command line wins. A list is separated by commas; a flag is set by `1`, `true` or `yes`. Variables that name no
+/// The command line wins. A list is separated by commas; a flag is set by `1`, `true`, `yes` or `on`. Variables that name no
 /// option are left alone: an orchestrator may set RINGMASTER_SERVICE_HOST and the like for reasons of its own.
 enum EnvironmentArguments {
     static let prefix = "RINGMASTER_"
@@ -37,6 +37,14 @@ enum EnvironmentArguments {
         prefix + option.uppercased().replacing("-", with: "_")
     }
 
+    private static func isOn(_ value: String) -> Bool? {
+        switch value.lowercased() {
+        case "1", "true", "yes", "on": true
+        case "0", "false", "no", "off": false
+        default: nil
+        }
+    }
+
     /// A parser's message about `--workers`, with a word about where the value came from if it was not given there.
     static func explain(_ message: String, arguments: [String]) -> String {
         for option in options(of: arguments.first) {
@@ -55,7 +63,9 @@ enum EnvironmentArguments {
     }
 
     /// `arguments` followed by what the environment says and they do not.
-    static func adding(to arguments: [String], from environment: [(name: String, value: String)]) -> [String] {
+    static func adding(
+        to arguments: [String], from environment: [(name: String, value: String)]
+    ) throws(CommandError) -> [String] {
         var result = arguments
         for option in options(of: arguments.first) {
             let flag = "--\(option.name)"
@@ -70,7 +80,11 @@ enum EnvironmentArguments {
             case .list:
                 result += value.split(separator: ",").map { "\(flag)=\($0.trimmed)" }
             case .flag:
-                if ["1", "true", "yes"].contains(value.lowercased()) { result.append(flag) }
+                guard let isOn = isOn(value) else {
+                    throw CommandError(
+                        .badUsage, "\(variable)=\(value) makes no sense: give 1, true or yes, or else 0, false or no")
+                }
+                if isOn { result.append(flag) }
             }
         }
         return result

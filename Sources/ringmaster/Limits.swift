@@ -5,9 +5,9 @@ import Transport
 /// Fits the number of connections to the descriptors that this process and its workers may open.
 struct Limits {
     let descriptorsPerConnection: Int
+    /// Listening sockets, which the supervisor holds besides the connections.
+    var listeners = 0
 
-    /// Accepted sockets that wait in the supervisor at most; besides the kernel's own queue.
-    static let pendingMax = 1024
     /// Connections allowed when nothing is asked for, if the descriptors suffice.
     static let connectionsDefault = 100_000
 
@@ -58,6 +58,7 @@ struct Limits {
 
     private func need(_ connections: Int, workers: Int) -> Int {
         DescriptorNeed.descriptorsNeeded(
-            connectionsMax: connections, workers: workers, perConnection: descriptorsPerConnection)
+            connectionsMax: connections, workers: workers, perConnection: descriptorsPerConnection,
+            listeners: listeners)
     }
 }

@@ -19,19 +19,23 @@ struct Ringmaster: ParsableCommand {
             SIGTERM stops it when its connections have finished, or --grace is over; SIGINT stops it at once. \
             Every option can be given as an environment variable: --max-connections is RINGMASTER_MAX_CONNECTIONS.
             """,
+        version: "0.1.0",
         subcommands: [EchoCommand.self, ProxyCommand.self, CheckCommand.self])
 }
 
 @main
 enum Program {
     static func main() {
+        Process.openStandardDescriptors()
+        // A reader of the log that goes away must not end the server.
+        signal(SIGPIPE, SIG_IGN)
         exit(run(Array(CommandLine.arguments.dropFirst())).rawValue)
     }
 
     /// Parses, validates, runs; says on standard error what is wrong.
     static func run(_ arguments: [String]) -> ExitCode {
         do {
-            let given = EnvironmentArguments.adding(to: arguments, from: Process.environment)
+            let given = try EnvironmentArguments.adding(to: arguments, from: Process.environment)
             var command = try Ringmaster.parseAsRoot(given)
             guard var runnable = command as? any ExitingCommand else {
                 // `--help`, or no subcommand: the parser's own command prints what it has to.
@@ -95,6 +99,15 @@ enum Process {
             entry += 1
         }
         return pairs
+    }
+
+    /// Opens /dev/null in place of a standard stream that is closed: else the next descriptor opened, perhaps a listening
+    /// socket, would take its number, and be written to as the log.
+    static func openStandardDescriptors() {
+        for fd in STDIN_FILENO...STDERR_FILENO where fcntl(fd, F_GETFD) < 0 {
+            // The lowest free number, so this one.
+            _ = open("/dev/null", O_RDWR)
+        }
     }
 
     /// One line on standard error.

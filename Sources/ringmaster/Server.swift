@@ -54,7 +54,7 @@ struct Server {
         if case .unavailable(let cause) = UringAvailability.probe() {
             throw CommandError(cause.exitCode, "\(cause)")
         }
-        let limits = Limits(descriptorsPerConnection: descriptorsPerConnection)
+        let limits = Limits(descriptorsPerConnection: descriptorsPerConnection, listeners: addresses.count)
         let hasSmallRings = try limits.needSmallRings(workers: workers)
         let connectionsMax = try limits.connectionsMax(asked: options.maxConnections, workers: workers)
         let logger = logger("supervisor")
@@ -63,10 +63,9 @@ struct Server {
             let bound = Socket.localAddress(of: listener)
             logger.info("listening", metadata: ["address": "\(bound.map(String.init(describing:)) ?? "?")"])
         }
-        var configuration = SupervisorConfiguration(
+        let configuration = SupervisorConfiguration(
             workerCount: workers, balance: options.balance, connectionsMax: connectionsMax,
             grace: options.grace.duration, seed: UInt64.random(in: 0 ... .max))
-        configuration.pendingMax = Limits.pendingMax
         logger.debug(
             "workers chosen",
             metadata: ["workers": "\(workers)", "budget": "\(budget)", "max-connections": "\(connectionsMax)"])
@@ -76,9 +75,16 @@ struct Server {
             let supervisor = try SupervisorProcess(
                 configuration, listeners: listeners, launcher: launcher, hasSmallRings: hasSmallRings, logger: logger)
             return supervisor.run()
-        } catch let error as SystemError {
-            throw CommandError(UringAvailability.exitCode(of: error), "the supervisor cannot start: \(error)")
+        } catch {
+            for case .unix(let path)? in listeners.map({ Socket.localAddress(of: $0) }) { unlink(path) }
+            throw CommandError(Self.exitCode(of: error), "the supervisor cannot start: \(error)")
         }
+    }
+
+    private static func exitCode(of error: any Error) -> ExitCode {
+        let code: Int32? = (error as? SystemError)?.code ?? (error as? HandoffError)?.errno
+        if let code, [EMFILE, ENFILE, ENOMEM].contains(code) { return .limitTooLow }
+        return (error as? SystemError).map(UringAvailability.exitCode) ?? .internalError
     }
 
     private func bind(_ addresses: [ListenAddress]) throws(CommandError) -> [Int32] {
@@ -94,8 +100,10 @@ struct Server {
                 do throws(SystemError) {
                     listeners.append(try Socket.listen(address, backlog: Int32(options.backlog)))
                 } catch {
+                    if case .unix(let path) = address, error.call == "listen" { unlink(path) }
                     for case .unix(let path)? in listeners.map({ Socket.localAddress(of: $0) }) { unlink(path) }
-                    throw CommandError(.cannotBind, "cannot listen on \(address): \(error.listenRemedy(address))")
+                    let code = [EMFILE, ENFILE].contains(error.code) ? ExitCode.limitTooLow : .cannotBind
+                    throw CommandError(code, "cannot listen on \(address): \(error.listenRemedy(address))")
                 }
             }
         }
@@ -141,12 +149,18 @@ extension SystemError {
     /// What failed, and how to mend it.
     fileprivate func listenRemedy(_ address: SocketAddress) -> String {
         switch (code, address) {
-        case (EADDRINUSE, .unix(let path)):
-            "the path exists; stop the server that uses it, or remove it if none does: rm '\(path)'"
+        case (EADDRINUSE, .unix(let path)) where Self.isSocket(path):
+            "the path exists; stop the server that uses it, or, if it was left behind by a crash, remove it: rm '\(path)'"
+        case (EADDRINUSE, .unix):
+            "the path exists and is not a socket; choose another"
+        case (EMFILE, _), (ENFILE, _):
+            "no descriptor is left; raise RLIMIT_NOFILE with ulimit -n, or listen on fewer addresses"
         case (EADDRINUSE, _):
             "the address is in use; stop the other server (ss -ltnp shows it) or choose another port"
+        case (EACCES, .unix):
+            "permission denied; the directory must be writable for this user"
         case (EACCES, _):
-            "permission denied; ports below 1024 need CAP_NET_BIND_SERVICE, a path needs a writable directory"
+            "permission denied; ports below 1024 need CAP_NET_BIND_SERVICE"
         case (EADDRNOTAVAIL, _):
             "no interface of this machine has this address (ip addr shows them)"
         case (ENOENT, .unix):
@@ -157,10 +171,21 @@ extension SystemError {
     }
 }
 
+extension SystemError {
+    private static func isSocket(_ path: String) -> Bool {
+        var status = stat()
+        return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFSOCK
+    }
+}
+
 extension UringUnavailability {
     /// What the process exits with.
     var exitCode: ExitCode {
-        if case .lockedMemory = self { .limitTooLow } else { .ringUnavailable }
+        switch self {
+        case .lockedMemory: .limitTooLow
+        case .failed(let error) where [EMFILE, ENFILE, ENOMEM].contains(error.code): .limitTooLow
+        case .seccomp, .disabledBySysctl, .oldKernel, .failed: .ringUnavailable
+        }
     }
 }
 
@@ -168,6 +193,6 @@ extension UringAvailability {
     /// What a process exits with that could not make its loop.
     static func exitCode(of error: SystemError) -> ExitCode {
         guard error.call.hasPrefix("io_uring") else { return .internalError }
-        return error.code == ENOMEM ? .limitTooLow : .ringUnavailable
+        return [ENOMEM, EMFILE, ENFILE].contains(error.code) ? .limitTooLow : .ringUnavailable
     }
 }

@@ -135,12 +135,15 @@ import Transport
         #expect(pool.feed(.timer).contains(.resumeAccepting))
     }
 
-    @Test("what comes beyond pendingMax is closed and counted, the oldest kept")
-    func overflow() {
-        var pool = Pool(workers: 1) { $0.pendingMax = 3 }
-        pool.feed(.start)
-        #expect(pool.accept(5).closed == [3, 4])
-        #expect(pool.state.counters[.overflow] == 2)
+    @Test("a backlog that was accepted before the pause took effect is kept, however long, and served in order")
+    func burst() {
+        var pool = Pool.serving(workers: 1, credit: 1, connectionsMax: 10_000) { $0.inflightPerWorkerMax = 10_000 }
+        let burst = pool.accept(5_000)
+        #expect(burst.contains(.pauseAccepting) && burst.closed.isEmpty)
+        #expect(burst.sent(to: 0) == [0])
+        pool.page(0, adopted: 1, live: 0, credit: 6_000)
+        #expect(pool.feed(.timer).sent(to: 0) == Array(1..<5_000))
+        #expect(pool.state.counters.closed == 0)
     }
 }
 

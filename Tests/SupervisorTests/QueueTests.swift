@@ -80,7 +80,7 @@ private func held(_ order: UInt64) -> HeldSocket {
     func slides() {
         var intensity = RestartIntensity(max: 3, window: .seconds(60), spacing: .seconds(30))
         for step in UInt64(1)...50 {
-            let isAdmitted = intensity.admit(now: at(step * 20), booting: 1)
+            let isAdmitted = intensity.admit(now: at(step * 20), booting: 1, serving: 1)
             #expect(isAdmitted && intensity.mode == .normal)
         }
     }
@@ -88,14 +88,19 @@ private func held(_ order: UInt64) -> HeldSocket {
     @Test("degraded, a restart keeps its distance and waits for others to boot, until recovery")
     func spacing() {
         var intensity = RestartIntensity(max: 2, window: .seconds(60), spacing: .seconds(30))
-        #expect(intensity.admit(now: at(1), booting: 0) && intensity.admit(now: at(2), booting: 1))
-        #expect(!intensity.admit(now: at(3), booting: 0) && intensity.mode == .degraded)
+        #expect(
+            intensity.admit(now: at(1), booting: 0, serving: 1) && intensity.admit(now: at(2), booting: 1, serving: 1))
+        #expect(!intensity.admit(now: at(3), booting: 0, serving: 1) && intensity.mode == .degraded)
         #expect(intensity.earliest == at(32))
-        #expect(!intensity.admit(now: at(31), booting: 0) && !intensity.admit(now: at(40), booting: 1))
-        #expect(intensity.admit(now: at(40), booting: 0) && intensity.mode == .degraded)
+        #expect(
+            !intensity.admit(now: at(31), booting: 0, serving: 1)
+                && !intensity.admit(now: at(40), booting: 1, serving: 1))
+        #expect(intensity.admit(now: at(40), booting: 0, serving: 1) && intensity.mode == .degraded)
+        #expect(!intensity.admit(now: at(41), booting: 1, serving: 0), "one at a time, even when nobody serves")
+        #expect(intensity.admit(now: at(41), booting: 0, serving: 0), "nobody serves: no spacing")
         intensity.recover()
-        #expect(intensity.admit(now: at(70), booting: 3) && intensity.mode == .normal)
-        let isAdmitted = intensity.admit(now: at(71), booting: 0)
+        #expect(intensity.admit(now: at(70), booting: 3, serving: 1) && intensity.mode == .normal)
+        let isAdmitted = intensity.admit(now: at(71), booting: 0, serving: 1)
         #expect(!isAdmitted, "what the window holds still counts")
     }
 }

@@ -51,7 +51,7 @@ public struct ResourceLimit: Hashable, Sendable {
 
 /// How many descriptors the processes need, for a check against ``ResourceLimit/Resource/openFiles``.
 public enum DescriptorNeed {
-    /// Per process: standard streams, ring, eventfd, signalfd, listeners, log, and what the C library opens for a moment.
+    /// Per process: standard streams, ring, eventfd, signalfd, log, and what the C library opens for a moment.
     public static let reserve = 64
     /// Per worker, in the supervisor: hand-off socket, pidfd, status page, with room to start a successor meanwhile.
     public static let perWorker = 6
@@ -62,15 +62,18 @@ public enum DescriptorNeed {
     ///   - connectionsMax: connections of all workers together.
     ///   - workers: at least 1. A worker holds its share of the connections, rounded up.
     ///   - perConnection: descriptors of a connection in its worker: 1 for echo, 2 for the proxy.
+    ///   - listeners: listening sockets of the supervisor.
     ///   - inflightPerWorkerMax: sockets sent to a worker and not adopted yet, of which the supervisor keeps copies.
     public static func descriptorsNeeded(
-        connectionsMax: Int, workers: Int, perConnection: Int, inflightPerWorkerMax: Int = 64
+        connectionsMax: Int, workers: Int, perConnection: Int, listeners: Int = 0,
+        inflightPerWorkerMax: Int = 64
     ) -> Int {
         precondition(connectionsMax >= 0 && workers >= 1 && perConnection >= 1 && inflightPerWorkerMax >= 0)
         let (whole, rest) = connectionsMax.quotientAndRemainder(dividingBy: workers)
         let worker = plusReserve(rest == 0 ? whole : whole + 1, times: perConnection)
-        let supervisor = plusReserve(workers, times: perWorker + inflightPerWorkerMax)
-        return max(worker, supervisor)
+        let (supervisor, overflows) = plusReserve(workers, times: perWorker + inflightPerWorkerMax)
+            .addingReportingOverflow(listeners)
+        return max(worker, overflows ? .max : supervisor)
     }
 
     private static func plusReserve(_ count: Int, times size: Int) -> Int {

@@ -29,9 +29,9 @@ struct ReportLog {
         case .deathsCollapsed(let status, let count):
             logger.error("more workers died the same way", metadata: ["status": "\(status)", "count": "\(count)"])
         case .restartScheduled(let slot, let delay):
-            logger.info("worker restarts", metadata: ["slot": "\(slot)", "delay": "\(delay)"])
+            logger.info("worker restarts", metadata: ["worker": "\(slot)", "delay": "\(delay)"])
         case .slotRetired(let slot):
-            logger.error("worker will not be started again: it rejects its options", metadata: ["slot": "\(slot)"])
+            logger.error("worker will not be started again: it rejects its options", metadata: ["worker": "\(slot)"])
         case .degraded:
             logger.error("degraded: workers die too often, restarting one at a time")
         case .recovered:
@@ -51,6 +51,21 @@ struct ReportLog {
         logger.warning(
             "accepting was held up",
             metadata: ["out-of-descriptors-or-memory": "\(exhausted)", "aborted-by-peer": "\(failed)"])
+    }
+
+    /// Says at the end what the workers met that cost time or connections; silent when there was nothing.
+    func logCounters(_ pages: [SupervisorPage]) {
+        let notable: [(Counter, String)] = [
+            (.rejected, "no-descriptor-left"), (.upstreamConnectFailures, "upstream-connect-failures"),
+            (.receiveBuffersExhausted, "receive-buffers-exhausted"),
+            (.completionOverflow, "completion-queue-overflows"), (.staleCompletions, "stale-completions"),
+        ]
+        var sums: Logger.Metadata = [:]
+        for (counter, name) in notable {
+            let sum = pages.reduce(0) { $0 &+ $1.count(counter) }
+            if sum > 0 { sums[name] = "\(sum)" }
+        }
+        if !sums.isEmpty { logger.info("what the workers met", metadata: sums) }
     }
 
     private func metadata(_ worker: WorkerID, _ more: Logger.Metadata = [:]) -> Logger.Metadata {

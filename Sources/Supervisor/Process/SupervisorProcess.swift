@@ -23,6 +23,9 @@ public final class SupervisorProcess {
     private var exitCode = ExitCode.internalError
     /// Events that came of performing actions, fed when the list at hand is done.
     private var followUps: [SupervisorState.Event] = []
+    /// What workers did not take of the list at hand.
+    private var refusals: [SupervisorState.Event] = []
+    private var reserve: DescriptorReserve
     private var isFeeding = false
 
     /// A supervisor with its listeners bound. Blocks the signals it listens to: create it before any other thread.
@@ -42,6 +45,7 @@ public final class SupervisorProcess {
         reports = ReportLog(logger: logger, workerCount: configuration.workerCount)
         handles = Array(repeating: nil, count: configuration.workerCount)
         sent = Array(repeating: 0, count: configuration.workerCount)
+        reserve = DescriptorReserve(workerCount: configuration.workerCount)
         signal(SIGPIPE, SIG_IGN)
         let signals = Self.stopSignals + Self.ignoredSignals + [SIGCHLD]
         signalDescriptor = try SystemError.check(csocket_signalfd(signals, signals.count), "signalfd")
@@ -111,6 +115,11 @@ public final class SupervisorProcess {
         while index < followUps.count {
             perform(state.handle(followUps[index], now: .now))
             index += 1
+            // Before anything else is decided: no socket may be sent to a worker that has not taken those before it.
+            if !refusals.isEmpty {
+                followUps.insert(contentsOf: refusals + [.timer], at: index)
+                refusals.removeAll(keepingCapacity: true)
+            }
         }
         followUps.removeAll(keepingCapacity: true)
         isFeeding = false
@@ -151,7 +160,8 @@ public final class SupervisorProcess {
     private func ended(_ handle: WorkerHandle, _ status: ExitStatus) {
         let slot = handle.worker.slot
         // Its last words are still in the socket, and what it adopted last is still in the page.
-        takePackets(handle)
+        handle.isReaped = true
+        while takePackets(handle) {}
         var final: PageReading?
         do throws(PageCorruption) {
             final = try pages[slot].read(sent: sent[slot])
@@ -163,22 +173,48 @@ public final class SupervisorProcess {
         feed(.exited(handle.worker, status, finalReading: final))
     }
 
-    private func takePackets(_ handle: WorkerHandle) {
-        while let result = handle.receive() {
-            guard case .packet(let packet, _, _) = result else {
-                logger.error("a worker sent something that is no packet", metadata: ["worker": "\(handle.worker)"])
-                return handle.kill()
-            }
+    /// Takes what waits in turns of a few packets, so that no worker can keep the supervisor from the others.
+    private func takePacketsInTurns(_ slot: Int) {
+        guard let handle = handles[slot], takePackets(handle) else { return }
+        loop.executeAtEndOfTurn { [unowned self] in takePacketsInTurns(slot) }
+    }
+
+    private static let packetsPerTurnMax = 16
+
+    /// Takes a few packets from a worker; returns whether there may be more.
+    private func takePackets(_ handle: WorkerHandle) -> Bool {
+        for _ in 0..<Self.packetsPerTurnMax {
+            guard let packet = takePacket(handle) else { return false }
             switch packet {
             case .hello: feed(.hello(handle.worker))
             case .ready: feed(.ready(handle.worker))
             case .drained(let forced): feed(.drained(handle.worker, forced: forced))
             case .failed(let code, let message): feed(.failed(handle.worker, code, message: message))
             case .connections, .drain, .stop:
-                logger.error("a worker sent a supervisor's packet", metadata: ["worker": "\(handle.worker)"])
-                return handle.kill()
+                distrust(handle, "it sent a supervisor's packet")
+                return false
             }
         }
+        return true
+    }
+
+    private func takePacket(_ handle: WorkerHandle) -> Packet? {
+        switch handle.control.receive() {
+        case .packet(let packet, let fds, _):
+            // A worker has none to send; what comes all the same must not stay open here.
+            for fd in fds { close(fd) }
+            return packet
+        case .malformed(let error):
+            distrust(handle, "it sent something that is no packet: \(error)")
+            return nil
+        case .empty, .endOfFile, .failed:
+            return nil
+        }
+    }
+
+    private func distrust(_ handle: WorkerHandle, _ reason: String) {
+        logger.error("worker killed", metadata: ["worker": "\(handle.worker.slot)", "reason": "\(reason)"])
+        handle.kill()
     }
 
     // MARK: Actions
@@ -203,6 +239,7 @@ public final class SupervisorProcess {
             case .exit(let code):
                 exitCode = code
                 reports.logIntake(exhausted: intake.exhaustedCount, failed: intake.failedCount)
+                reports.logCounters(pages)
                 loop.remote.stop()
             }
         }
@@ -220,6 +257,8 @@ public final class SupervisorProcess {
         precondition(handles[slot] == nil, "a slot has one worker at a time")
         pages[slot].reset()
         sent[slot] = 0
+        reserve.release()
+        defer { reserve.refill() }
         do {
             let (ours, theirs) = try HandoffSocket.pair()
             let share = (state.configuration.connectionsMax - 1) / state.configuration.workerCount + 1
@@ -229,7 +268,7 @@ public final class SupervisorProcess {
             withExtendedLifetime(theirs) {}
             handles[slot] = WorkerHandle(
                 loop, worker: worker, pid: pid, control: ours,
-                packetsWaiting: { [unowned self] in if let handle = handles[slot] { takePackets(handle) } },
+                packetsWaiting: { [unowned self] in takePacketsInTurns(slot) },
                 processEnded: { [unowned self] in reap() })
         } catch {
             logger.error("a worker cannot be started", metadata: ["slot": "\(slot)", "error": "\(error)"])
@@ -255,7 +294,7 @@ public final class SupervisorProcess {
                 "hand-off failed", metadata: ["worker": "\(worker)", "error": "\(String(cString: strerror(code)))"])
             refusal = .full
         }
-        feed(.sendRefused(worker, first: first, refusal))
+        refusals.append(.sendRefused(worker, first: first, refusal))
         return false
     }
 

@@ -8,6 +8,8 @@ final class WorkerHandle {
     let worker: WorkerID
     let pid: pid_t
     let control: HandoffSocket
+    /// waitpid(2) has returned it: the number may belong to another process now.
+    var isReaped = false
     private let pidfd: Int32
     private var controlWatch: ReadinessWatch?
     private var processWatch: ReadinessWatch?
@@ -30,17 +32,8 @@ final class WorkerHandle {
         }
     }
 
-    /// Takes one packet; nil when there is none.
-    func receive() -> ReceiveResult? {
-        switch control.receive() {
-        case .empty, .endOfFile, .failed: nil
-        case let result: result
-        }
-    }
-
     func kill() {
-        // The process is ours and not reaped before release(), so the number cannot have passed to another.
-        Glibc.kill(pid, SIGKILL)
+        if !isReaped { Glibc.kill(pid, SIGKILL) }
     }
 
     /// The process is reaped: lets go of everything.

@@ -33,8 +33,6 @@ extension SupervisorState {
 
     /// Why an accepted socket was closed without having been adopted by a worker. Each has a counter.
     public enum CloseReason: Int, CaseIterable, Sendable {
-        /// More sockets waited than ``SupervisorConfiguration/pendingMax``.
-        case overflow
         /// The supervisor was stopping and no worker could take it.
         case noWorkerAtStop
         /// It had been sent to a worker that went away unadopted while the supervisor was stopping.

@@ -25,8 +25,6 @@ public struct SupervisorConfiguration: Sendable {
     public var inflightPerWorkerMax = 64
     /// Sockets in one hand-off packet, 1 to 16 (the packet's own limit). Default 16.
     public var batchMax = 16
-    /// Accepted sockets that wait for a worker, at least 1. Default 4,096. More are closed: accepting pauses long before.
-    public var pendingMax = 4_096
     /// Failed deliveries (rejected by a worker, or the worker died first) after which a socket is closed. Default 64.
     public var deliveriesMax = 64
     /// The time from spawn to READY after which a worker is killed. Default 30 s.

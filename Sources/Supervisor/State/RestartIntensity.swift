@@ -30,9 +30,11 @@ struct RestartIntensity: Sendable {
     }
 
     /// Whether a worker may be restarted now; if so, that is recorded. Excess turns the mode to degraded.
-    mutating func admit(now: MonotonicTime, booting: Int) -> Bool {
+    ///
+    /// With nobody `serving` even a degraded pool does not wait for its spacing: the slot's own back-off is pause enough.
+    mutating func admit(now: MonotonicTime, booting: Int, serving: Int) -> Bool {
         if mode == .normal, restarts.count == max, restarts[0] + window > now { mode = .degraded }
-        if mode == .degraded, booting > 0 || earliest > now { return false }
+        if mode == .degraded, booting > 0 || (serving > 0 && earliest > now) { return false }
         if restarts.count == max { restarts.removeFirst() }
         restarts.append(now)
         return true

@@ -34,9 +34,9 @@ extension SupervisorState {
             counters.accepted += 1
             if let reason = noDelivery {
                 close([held], reason, &actions)
-            } else if pending.count >= configuration.pendingMax {
-                close([held], .overflow, &actions)
             } else {
+                // Unbounded here on purpose: a multishot accept may have taken a whole backlog before a pause reaches it,
+                // and what is accepted is kept. Each holds a descriptor, so RLIMIT_NOFILE is the bound.
                 pending.append(held)
             }
         }

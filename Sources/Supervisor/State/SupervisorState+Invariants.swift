@@ -27,9 +27,6 @@ extension SupervisorState {
                 break
             }
         }
-        require(
-            pending.count <= configuration.pendingMax + slots.count * configuration.inflightPerWorkerMax,
-            "too many sockets are pending")
         require(intake != .accepting || pending.isEmpty, "accepting while sockets are pending")
         requirePhase(held: held.count, require)
         return broken

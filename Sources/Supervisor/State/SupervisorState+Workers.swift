@@ -96,7 +96,7 @@ extension SupervisorState {
         guard case .running = phase else { return }
         while let (until, index) = firstBackOff, until <= now {
             let mode = intensity.mode
-            let isAdmitted = intensity.admit(now: now, booting: booting)
+            let isAdmitted = intensity.admit(now: now, booting: booting, serving: serving)
             if intensity.mode != mode { actions.append(.report(.degraded)) }
             guard isAdmitted else { return }
             counters.restarts += 1
@@ -112,8 +112,10 @@ extension SupervisorState {
     var nextRestart: MonotonicTime {
         guard case .running = phase, let (until, _) = firstBackOff else { return .distantFuture }
         if intensity.mode == .degraded, booting > 0 { return .distantFuture }
-        return max(until, intensity.earliest)
+        return serving > 0 ? max(until, intensity.earliest) : until
     }
+
+    private var serving: Int { slots.count { $0.state == .ready } }
 
     private var booting: Int { slots.count(where: \.isStarting) }
 

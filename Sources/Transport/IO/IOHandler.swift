@@ -1,8 +1,10 @@
 /// How a loop reaches the kernel: operations go in, completions come out. `UringHandler` does it with a ring;
 /// a readiness-based handler produces the same completions. Nothing above this protocol can tell them apart.
 ///
-/// All members but ``wakeup()`` belong to the loop's thread, after ``enable()`` has been called on it. A handler
-/// is called a few times per turn, never per operation: the loop gathers submissions and completions in flat arrays.
+/// All members belong to the loop's thread, after ``enable()`` has been called on it. A handler is called a few times
+/// per turn, never per operation: the loop gathers submissions and completions in flat arrays. A handler is made with
+/// the loop's `Wakeup` and waits for its eventfd beside all else; whatever it submits for that bears
+/// ``RegistrationID/handler``.
 public protocol IOHandler: AnyObject {
     /// The buffers that receive operations fill.
     var receiveBuffers: ReceiveBuffers { get }
@@ -10,10 +12,12 @@ public protocol IOHandler: AnyObject {
     /// Makes the calling thread the only one that may use this handler from now on.
     func enable() throws(SystemError)
 
-    /// Starts the operations. Their completions come from ``run(until:into:)`` only, never from here.
-    func submit(_ submissions: UnsafeBufferPointer<Submission>) throws(SystemError)
+    /// Starts the operations, in order. Their completions come from ``run(until:into:)`` only, never from here.
+    ///
+    /// - Returns: how many were taken. The others are submitted again after the next run: the kernel is short of something.
+    func submit(_ submissions: UnsafeBufferPointer<Submission>) throws(SystemError) -> Int
 
-    /// Waits until something has completed, ``wakeup()`` was called or `deadline` has passed (nil: do not wait),
+    /// Waits until something has completed, the loop was woken from another thread or `deadline` has passed (nil: do not wait),
     /// writes a batch of completions and returns their number. Completions left over come with the next call.
     func run(until deadline: MonotonicTime?, into batch: UnsafeMutableBufferPointer<Completion>) throws(SystemError)
         -> Int
@@ -27,9 +31,11 @@ public protocol IOHandler: AnyObject {
     /// How often completions outgrew the completion queue and had to be fetched from the kernel's overflow list.
     var overflowCount: UInt64 { get }
 
-    /// Frees everything. With `leakingBuffers` the receive buffers stay mapped, because an operation that may
-    /// still write to one has not completed.
-    func destroy(leakingBuffers: Bool)
+    /// How often the kernel had no memory for requests, and the loop rested a millisecond instead of spinning.
+    var shortageCount: UInt64 { get }
+
+    /// Frees everything. Nothing is in flight any more.
+    func destroy()
 }
 
 /// The memory of a loop's receive buffers: `count` buffers of `size` bytes each, one after the other.

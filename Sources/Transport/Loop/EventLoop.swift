@@ -88,7 +88,7 @@ public final class EventLoop {
     }
 
     deinit {
-        if !hasRun { handler.destroy(leakingBuffers: false) }
+        if !hasRun { handler.destroy() }
         state.deinitialize(count: 1)
         state.deallocate()
         batch.deallocate()
@@ -99,6 +99,9 @@ public final class EventLoop {
 
     /// How often the completion queue overflowed (nothing is lost; it costs time). Loop thread.
     public var completionOverflows: UInt64 { handler.overflowCount }
+
+    /// How often the kernel had no memory for operations, and the loop rested a millisecond. Loop thread.
+    public var memoryShortages: UInt64 { handler.shortageCount }
 
     /// When the current turn's wait ended: a clock that costs nothing to read. Loop thread.
     public var turnTime: MonotonicTime { state.pointee.turnTime }
@@ -115,6 +118,18 @@ public final class EventLoop {
     public func run() throws(SystemError) -> Int {
         precondition(!hasRun, "a loop runs once")
         hasRun = true
+        do throws(SystemError) {
+            try runToEnd()
+        } catch {
+            leak()
+            throw error
+        }
+        let unfinished = state.pointee.registrations.count
+        if unfinished > 0 { leak() } else { handler.destroy() }
+        return unfinished
+    }
+
+    private func runToEnd() throws(SystemError) {
         try handler.enable()
         while !remote.stopRequested {
             try turn(waitingUntil: .distantFuture)
@@ -122,9 +137,11 @@ public final class EventLoop {
         for task in remote.close() { task(self) }
         try endChannels(by: .now + stopTimeout)
         timers.removeAll()
-        let unfinished = state.pointee.registrations.count
-        handler.destroy(leakingBuffers: unfinished > 0)
-        return unfinished
+    }
+
+    /// Keeps the loop, its channels and its ring for ever: the kernel may still write to what they own.
+    private func leak() {
+        _ = Unmanaged.passRetained(self)
     }
 
     private func endChannels(by deadline: MonotonicTime) throws(SystemError) {
@@ -146,7 +163,7 @@ public final class EventLoop {
         try submitAll()
         // A task is queued before its wake-up is signalled: when nobody has signalled since awoke(), which comes
         // before the queue is emptied, nothing is queued and the loop may sleep.
-        let maySleep = !hasWorkForNextTurn && remote.wakeup.prepareToSleep()
+        let maySleep = !hasWorkForNextTurn && state.pointee.submissions.isEmpty && remote.wakeup.prepareToSleep()
         let deadline = maySleep ? min(timers.earliest, limit) : nil
         let count = try handler.run(until: deadline, into: batch)
         remote.wakeup.awoke()
@@ -228,8 +245,8 @@ public final class EventLoop {
 
     private func submitAll() throws(SystemError) {
         guard !state.pointee.submissions.isEmpty else { return }
-        try handler.submit(state.pointee.submissions.elements)
-        state.pointee.submissions.removeAll()
+        let taken = try handler.submit(state.pointee.submissions.elements)
+        state.pointee.submissions.removeFirst(taken)
     }
 
     // MARK: For channels

@@ -54,7 +54,6 @@ extension SupervisorConfiguration {
             grace: graces.randomElement(using: &random) ?? .zero, seed: seed)
         configuration.inflightPerWorkerMax = [1, 5, 64].randomElement(using: &random) ?? 64
         configuration.batchMax = [1, 3, 16].randomElement(using: &random) ?? 16
-        configuration.pendingMax = [4, 30].randomElement(using: &random) ?? 30
         configuration.deliveriesMax = [2, 10, 64].randomElement(using: &random) ?? 64
         return configuration
     }

@@ -95,7 +95,7 @@ extension World {
         switch reason {
         case .noWorkerAtStop, .notAdoptedAtStop, .stoppedFast: require(isStopping, "\(reason) without a stop")
         case .adoptionUnknown: require(climate.lie > 0 || climate.arrival == 0, "\(reason) among honest workers")
-        case .overflow, .undeliverable: break
+        case .undeliverable: break
         }
         ledger.close(drop(id), reason, isExiting: isExiting)
     }

@@ -108,8 +108,8 @@ extension UringAvailability {
         switch error.code {
         case EPERM where sysctl > 0: return .disabledBySysctl(value: sysctl)
         case EPERM, EACCES: return .seccomp(code: error.code)
-        // A filter may also answer ENOSYS, as Podman's does; a kernel that has io_uring tells by the sysctl's file.
-        case ENOSYS where number(inFile: "/proc/sys/kernel/io_uring_disabled") != nil: return .seccomp(code: ENOSYS)
+        // A filter may also answer ENOSYS, as Podman's does.
+        case ENOSYS where isFiltered: return .seccomp(code: ENOSYS)
         case ENOSYS: return .oldKernel(missing: "everything")
         case EINVAL where error.call.contains("PBUF_RING"): return .oldKernel(missing: "buffer rings")
         case EINVAL: return .oldKernel(missing: "a set-up flag")
@@ -119,6 +119,19 @@ extension UringAvailability {
             return .lockedMemory(limitBytes: UInt64(limit.rlim_cur))
         default: return .failed(error)
         }
+    }
+
+    /// Whether a seccomp filter is in force (`Seccomp: 2` in /proc/self/status, proc(5)).
+    private static var isFiltered: Bool {
+        guard let file = fopen("/proc/self/status", "r") else { return false }
+        defer { fclose(file) }
+        var line = [CChar](repeating: 0, count: 256)
+        // The file has some sixty lines.
+        for _ in 0..<256 {
+            guard fgets(&line, Int32(line.count), file) != nil else { return false }
+            if strncmp(line, "Seccomp:\t2", 10) == 0 { return true }
+        }
+        return false
     }
 
     private static func number(inFile path: String) -> Int? {

@@ -7,14 +7,17 @@ final class UringHandler: IOHandler {
     private let ring: OpaquePointer
     private let buffers: OpaquePointer
     private let wakeup: Wakeup
+    /// The wake-up poll has ended and is to be armed before the next wait.
+    private var needsWakeup = true
     let receiveBuffers: ReceiveBuffers
     private(set) var overflowCount: UInt64 = 0
+    private(set) var shortageCount: UInt64 = 0
 
     /// The kernel's io-wq threads for this ring. One operation needs one: connecting to a Unix-domain socket whose
     /// queue is full, which cannot be polled. More than one thread, so that a stuck peer does not hold up others.
     private static let kernelThreadsMax: UInt32 = 4
-    /// Rounds of "the queue is full, enter" before the kernel is taken to refuse submissions for good.
-    private static let submitRoundsMax = 128
+    /// How long the loop rests when the kernel has no memory for its requests.
+    private static let shortageRestMicroseconds: UInt32 = 1000
 
     /// Creates a disabled ring on any thread; ``enable()`` ties it to the loop's.
     init(_ configuration: UringConfiguration, wakeup: Wakeup) throws(SystemError) {
@@ -31,27 +34,19 @@ final class UringHandler: IOHandler {
 
     func enable() throws(SystemError) {
         try SystemError.check(cring_enable(ring), "io_uring_register(ENABLE_RINGS)")
-        try armWakeup()
     }
 
-    private func armWakeup() throws(SystemError) {
-        let submission = Submission(
-            userData: UserData(.poll, .handler),
-            operation: .poll(fd: wakeup.fd, events: UInt32(POLLIN), multishot: true))
-        try withUnsafePointer(to: submission) { pointer throws(SystemError) in
-            try submit(UnsafeBufferPointer(start: pointer, count: 1))
-        }
+    /// Returns false when the queue is full: then the loop may not block.
+    private func armWakeup() -> Bool {
+        cring_poll(ring, UserData(.poll, .handler).rawValue, wakeup.fd, UInt32(POLLIN), 1) == 0
     }
 
-    func submit(_ submissions: UnsafeBufferPointer<Submission>) throws(SystemError) {
-        for submission in submissions {
-            var rounds = 0
-            while encode(submission) == -EBUSY {
-                rounds += 1
-                guard rounds <= Self.submitRoundsMax else { throw SystemError("io_uring_enter", code: EBUSY) }
-                try enter(wait: false, timeout: -1)
-            }
+    func submit(_ submissions: UnsafeBufferPointer<Submission>) throws(SystemError) -> Int {
+        for (index, submission) in submissions.enumerated() where encode(submission) == -EBUSY {
+            // The queue is full: hand it over. What the kernel does not take now waits for the next turn, which reaps first.
+            guard try enter(wait: false, timeout: -1), encode(submission) == 0 else { return index }
         }
+        return submissions.count
     }
 
     @inline(__always)
@@ -78,12 +73,12 @@ final class UringHandler: IOHandler {
     func run(
         until deadline: MonotonicTime?, into batch: UnsafeMutableBufferPointer<Completion>
     ) throws(SystemError) -> Int {
-        if let deadline {
+        if needsWakeup { needsWakeup = !armWakeup() }
+        if let deadline, !needsWakeup {
             try enter(wait: true, timeout: Self.timeout(until: deadline))
         } else {
             try enter(wait: false, timeout: -1)
         }
-        if cring_has_overflow(ring) != 0 { overflowCount += 1 }
         return batch.withMemoryRebound(to: cring_completion.self) { raw in
             Int(cring_reap(ring, raw.baseAddress, UInt32(raw.count)))
         }
@@ -96,15 +91,22 @@ final class UringHandler: IOHandler {
         return deadline <= now ? 0 : Int64(clamping: deadline.nanoseconds - now.nanoseconds)
     }
 
-    private func enter(wait: Bool, timeout: Int64) throws(SystemError) {
+    /// Enters; returns false when the kernel could not take everything, which is for a later turn.
+    @discardableResult
+    private func enter(wait: Bool, timeout: Int64) throws(SystemError) -> Bool {
+        if cring_has_overflow(ring) != 0 { overflowCount += 1 }
         let result = cring_enter(ring, wait ? 1 : 0, timeout)
         switch -result {
         case 0, ETIME, EINTR:
-            break
-        case EAGAIN, EBUSY:
-            // The kernel is short of memory for requests, or its overflow list must be reaped first. What was
-            // not taken stays in the queue for the next turn.
-            break
+            return true
+        case EBUSY:
+            // Completions must be reaped before the kernel takes more.
+            return false
+        case EAGAIN:
+            // The kernel has no memory for requests: a rest instead of a spin.
+            shortageCount += 1
+            usleep(Self.shortageRestMicroseconds)
+            return false
         default:
             throw SystemError("io_uring_enter", code: result)
         }
@@ -114,12 +116,8 @@ final class UringHandler: IOHandler {
         assert(completion.userData == UserData(.poll, .handler))
         wakeup.drain()
         if !completion.hasMore {
-            // Ended by an overflow or a cancellation at exit: without it no other thread could wake this loop.
-            do throws(SystemError) {
-                try armWakeup()
-            } catch {
-                preconditionFailure("the wake-up poll could not be armed: \(error)")
-            }
+            // Ended by an overflow: without it no other thread could wake this loop.
+            needsWakeup = true
         }
     }
 
@@ -127,8 +125,8 @@ final class UringHandler: IOHandler {
         cring_buffers_return(buffers, ids.baseAddress, UInt32(ids.count))
     }
 
-    func destroy(leakingBuffers: Bool) {
-        if !leakingBuffers { cring_buffers_destroy(ring, buffers) }
+    func destroy() {
+        cring_buffers_destroy(ring, buffers)
         cring_destroy(ring)
     }
 }
