@@ -132,12 +132,12 @@ struct ProxyTransferTests {
 
     /// What the proxy holds of the bytes that go in `direction`.
     private func held(_ pair: ProxiedPair, _ direction: Direction) throws -> Held {
-        try pair.proxy.on { service, _ in
-            let session = service.sessions.values.first!
-            let (client, upstream) = (session.client!, session.upstream!)
-            let (from, to) = direction == .fromClient ? (client, upstream) : (upstream, client)
+        let held = try pair.proxy.on { service, _ -> Held? in
+            guard let session = service.sessions.values.first, let upstream = session.upstream else { return nil }
+            let (from, to) = direction == .fromClient ? (session.client!, upstream) : (upstream, session.client!)
             return Held(queuedBytes: to.queuedBytes, parkedBytes: from.parkedBytes, isReading: from.isReading)
         }
+        return try #require(held, "the pair is no longer joined")
     }
 
     @Test(

@@ -1,0 +1,95 @@
+import Glibc
+import Handoff
+import Transport
+
+/// A service that records what it is told, greets each client with its listener's number, and ends connections when a
+/// test says so.
+final class FakeService: Service, Sendable {
+    struct State: Sendable {
+        var isStarted = false
+        var served: [IncomingConnection] = []
+        /// `adopted` in the page when each connection was given to the service.
+        var adoptedWhenServed: [UInt64] = []
+        var drains = 0
+        var closeAlls = 0
+        var statistics = ServiceStatistics()
+    }
+
+    struct CannotStart: Error, CustomStringConvertible {
+        var description: String { "there is no bread" }
+    }
+
+    let state = Watched(State())
+    private let isReadyAtOnce: Bool
+    private let cannotStart: Bool
+    private let page: PageMirror
+    // Sendable: written once, before `isStarted`, which other threads wait for under its lock.
+    private nonisolated(unsafe) var host: ServiceHost?
+
+    init(page: PageMirror, isReadyAtOnce: Bool, cannotStart: Bool) {
+        self.page = page
+        self.isReadyAtOnce = isReadyAtOnce
+        self.cannotStart = cannotStart
+    }
+
+    var descriptorsPerConnection: Int { 1 }
+    var statistics: ServiceStatistics { state.value.statistics }
+
+    func start(_ host: ServiceHost) throws {
+        self.host = host
+        state.update { $0.isStarted = true }
+        if cannotStart { throw CannotStart() }
+        if isReadyAtOnce { host.ready() }
+    }
+
+    func serve(_ connection: IncomingConnection) {
+        let adopted = page.adopted
+        var greeting = UInt8(truncatingIfNeeded: connection.listener)
+        write(connection.fd, &greeting, 1)
+        state.update {
+            $0.served.append(connection)
+            $0.adoptedWhenServed.append(adopted)
+        }
+    }
+
+    func drain() { state.update { $0.drains += 1 } }
+
+    func closeAll() {
+        state.update { $0.closeAlls += 1 }
+        // As a real service's connections, which end when the kernel is done with them.
+        host?.loop.executeAtEndOfTurn { [self] in end(state.value.served.count) }
+    }
+
+    // MARK: For tests
+
+    /// Says on the worker's loop that the service is ready.
+    func becomeReady() throws { try onLoop { $0.host?.ready() } }
+
+    /// Ends so many connections, the oldest first, on the worker's loop.
+    func endConnections(_ count: Int) throws { try onLoop { $0.end(count) } }
+
+    private func onLoop(_ body: @escaping @Sendable (FakeService) -> Void) throws {
+        try state.wait(for: "the service to be started") { $0.isStarted }
+        host?.loop.remote.execute { [self] _ in body(self) }
+    }
+
+    private func end(_ count: Int) {
+        for _ in 0..<count {
+            var fd: Int32 = -1
+            state.update { fd = $0.served.isEmpty ? -1 : $0.served.removeFirst().fd }
+            guard fd >= 0 else { return }
+            close(fd)
+            host?.connectionEnded()
+        }
+    }
+}
+
+/// Reads `adopted` in a worker's page from any thread, as the supervisor would.
+// Sendable: the page's words are atomic, and its descriptor is constant.
+final class PageMirror: @unchecked Sendable {
+    private let page: StatusPage
+
+    init(_ page: StatusPage) { self.page = page }
+
+    var adopted: UInt64 { WorkerPage(page).adopted }
+}
