@@ -16,6 +16,8 @@ public final class ProxyService: Service {
     /// What could not be connected since it last could, so that an outage is logged once and not for each client.
     private var unreached: Set<UpstreamPool.Choice> = []
     /// The last client found no upstream.
+    private var shortageSaidUntil = MonotonicTime(nanoseconds: 0)
+    private static let shortageSilence: Duration = .seconds(10)
     private var isWithoutUpstream = false
 
     /// A proxy that waits to be started. Keep it until its loop has ended.
@@ -112,6 +114,16 @@ public final class ProxyService: Service {
             metadata: ["upstream": "\(choice.address)", "error": "\(error.text)"])
     }
 
+    /// This process, not the upstream, lacks something: the client waits. Said once per shortage.
+    func connectDelayed(_ error: ConnectError) {
+        traffic.countConnectFailure()
+        guard shortageSaidUntil < .now else { return }
+        shortageSaidUntil = .now + Self.shortageSilence
+        logger.warning(
+            "no upstream connection can be opened for now; clients wait (raise RLIMIT_NOFILE or lower --max-connections)",
+            metadata: ["error": "\(error.text)"])
+    }
+
     func noUpstream(for peer: SocketAddress, tried: Int) {
         logger.log(
             level: isWithoutUpstream ? .debug : .warning, "client closed: no upstream can be reached",
@@ -122,7 +134,7 @@ public final class ProxyService: Service {
 
 extension ConnectError {
     /// This process or machine is short of descriptors or memory: the upstream is not to blame.
-    fileprivate var isShortage: Bool {
+    var isShortage: Bool {
         guard case .failed(let error) = self else { return false }
         return [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(error.code)
     }

@@ -31,6 +31,11 @@ final class ProxySession {
     /// Payload that came in the same piece as the end of the client's header: one receive buffer at most.
     private var early: [UInt8] = []
     private var timer: LoopTimer?
+    /// Until when connecting is tried again for want of descriptors or memory; nil while nothing was missing.
+    private var shortageDeadline: MonotonicTime?
+
+    /// How soon it is tried again.
+    private static let shortageRest: Duration = .milliseconds(50)
 
     init(_ service: ProxyService, _ loop: EventLoop, _ incoming: IncomingConnection) {
         self.service = service
@@ -123,6 +128,12 @@ final class ProxySession {
             releaseUpstream()
             close()
             endIfOver()
+        case (.failure(let error), .connecting) where error.isShortage && mayWaitForResources():
+            // Not the upstream's fault, and it may pass: the client is kept, and its bytes wait in the kernel.
+            releaseUpstream()
+            tried.removeLast()
+            service.connectDelayed(error)
+            timer?.arm(after: Self.shortageRest)
         case (.failure(let error), .connecting):
             releaseUpstream()
             service.connectFailed(choice, error)
@@ -131,6 +142,13 @@ final class ProxySession {
             releaseUpstream()
             endIfOver()
         }
+    }
+
+    /// True until the connect timeout has passed since the first time that a descriptor or memory was missing.
+    private func mayWaitForResources() -> Bool {
+        let deadline = shortageDeadline ?? .now + service.configuration.connectTimeout
+        shortageDeadline = deadline
+        return .now < deadline
     }
 
     private func join(_ upstream: ProxyLeg) {
@@ -206,8 +224,10 @@ final class ProxySession {
             guard let upstream else { preconditionFailure("joined to nothing") }
             let idleAt = max(client.lastActivity, upstream.lastActivity) + service.configuration.idleTimeout
             if idleAt <= .now { close() } else { timer?.arm(at: idleAt) }
-        case .connecting, .ending:
-            preconditionFailure("the timer is cancelled while connecting and when the session ends")
+        case .connecting:
+            connect()
+        case .ending:
+            preconditionFailure("the timer is cancelled when the session ends")
         }
     }
 }

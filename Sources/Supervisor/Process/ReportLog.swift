@@ -1,3 +1,4 @@
+import Handoff
 import Logging
 
 /// Puts the state machine's reports into words.
