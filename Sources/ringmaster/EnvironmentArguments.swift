@@ -1,7 +1,8 @@
 /// Options from the environment: `RINGMASTER_MAX_CONNECTIONS=100` is `--max-connections 100`.
 ///
-/// The command line wins. A list is separated by commas; a flag is set by `1`, `true`, `yes` or `on`. Variables that name no
-/// option are left alone: an orchestrator may set RINGMASTER_SERVICE_HOST and the like for reasons of its own.
+/// The command line wins, and an empty variable says nothing. A list is separated by commas; a flag is set by `1`, `true`,
+/// `yes` or `on`, and left unset by `0`, `false`, `no` or `off`. Variables that name no option are left alone: an
+/// orchestrator may set RINGMASTER_SERVICE_HOST and the like for reasons of its own.
 enum EnvironmentArguments {
     static let prefix = "RINGMASTER_"
 
@@ -37,24 +38,19 @@ enum EnvironmentArguments {
         prefix + option.uppercased().replacing("-", with: "_")
     }
 
-    private static func isOn(_ value: String) -> Bool? {
-        switch value.lowercased() {
-        case "1", "true", "yes", "on": true
-        case "0", "false", "no", "off": false
-        default: nil
-        }
-    }
-
     /// A parser's message about `--workers`, with a word about where the value came from if it was not given there.
     static func explain(_ message: String, arguments: [String]) -> String {
-        for option in options(of: arguments.first) {
+        for option in options(of: arguments.first) where !isGiven(option, in: arguments) {
             let flag = "--\(option.name)"
-            let isGiven = arguments.contains { $0 == flag || $0.hasPrefix(flag + "=") }
-            if !isGiven, message.contains("for '\(flag) ") || message.contains("for '\(flag)'") {
+            if message.contains("for '\(flag) ") || message.contains("for '\(flag)'") {
                 return "\(message), which \(variable(for: option.name)) gives"
             }
         }
         return message
+    }
+
+    private static func isGiven(_ option: Option, in arguments: [String]) -> Bool {
+        arguments.contains { $0 == "--\(option.name)" || $0.hasPrefix("--\(option.name)=") }
     }
 
     /// The names of the options that the environment can give to a command.
@@ -67,27 +63,28 @@ enum EnvironmentArguments {
         to arguments: [String], from environment: [(name: String, value: String)]
     ) throws(CommandError) -> [String] {
         var result = arguments
-        for option in options(of: arguments.first) {
-            let flag = "--\(option.name)"
-            let isGiven = arguments.contains { $0 == flag || $0.hasPrefix(flag + "=") }
+        for option in options(of: arguments.first) where !isGiven(option, in: arguments) {
             let variable = variable(for: option.name)
-            guard !isGiven, let value = environment.first(where: { $0.name == variable })?.value, !value.isEmpty else {
-                continue
-            }
+            guard let value = environment.first(where: { $0.name == variable })?.value, !value.isEmpty else { continue }
             switch option.kind {
             case .single:
-                result.append("\(flag)=\(value)")
+                result.append("--\(option.name)=\(value)")
             case .list:
-                result += value.split(separator: ",").map { "\(flag)=\($0.trimmed)" }
+                result += value.split(separator: ",").map { "--\(option.name)=\($0.trimmed)" }
             case .flag:
-                guard let isOn = isOn(value) else {
-                    throw CommandError(
-                        .badUsage, "\(variable)=\(value) makes no sense: give 1, true or yes, or else 0, false or no")
-                }
-                if isOn { result.append(flag) }
+                if try isSet(variable, value) { result.append("--\(option.name)") }
             }
         }
         return result
+    }
+
+    private static func isSet(_ variable: String, _ value: String) throws(CommandError) -> Bool {
+        switch value.lowercased() {
+        case "1", "true", "yes", "on": return true
+        case "0", "false", "no", "off": return false
+        default:
+            throw CommandError(.badUsage, "\(variable)=\(value) makes no sense: give yes or no, true or false, 1 or 0")
+        }
     }
 }
 

@@ -51,14 +51,21 @@ enum Program {
         }
     }
 
+    /// A parser's message without the line breaks of the list of values that it may end with.
+    static func oneLine(_ message: String) -> String {
+        let lines = message.split(separator: "\n")
+        let items = lines.dropFirst().prefix { $0.hasPrefix("  - ") }.map { $0.dropFirst(4) }
+        return ([String(lines.first ?? "the arguments make no sense")] + [items.joined(separator: ", ")])
+            .filter { !$0.isEmpty }.joined(separator: " ")
+    }
+
     /// The parser's errors in one line; help and version texts as they are.
     private static func report(_ error: any Error, _ arguments: [String]) -> ExitCode {
         guard Ringmaster.exitCode(for: error) != .success else {
             print(Ringmaster.fullMessage(for: error))
             return .success
         }
-        let line = Ringmaster.message(for: error).split(separator: "\n").first ?? "the arguments make no sense"
-        let message = EnvironmentArguments.explain(String(line), arguments: arguments)
+        let message = EnvironmentArguments.explain(oneLine(Ringmaster.message(for: error)), arguments: arguments)
         let services = Ringmaster.configuration.subcommands.compactMap { $0.configuration.commandName }
         let service = arguments.first { services.contains($0) }.map { " \($0)" } ?? ""
         Process.complain("\(message) (try: ringmaster\(service) --help)")

@@ -106,6 +106,24 @@ struct EchoServiceTests {
         try echo.finish()
     }
 
+    @Test("bytes that are on their way when the drain begins come back before FIN")
+    func drainWithBytesOnTheirWay() throws {
+        let echo = try EchoThread { EchoService() }
+        let client = try Peer(to: echo.address)
+        try client.send("hello")
+        #expect(try client.receiveText(5) == "hello")
+        // Both in one turn of the loop: the service cannot have received what is sent before it drains.
+        try echo.on { service, _ in
+            service.drain()
+            try? client.send("last")
+        }
+        #expect(try client.receiveText(4) == "last")
+        #expect(try client.isAtEnd())
+        client.finishOutput()
+        try echo.waitUntilEnded(1)
+        try echo.finish()
+    }
+
     @Test("a connection that arrives while draining is served and then gets its FIN")
     func arrivesWhileDraining() throws {
         let echo = try EchoThread { EchoService() }

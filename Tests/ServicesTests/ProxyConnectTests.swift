@@ -185,32 +185,4 @@ struct ProxyConnectTests {
         #expect(!upstream.hasConnection())
         #expect(try client.isEnded())
     }
-
-    @Test(
-        "a shortage of descriptors closes the client, once, and rests no upstream",
-        .enabled(
-            if: DescriptorTable.limit <= DescriptorTable.descriptorsMax, "RLIMIT_NOFILE is too high to fill a table"))
-    func noDescriptors() throws {
-        guard let turns = try DescriptorTable.withOwn({ try Self.turnsAfterShortage() }) else {
-            try Test.cancel("close_range(2) is missing or denied here")
-        }
-        #expect(turns == [2, 0, 1], "upstream 1 could not be connected, yet has its turn")
-    }
-
-    private static func turnsAfterShortage() throws -> [Int?] {
-        let upstreams = try (0..<3).map { _ in try FakeUpstream() }
-        let proxy = try ProxyThread(to: upstreams.map(\.address)) { $0.connectAttemptsMax = 1 }
-        let client = try Peer(to: proxy.address)
-        let server = try upstreams[0].accept()
-        // One for the next client, one for the proxy to accept it with.
-        DescriptorTable.fill(leaving: 2)
-        #expect(try Peer(to: proxy.address).isEnded())
-        try proxy.waitUntilEnded(1)
-        #expect(try proxy.statistics.upstreamConnectFailures == 1)
-        let turns = try proxy.on { service, _ in (0..<3).map { _ in service.pool.choose(now: .now)?.upstream } }
-        try client.send("still here")
-        #expect(try server.receiveText(10) == "still here")
-        try proxy.finishProxy()
-        return turns
-    }
 }

@@ -149,6 +149,7 @@ struct ProxyHeaderServiceTests {
         let proxy = try ProxyThread(to: [upstream.address]) { $0.acceptsProxyHeader = true }
         let client = try Peer(to: proxy.address)
         try client.send(Array(Self.block.prefix(20)))
+        try eventually("the bytes to be received") { try proxy.statistics.bytesReceived == 20 }
         if withReset { client.reset() } else { client.finishOutput() }
         try proxy.waitUntilEnded(1)
         #expect(!upstream.hasConnection())
@@ -174,17 +175,19 @@ struct ProxyHeaderServiceTests {
         try proxy.finishProxy()
     }
 
-    @Test("the time for the header does not count once it has come")
+    @Test("the time for the header does not count once it has come, however long connecting takes")
     func timerStops() throws {
+        let hanging = try HangingUpstream()
         let upstream = try FakeUpstream()
-        let proxy = try ProxyThread(to: [upstream.address]) {
+        let proxy = try ProxyThread(to: [hanging.address, upstream.address]) {
             $0.acceptsProxyHeader = true
             $0.proxyHeaderTimeout = .milliseconds(200)
+            $0.connectTimeout = .milliseconds(400)
         }
         let client = try Peer(to: proxy.address)
         try client.send(Self.line)
         let server = try upstream.accept()
-        #expect(client.isSilent(forMilliseconds: 400))
+        #expect(client.isSilent(forMilliseconds: 300))
         try client.send("payload")
         #expect(try server.receiveText(7) == "payload")
         try proxy.finishProxy()

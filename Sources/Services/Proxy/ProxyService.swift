@@ -16,9 +16,10 @@ public final class ProxyService: Service {
     /// What could not be connected since it last could, so that an outage is logged once and not for each client.
     private var unreached: Set<UpstreamPool.Choice> = []
     /// The last client found no upstream.
+    private var isWithoutUpstream = false
+    /// Until when a shortage is not logged again.
     private var shortageSaidUntil = MonotonicTime(nanoseconds: 0)
     private static let shortageSilence: Duration = .seconds(10)
-    private var isWithoutUpstream = false
 
     /// A proxy that waits to be started. Keep it until its loop has ended.
     public convenience init(_ configuration: ProxyConfiguration, logger: Logger) {
@@ -114,7 +115,7 @@ public final class ProxyService: Service {
             metadata: ["upstream": "\(choice.address)", "error": "\(error.text)"])
     }
 
-    /// This process, not the upstream, lacks something: the client waits. Said once per shortage.
+    /// This process, not the upstream, lacks something: the client waits. Logged now and then, not for each attempt.
     func connectDelayed(_ error: ConnectError) {
         traffic.countConnectFailure()
         guard shortageSaidUntil < .now else { return }

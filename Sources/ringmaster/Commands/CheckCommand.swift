@@ -39,7 +39,9 @@ struct CheckCommand: ExitingCommand {
         line("cpus", "\(budget)")
         line("workers", "\(count)")
         do throws(CommandError) {
-            for (service, descriptors) in [("echo", 1), ("proxy", 2)] {
+            for (service, descriptors) in [
+                ("echo", EchoCommand.descriptorsPerConnection), ("proxy", ProxyCommand.descriptorsPerConnection),
+            ] {
                 let connections = try Limits(descriptorsPerConnection: descriptors)
                     .connectionsMax(asked: nil, workers: count)
                 line("connections (\(service))", "\(connections)")

@@ -10,7 +10,9 @@ struct EchoCommand: ExitingCommand {
 
     @OptionGroup var common: CommonOptions
 
+    static let descriptorsPerConnection = 1
+
     mutating func serve() throws -> ExitCode {
-        try Server(common, descriptorsPerConnection: 1) { _ in EchoService() }.run()
+        try Server(common, descriptorsPerConnection: Self.descriptorsPerConnection) { _ in EchoService() }.run()
     }
 }

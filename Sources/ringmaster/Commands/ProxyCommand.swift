@@ -104,11 +104,12 @@ struct ProxyCommand: ExitingCommand {
     var resolveInterval: Seconds = Seconds(30)
 
     static let upstreamsMax = 1024
+    static let descriptorsPerConnection = 2
 
     mutating func serve() throws -> ExitCode {
         let configuration = try proxyConfiguration()
         return try Server(
-            common, descriptorsPerConnection: 2,
+            common, descriptorsPerConnection: Self.descriptorsPerConnection,
             validate: { try Self.checkResolvable(configuration.upstreams) },
             makeService: { ProxyService(configuration, logger: $0) }
         ).run()

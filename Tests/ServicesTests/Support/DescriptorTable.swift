@@ -21,11 +21,12 @@ enum DescriptorTable {
         }.value()
     }
 
-    /// Takes every free descriptor of this thread's table but `count`.
-    static func fill(leaving count: Int32) {
-        var last: Int32 = 0
-        while case let next = dup(2), next >= 0 { last = next }
-        for fd in 0..<count { close(last - fd) }
+    /// Takes every free descriptor of this thread's table but `count`; returns those taken.
+    static func fill(leaving count: Int) -> [Int32] {
+        var taken: [Int32] = []
+        while case let next = dup(2), next >= 0 { taken.append(next) }
+        for _ in 0..<count { close(taken.removeLast()) }
+        return taken
     }
 }
 

@@ -25,7 +25,7 @@ final class FakeUpstream: Sendable {
 
     func hasConnection(withinMilliseconds milliseconds: Int32 = 0) -> Bool {
         var entry = pollfd(fd: fd, events: Int16(POLLIN), revents: 0)
-        return poll(&entry, 1, milliseconds) > 0
+        return uninterrupted { Int(poll(&entry, 1, milliseconds)) } > 0
     }
 }
 

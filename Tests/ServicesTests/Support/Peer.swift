@@ -43,8 +43,10 @@ final class Peer: Sendable {
     func send(_ text: String) throws { try send(Array(text.utf8)) }
 
     private func send(_ bytes: [UInt8], from start: Int, flags: Int32) throws -> Int {
-        let count = bytes.withUnsafeBytes {
-            Glibc.send(fd, $0.baseAddress! + start, $0.count - start, flags | Int32(MSG_NOSIGNAL))
+        let count = bytes.withUnsafeBytes { bytes in
+            uninterrupted {
+                Glibc.send(fd, bytes.baseAddress! + start, bytes.count - start, flags | Int32(MSG_NOSIGNAL))
+            }
         }
         if count < 0 { throw Failure(call: "send", code: errno) }
         return count
@@ -68,7 +70,9 @@ final class Peer: Sendable {
         var buffer = [UInt8](repeating: 0, count: count)
         var received = 0
         while received < count {
-            let number = buffer.withUnsafeMutableBytes { recv(fd, $0.baseAddress! + received, count - received, 0) }
+            let number = buffer.withUnsafeMutableBytes { bytes in
+                uninterrupted { recv(fd, bytes.baseAddress! + received, count - received, 0) }
+            }
             if number < 0 { throw Failure(call: "recv", code: errno) }
             if number == 0 { return Array(buffer[..<received]) }
             received += number
@@ -114,7 +118,15 @@ final class Peer: Sendable {
 
     private func isReady(_ events: Int32, withinMilliseconds milliseconds: Int32) -> Bool {
         var entry = pollfd(fd: fd, events: Int16(events), revents: 0)
-        return poll(&entry, 1, milliseconds) > 0
+        return uninterrupted { Int(poll(&entry, 1, milliseconds)) } > 0
+    }
+}
+
+/// Repeats a call that a signal has interrupted.
+func uninterrupted(_ call: () -> Int) -> Int {
+    while true {
+        let result = call()
+        if result >= 0 || errno != EINTR { return result }
     }
 }
 

@@ -17,6 +17,7 @@ extension ServiceThread where Running == ProxyService {
     ) throws {
         var configuration = ProxyConfiguration(upstreams: upstreams.map { .address($0) })
         configuration.connectTimeout = .seconds(60)
+        configuration.proxyHeaderTimeout = .seconds(60)
         configuration.restDuration = .seconds(3600)
         configure(&configuration)
         let final = configuration
@@ -31,10 +32,11 @@ extension ServiceThread where Running == ProxyService {
 
     /// `finish`, and the pool must have forgotten every connection.
     func finishProxy(sourceLocation: SourceLocation = #_sourceLocation) throws {
-        try on { service, _ in service.closeAll() }
-        try eventually("the pool to count nothing") { try upstreamConnections.allSatisfy { $0 == 0 } }
-        #expect(try on { service, _ in service.sessions.isEmpty }, sourceLocation: sourceLocation)
-        try finish(sourceLocation: sourceLocation)
+        try finish(sourceLocation: sourceLocation) { service in
+            #expect(service.sessions.isEmpty, sourceLocation: sourceLocation)
+            let isForgotten = (0..<service.pool.count).allSatisfy { service.pool.connections(of: $0) == 0 }
+            #expect(isForgotten, "the pool still counts connections", sourceLocation: sourceLocation)
+        }
     }
 }
 

@@ -84,11 +84,13 @@ final class ServiceThread<Running: Service & SendableMetatype>: Sendable {
     }
 
     /// Cuts what is left and stops. Every connection must have ended exactly once and nothing be left on the loop.
-    func finish(sourceLocation: SourceLocation = #_sourceLocation) throws {
+    func finish(
+        sourceLocation: SourceLocation = #_sourceLocation, _ check: @escaping @Sendable (Running) -> Void = { _ in }
+    ) throws {
         try on { service, _ in service.closeAll() }
         try state.wait(for: "all connections to end") { $0.ended >= $0.served }
         try eventually("only the listener to be left on the loop") { try on { $1.channelCount } == 1 }
-        try stop(sourceLocation: sourceLocation)
+        try stop(sourceLocation: sourceLocation, check)
     }
 
     /// Stops the loop under whatever connections there are, and shows the service when it has ended.

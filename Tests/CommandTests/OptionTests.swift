@@ -1,0 +1,126 @@
+import ArgumentParser
+import Services
+import Testing
+import Transport
+
+@testable import ringmaster
+
+@Suite("options")
+struct OptionTests {
+    private func message(_ arguments: [String]) throws -> String {
+        do {
+            switch try Ringmaster.parseAsRoot(arguments) {
+            case let echo as EchoCommand:
+                _ = try echo.common.listenAddresses()
+                try echo.common.checkNumbers()
+            case let proxy as ProxyCommand:
+                _ = try proxy.proxyConfiguration()
+            default:
+                break
+            }
+        } catch let error as CommandError {
+            #expect(error.code == .badUsage)
+            return error.message
+        } catch {
+            return Program.oneLine(Ringmaster.message(for: error))
+        }
+        Issue.record("\(arguments) is accepted")
+        return ""
+    }
+
+    private static let echo = ["echo", "--listen", "127.0.0.1:0"]
+    private static let proxy = ["proxy", "--upstream", "127.0.0.1:1"]
+
+    @Test(
+        "a value out of range is refused with the option's name and what to write",
+        arguments: [
+            (["echo"], ["--listen is missing", "--listen 127.0.0.1:7000"]),
+            (["echo", "--listen", "7000"], ["--listen", "'7000'", "write HOST:PORT"]),
+            (["echo", "--listen", "127.0.0.1:70000"], ["--listen", "'70000'", "from 1 to 65535"]),
+            (
+                ["echo"] + Array(repeating: ["--listen", "127.0.0.1:0"], count: 257).flatMap { $0 },
+                ["--listen is given 257 times", "256"]
+            ),
+            (echo + ["--max-connections", "0"], ["--max-connections 0", "from 1 to 16000000"]),
+            (echo + ["--max-connections", "16000001"], ["--max-connections 16000001", "from 1 to 16000000"]),
+            (echo + ["--max-connections", "many"], ["--max-connections", "many"]),
+            (echo + ["--backlog", "0"], ["--backlog 0", "from 1 to 65535"]),
+            (echo + ["--backlog", "65536"], ["--backlog 65536", "from 1 to 65535"]),
+            (echo + ["--workers", "0"], ["--workers <N|auto>", "0"]),
+            (echo + ["--workers", "1025"], ["--workers <N|auto>", "1025"]),
+            (echo + ["--grace", "-1"], ["--grace"]),
+            (echo + ["--grace", "31536001"], ["--grace <SECONDS>", "31536001"]),
+            (echo + ["--grace", "nan"], ["--grace <SECONDS>", "nan"]),
+            (echo + ["--balance", "fair"], ["--balance", "fair", "least", "round-robin", "source-hash"]),
+            (echo + ["--log-level", "loud"], ["--log-level", "loud", "trace", "debug", "info", "warning", "error"]),
+            (echo + ["--log-format", "xml"], ["--log-format", "xml", "text", "json"]),
+            (["proxy"], ["--upstream is missing", "--upstream 127.0.0.1:6379"]),
+            (["proxy", "--upstream", "10.0.0.7"], ["--upstream", "'10.0.0.7'", "write HOST:PORT"]),
+            (["proxy", "--upstream", "redis:0"], ["--upstream", "port 0", "from 1 to 65535"]),
+            (
+                ["proxy"] + Array(repeating: ["--upstream", "127.0.0.1:1"], count: 1025).flatMap { $0 },
+                ["--upstream is given 1025 times", "1024"]
+            ),
+            (proxy + ["--connect-timeout", "0"], ["--connect-timeout 0", "positive number of seconds"]),
+            (proxy + ["--idle-timeout", "0"], ["--idle-timeout 0", "positive number of seconds"]),
+            (proxy + ["--resolve-interval", "0.0001"], ["--resolve-interval 0", "positive number of seconds"]),
+            (proxy + ["--upstream-policy", "best"], ["--upstream-policy", "round-robin", "least-connections"]),
+            (proxy + ["--send-proxy", "3"], ["--send-proxy", "3", "v1", "v2"]),
+        ])
+    func refused(arguments: [String], parts: [String]) throws {
+        let message = try message(arguments)
+        for part in parts { #expect(message.contains(part)) }
+        #expect(!message.contains("\n"), "one line")
+    }
+
+    @Test("the values at the ends of the ranges are accepted")
+    func accepted() throws {
+        for arguments in [
+            ["--max-connections", "1"], ["--max-connections", "16000000"], ["--backlog", "1"], ["--backlog", "65535"],
+            ["--workers", "1"], ["--workers", "1024"], ["--workers", "auto"], ["--grace", "0"],
+            ["--grace", "31536000"],
+        ] {
+            let command = try #require(try Ringmaster.parseAsRoot(Self.echo + arguments) as? EchoCommand)
+            try command.common.checkNumbers()
+            #expect(try command.common.listenAddresses().count == 1)
+        }
+    }
+
+    @Test("each option of the proxy reaches its configuration")
+    func proxyConfiguration() throws {
+        let arguments = [
+            "proxy", "--upstream", "redis:6379", "--upstream", "[::1]:5", "--upstream-policy", "least-connections",
+            "--connect-timeout", "1.5", "--upstream-rest", "0", "--idle-timeout", "60", "--accept-proxy",
+            "--send-proxy", "v2", "--resolve-interval", "7",
+        ]
+        let command = try #require(try Ringmaster.parseAsRoot(arguments) as? ProxyCommand)
+        let configuration = try command.proxyConfiguration()
+        #expect(
+            configuration.upstreams
+                == [.name(host: "redis", port: 6379), .address(.ipv6(high: 0, low: 1, port: 5, scope: 0))])
+        #expect(configuration.policy == .leastConnections)
+        #expect(configuration.connectTimeout == .milliseconds(1500))
+        #expect(configuration.restDuration == .zero)
+        #expect(configuration.idleTimeout == .seconds(60))
+        #expect(configuration.acceptsProxyHeader)
+        #expect(configuration.sendsProxyHeader == .v2)
+        #expect(configuration.resolveInterval == .seconds(7))
+    }
+
+    @Test("what the help says is the default is what the service takes by itself")
+    func proxyDefaults() throws {
+        let command = try #require(try Ringmaster.parseAsRoot(Self.proxy) as? ProxyCommand)
+        let parsed = try command.proxyConfiguration()
+        let plain = ProxyConfiguration(upstreams: parsed.upstreams)
+        #expect(String(describing: parsed) == String(describing: plain))
+    }
+
+    @Test("the services need as many descriptors per connection as the limits reckon with")
+    func descriptors() throws {
+        #expect(EchoService().descriptorsPerConnection == EchoCommand.descriptorsPerConnection)
+        let configuration = ProxyConfiguration(upstreams: [.address(.ipv4(1, port: 1))])
+        #expect(
+            ProxyService(configuration, logger: .init(label: "test")).descriptorsPerConnection
+                == ProxyCommand.descriptorsPerConnection)
+    }
+}
