@@ -57,8 +57,13 @@ enum Program {
             print(Ringmaster.fullMessage(for: error))
             return .success
         }
-        let line = Ringmaster.message(for: error).split(separator: "\n").first ?? "the arguments make no sense"
-        let message = EnvironmentArguments.explain(String(line), arguments: arguments)
+        // The parser lists allowed values in lines of their own.
+        var lines = Ringmaster.message(for: error).split(separator: "\n").map {
+            $0.trimmingPrefix { " -".contains($0) }
+        }
+        let first = lines.isEmpty ? "the arguments make no sense" : lines.removeFirst()
+        let line = lines.isEmpty ? String(first) : "\(first) \(lines.joined(separator: ", "))"
+        let message = EnvironmentArguments.explain(line, arguments: arguments)
         let services = Ringmaster.configuration.subcommands.compactMap { $0.configuration.commandName }
         let service = arguments.first { services.contains($0) }.map { " \($0)" } ?? ""
         Process.complain("\(message) (try: ringmaster\(service) --help)")
