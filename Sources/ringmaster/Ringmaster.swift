@@ -51,12 +51,11 @@ enum Program {
         }
     }
 
-    /// A parser's message without the line breaks of the list of values that it may end with.
+    /// A parser's message without line breaks: it lists allowed values in lines of their own.
     static func oneLine(_ message: String) -> String {
-        let lines = message.split(separator: "\n")
-        let items = lines.dropFirst().prefix { $0.hasPrefix("  - ") }.map { $0.dropFirst(4) }
-        return ([String(lines.first ?? "the arguments make no sense")] + [items.joined(separator: ", ")])
-            .filter { !$0.isEmpty }.joined(separator: " ")
+        var lines = message.split(separator: "\n").map { $0.trimmingPrefix { " -".contains($0) } }
+        let first = lines.isEmpty ? "the arguments make no sense" : lines.removeFirst()
+        return lines.isEmpty ? String(first) : "\(first) \(lines.joined(separator: ", "))"
     }
 
     /// The parser's errors in one line; help and version texts as they are.

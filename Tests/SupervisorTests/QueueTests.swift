@@ -85,6 +85,17 @@ private func held(_ order: UInt64) -> HeldSocket {
         }
     }
 
+    @Test("degraded with nobody serving, a restart waits for no distance, but for others to boot")
+    func nobodyServes() {
+        var intensity = RestartIntensity(max: 1, window: .seconds(60), spacing: .seconds(30))
+        let first = intensity.admit(now: at(1), booting: 0, serving: 1)
+        let spaced = intensity.admit(now: at(2), booting: 0, serving: 1)
+        let besideAnother = intensity.admit(now: at(3), booting: 1, serving: 0)
+        let alone = intensity.admit(now: at(3), booting: 0, serving: 0)
+        #expect(first && !spaced && intensity.mode == .degraded)
+        #expect(!besideAnother && alone)
+    }
+
     @Test("degraded, a restart keeps its distance and waits for others to boot, until recovery")
     func spacing() {
         var intensity = RestartIntensity(max: 2, window: .seconds(60), spacing: .seconds(30))
@@ -96,11 +107,6 @@ private func held(_ order: UInt64) -> HeldSocket {
             !intensity.admit(now: at(31), booting: 0, serving: 1)
                 && !intensity.admit(now: at(40), booting: 1, serving: 1))
         #expect(intensity.admit(now: at(40), booting: 0, serving: 1) && intensity.mode == .degraded)
-        let (besideAnother, alone) = (
-            intensity.admit(now: at(41), booting: 1, serving: 0), intensity.admit(now: at(41), booting: 0, serving: 0)
-        )
-        #expect(!besideAnother, "one at a time, even when nobody serves")
-        #expect(alone, "nobody serves: no spacing")
         intensity.recover()
         #expect(intensity.admit(now: at(70), booting: 3, serving: 1) && intensity.mode == .normal)
         let isAdmitted = intensity.admit(now: at(71), booting: 0, serving: 1)

@@ -77,16 +77,30 @@ import Transport
         }
         #expect(reports.contains(.degraded))
         #expect(pool.state.counters.restarts == 5)
-        pool.wait(.seconds(1))
-        pool.die(pool.worker(1))
         let next = pool.pass(.seconds(30)).spawned
         #expect(next.count == 1)
         let first = try #require(next.first)
+        #expect(pool.die(pool.worker(1)).spawned.isEmpty)
         #expect(pool.pass(.seconds(120)).spawned.isEmpty, "the other slot waits for this one's boot")
         let second = pool.feed(.ready(first)).spawned
         #expect(second == [pool.worker(1 - first.slot, pool.state.slots[1 - first.slot].worker.generation)])
         let last = try #require(second.first)
         #expect(pool.feed(.ready(last)).reports.contains(.recovered))
+    }
+
+    @Test("degraded or not, a pool in which nobody serves starts a worker as soon as its own back-off is over")
+    func nobodyServes() {
+        var pool = Pool.serving(workers: 2)
+        for _ in 0..<8 {
+            var spawned: [WorkerID] = []
+            for slot in 0..<2 where pool.state.slots[slot].isLiving {
+                spawned += pool.die(pool.state.slots[slot].worker).spawned
+            }
+            spawned += pool.pass(.seconds(1)).spawned
+            #expect(!spawned.isEmpty, "nobody served for a second")
+            for worker in spawned { pool.feed(.ready(worker)) }
+            pool.wait(.seconds(11))
+        }
     }
 
     @Test("deaths with the same status are reported five times, then counted")

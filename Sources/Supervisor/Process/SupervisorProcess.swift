@@ -47,7 +47,7 @@ public final class SupervisorProcess {
         sent = Array(repeating: 0, count: configuration.workerCount)
         reserve = DescriptorReserve(workerCount: configuration.workerCount)
         signal(SIGPIPE, SIG_IGN)
-        let signals = Self.stopSignals + Self.ignoredSignals + [SIGCHLD]
+        let signals = Self.stopSignals + Self.ignoredSignals.map(\.number) + [SIGCHLD]
         signalDescriptor = try SystemError.check(csocket_signalfd(signals, signals.count), "signalfd")
         var loopConfiguration = EventLoopConfiguration()
         if hasSmallRings { loopConfiguration.uring = .smallest }
@@ -63,7 +63,10 @@ public final class SupervisorProcess {
 
     private static let stopSignals = [SIGTERM, SIGQUIT, SIGINT]
     /// Signals that other commands of this kind act on, and that would end this one if left alone.
-    private static let ignoredSignals = [SIGHUP, SIGUSR1, SIGUSR2, SIGTTIN, SIGTTOU]
+    private static let ignoredSignals: [(number: Int32, name: String)] = [
+        (number: SIGHUP, name: "SIGHUP"), (SIGUSR1, "SIGUSR1"), (SIGUSR2, "SIGUSR2"), (SIGTTIN, "SIGTTIN"),
+        (SIGTTOU, "SIGTTOU"),
+    ]
 
     /// Serves until it is told to stop; then every worker is gone. Call it on the main thread, once.
     public func run() -> ExitCode {
@@ -140,10 +143,13 @@ public final class SupervisorProcess {
                 logger.info("SIGINT: stopping at once")
                 feed(.stop(.fast))
             case SIGTERM, SIGQUIT:
-                logger.info("stopping", metadata: ["grace": "\(state.configuration.grace)"])
+                logger.info(
+                    "stopping; a second signal stops at once", metadata: ["grace": "\(state.configuration.grace)"])
                 feed(.stop(.graceful))
             default:
-                logger.notice("signal ignored", metadata: ["signal": "\(number)"])
+                let name = Self.ignoredSignals.first { $0.number == number }?.name ?? "\(number)"
+                logger.notice(
+                    "signal ignored: reload, upgrade and scaling are not there yet", metadata: ["signal": "\(name)"])
             }
         }
     }

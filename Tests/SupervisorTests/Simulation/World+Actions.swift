@@ -35,7 +35,10 @@ extension World {
     private func spawn(_ id: WorkerID) {
         require(workers[id.slot] == nil, "\(id) spawned over a living worker")
         require(stopDeadline == nil, "\(id) spawned during a stop")
-        if id.generation > 0 { restarts.append(now) }
+        if id.generation > 0 {
+            restarts.append(now)
+            if state.slots.contains(where: { $0.state == .ready }) { restartsBesideOthers.append(now) }
+        }
         var worker = FakeWorker(
             id: id, stage: .booting(until: chance(climate.bootHangs) ? nil : shortly(200_000)),
             limit: .random(in: 1...40, using: &random))

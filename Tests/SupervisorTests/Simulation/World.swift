@@ -20,6 +20,8 @@ final class World {
     var areListenersClosed = false
     var stopDeadline: MonotonicTime?
     var restarts: [MonotonicTime] = []
+    /// Restarts while another worker served: the intensity limit is about these.
+    var restartsBesideOthers: [MonotonicTime] = []
     var exitCode: ExitCode?
 
     var configuration: SupervisorConfiguration { state.configuration }
@@ -56,7 +58,7 @@ final class World {
     /// The world turns healthy; then every socket must find a worker, and every worker must come back.
     private func recover() {
         climate = .healthy
-        play(turnsMax: 5_000) { isQuiet }
+        play(turnsMax: 30_000) { isQuiet }
         require(exitCode != nil || isQuiet, "no peace in a healthy world: \(ledger.undelivered) sockets undelivered")
     }
 
@@ -173,6 +175,13 @@ final class World {
 
     private func checkRestarts() {
         let limit = configuration.restart.intensityMax(workerCount: configuration.workerCount) + 2
+        bound(restartsBesideOthers, limit)
+        // With nobody serving it is each slot's own back-off: 100 ms doubled up to 30 s is some ten starts a minute, and
+        // a worker that was ready for ten seconds starts anew without one.
+        bound(restarts, limit + 16 * configuration.workerCount)
+    }
+
+    private func bound(_ restarts: [MonotonicTime], _ limit: Int) {
         for (index, restart) in restarts.enumerated() where index >= limit {
             require(restart - restarts[index - limit] >= configuration.restart.intensityWindow, "restarts too often")
         }

@@ -14,8 +14,13 @@ struct ConnectionReentrancyTests {
     func endFromCallback(callback: Callback, ending: Ending) throws {
         var configuration = ConnectionConfiguration()
         (configuration.highWaterMark, configuration.lowWaterMark) = (10, 5)
-        let startsPaused = callback == .inputEnding
-        let server = try TestServer(connection: configuration, reading: !startsPaused) { connection in
+        var loopConfiguration = EventLoopConfiguration()
+        // Several buffers at once, so that some are parked when the first pauses reading.
+        if callback == .parked { loopConfiguration.uring.bufferSize = 64 }
+        let startsPaused = callback == .inputEnding || callback == .parked
+        let server = try TestServer(
+            .anyLoopback, loopConfiguration, connection: configuration, reading: !startsPaused
+        ) { connection in
             func end(_ connection: RecordingConnection) {
                 switch ending {
                 case .close: connection.close()
@@ -29,9 +34,15 @@ struct ConnectionReentrancyTests {
             switch callback {
             case .received: connection.onReceived = { connection, _ in end(connection) }
             case .parked:
-                connection.onReceived = { connection, bytes in
+                var isFirst = true
+                connection.onReceived = { connection, _ in
+                    if !isFirst { return end(connection) }
+                    isFirst = false
                     connection.pauseReading()
-                    if connection.bytesReceived > 1 { end(connection) }
+                    LoopTimer(connection.loop) {
+                        #expect(connection.parkedBytes > 0)
+                        connection.resumeReading()
+                    }.arm(after: .zero)
                 }
             case .inputEnding: connection.onInputEnding = end
             case .inputEnded: connection.onInputEnded = end
@@ -46,12 +57,9 @@ struct ConnectionReentrancyTests {
         switch callback {
         case .received: try peer.send(pattern(100_000))
         case .parked:
-            try peer.send("a")
-            try server.recorder.wait { $0.count == 1 }
-            try server.first { connection in
-                try? peer.send(pattern(50_000))
-                connection.resumeReading()
-            }
+            try peer.send(pattern(1000))
+            try eventually("bytes in the socket") { try server.first { Peer.unreadBytes($0.fd) } == 1000 }
+            try server.first { $0.resumeReading() }
         case .inputEnding, .inputEnded, .closed: peer.finishOutput()
         case .becameWritable, .flushed: try server.first { $0.write("more than ten bytes") }
         }

@@ -170,6 +170,21 @@ struct ListenerTests {
         try listening.thread.join()
     }
 
+    @Test("clients that come while the accept is being cancelled are handed over by the drain")
+    func comeDuringDrain() throws {
+        let listening = try Listening()
+        let clients = Recorder<[Peer]>()
+        let drained = Recorder<Int>()
+        let (accepted, address) = (listening.accepted, listening.address)
+        try listening.on { listener in
+            listener.drainAndClose { drained.record(accepted.all.count) }
+            clients.record((0..<20).compactMap { _ in try? Peer(connectingTo: address) })
+        }
+        #expect(try drained.next() == 20)
+        #expect(try clients.next().count == 20)
+        try listening.thread.join()
+    }
+
     @Test("a drain asked for in accepted() hands over the rest, once")
     func drainInside() throws {
         let drained = Recorder<Bool>()

@@ -68,6 +68,29 @@ struct ReceiveBufferTests {
         try server.join()
     }
 
+    @Test("connections that close with bytes on their way give their buffers back")
+    func closedWithBytes() throws {
+        var configuration = EventLoopConfiguration()
+        configuration.uring.bufferCount = 8
+        configuration.uring.bufferSize = 64
+        let server = try TestServer(.anyLoopback, configuration) { connection in
+            connection.onReceived = { connection, bytes in
+                if bytes.count == 64 { connection.close() } else { connection.write(bytes) }
+            }
+        }
+        for _ in 0..<50 {
+            let peer = try Peer(connectingTo: server.address)
+            try peer.send(pattern(2000))
+            _ = try? peer.receive()
+        }
+        let peer = try Peer(connectingTo: server.address)
+        for _ in 0..<20 {
+            try peer.send("ping")
+            #expect(try peer.receive(exactly: 4) == Array("ping".utf8))
+        }
+        try server.join()
+    }
+
     @Test("a completion queue far too small for its connections overflows, and nothing is lost")
     func overflow() throws {
         var configuration = EventLoopConfiguration()
