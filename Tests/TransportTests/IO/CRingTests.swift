@@ -20,7 +20,7 @@ struct CRingTests {
     @Test("a submission queue of 8 takes 8, refuses the ninth, and takes it after an enter (netty 1)")
     func fullSubmissionQueue() throws {
         let ring = try RawRing(sq: 8)
-        #expect(cring_sq_entries(ring.ring) == 8)
+        #expect(ring.submissionEntries == 8)
         for index in UInt64(1)...8 { #expect(cring_nop(ring.ring, index) == 0) }
         #expect(cring_nop(ring.ring, 9) == -EBUSY)
         #expect(ring.enter() == 0)
@@ -30,15 +30,15 @@ struct CRingTests {
 
     @Test("the completion queue's size is as asked for, rounded up to a power of two (netty 3)")
     func completionQueueSize() throws {
-        #expect(cring_cq_entries(try RawRing(sq: 8, cq: 8).ring) == 8)
-        #expect(cring_cq_entries(try RawRing(sq: 8, cq: 15).ring) == 16)
-        #expect(cring_cq_entries(try RawRing(sq: 8, cq: 4096).ring) == 4096)
+        #expect(try RawRing(sq: 8, cq: 8).completionEntries == 8)
+        #expect(try RawRing(sq: 8, cq: 15).completionEntries == 16)
+        #expect(try RawRing(sq: 8, cq: 4096).completionEntries == 4096)
     }
 
     @Test("a size beyond the kernel's limit is lowered to it where that is allowed, and refused where not")
     func clamp() throws {
-        let entries = cring_sq_entries(try RawRing(sq: 1 << 16, cq: 1 << 17, enabled: false).ring)
-        #expect(entries == 1 << 15)
+        let clamped = try RawRing(sq: 1 << 16, cq: 1 << 17, enabled: false)
+        #expect(clamped.submissionEntries == 1 << 15)
         #expect(throws: SystemError("io_uring_setup", code: EINVAL)) {
             try RawRing(sq: 1 << 16, cq: 1 << 17, clamped: false)
         }
@@ -54,7 +54,7 @@ struct CRingTests {
     @Test("completions beyond the completion queue are flagged, kept in order and none is lost (netty 4)")
     func overflow() throws {
         let ring = try RawRing(sq: 4, cq: 4)
-        #expect(cring_cq_entries(ring.ring) == 4)
+        #expect(ring.completionEntries == 4)
         #expect(cring_has_overflow(ring.ring) == 0)
         for index in UInt64(1)...10 {
             if cring_nop(ring.ring, index) == -EBUSY {
