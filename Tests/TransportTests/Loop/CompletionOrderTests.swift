@@ -122,6 +122,23 @@ struct CompletionOrderTests {
         #expect(recorder.bytes == [1, 2, 3, 4])
     }
 
+    @Test("bytes that arrive right after reading is resumed do not overtake parked ones")
+    func notOvertaken() throws {
+        try run(
+            steps: { kernel, connection in
+                connection.pauseReading()
+                kernel.receive([1, 2], buffer: 0)
+            },
+            { kernel, connection in
+                #expect(connection.parkedBytes == 2)
+                connection.resumeReading()
+                kernel.receive([3], buffer: 1)
+                kernel.complete(.cancelReceive, -ENOENT)
+            },
+            { _, _ in #expect(recorder.bytes == [1, 2, 3]) }
+        )
+    }
+
     @Test("an end of file that comes while paused is told as ending, and after the parked bytes as ended")
     func endWhilePaused() throws {
         try run(
