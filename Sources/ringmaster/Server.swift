@@ -184,7 +184,7 @@ extension UringUnavailability {
         switch self {
         case .lockedMemory: .limitTooLow
         case .failed(let error) where [EMFILE, ENFILE, ENOMEM].contains(error.code): .limitTooLow
-        case .seccomp, .disabledBySysctl, .oldKernel, .failed: .ringUnavailable
+        case .seccomp, .disabledBySysctl, .oldKernel, .switchedOff, .failed: .ringUnavailable
         }
     }
 }

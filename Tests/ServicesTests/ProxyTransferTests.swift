@@ -121,8 +121,8 @@ struct ProxyTransferTests {
 
     /// Bytes a proxy may hold for one direction: the write queue may pass its high-water mark by one receive buffer,
     /// and a receive that is being cancelled may fill what receive buffers the loop has left.
-    private static let queuedBytesMax = ConnectionConfiguration().highWaterMark + Int(UringConfiguration().bufferSize)
-    private static let parkedBytesMax = Int(UringConfiguration().bufferCount * UringConfiguration().bufferSize)
+    private static let queuedBytesMax = ConnectionConfiguration().highWaterMark + Int(ReceiveBufferConfiguration().size)
+    private static let parkedBytesMax = Int(ReceiveBufferConfiguration().count * ReceiveBufferConfiguration().size)
 
     private struct Held {
         var queuedBytes: Int

@@ -12,6 +12,7 @@ _Static_assert(offsetof(struct io_uring_cqe, flags) == offsetof(struct cring_com
 _Static_assert(CRING_COMPLETION_BUFFER == IORING_CQE_F_BUFFER, "");
 _Static_assert(CRING_COMPLETION_MORE == IORING_CQE_F_MORE, "");
 _Static_assert(CRING_COMPLETION_SOCKET_NONEMPTY == IORING_CQE_F_SOCK_NONEMPTY, "");
+_Static_assert(CRING_COMPLETION_NOTIFICATION == IORING_CQE_F_NOTIF, "");
 _Static_assert((int)CRING_COMPLETION_BUFFER_SHIFT == (int)IORING_CQE_BUFFER_SHIFT, "");
 _Static_assert(CRING_SETUP_CQSIZE == IORING_SETUP_CQSIZE, "");
 _Static_assert(CRING_SETUP_CLAMP == IORING_SETUP_CLAMP, "");
@@ -28,6 +29,7 @@ _Static_assert((int)CRING_OPCODE_ASYNC_CANCEL == (int)IORING_OP_ASYNC_CANCEL, ""
 _Static_assert((int)CRING_OPCODE_CONNECT == (int)IORING_OP_CONNECT, "");
 _Static_assert((int)CRING_OPCODE_SEND == (int)IORING_OP_SEND, "");
 _Static_assert((int)CRING_OPCODE_RECV == (int)IORING_OP_RECV, "");
+_Static_assert((int)CRING_OPCODE_SENDMSG_ZC == (int)IORING_OP_SENDMSG_ZC, "");
 
 int cring_create(uint32_t setup_flags, uint32_t sq_entries, uint32_t cq_entries, struct cring **out) {
     struct cring *ring = calloc(1, sizeof *ring);

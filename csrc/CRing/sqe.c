@@ -53,6 +53,25 @@ int cring_send_message(struct cring *ring, uint64_t user_data, int fd, const str
     return 0;
 }
 
+int cring_send_message_zero_copy(struct cring *ring, uint64_t user_data, int fd,
+                                 const struct msghdr *message) {
+    GET_SQE_OR_BUSY(ring, sqe);
+    io_uring_prep_sendmsg_zc(sqe, fd, message, MSG_NOSIGNAL | MSG_WAITALL);
+    sqe->user_data = user_data;
+    return 0;
+}
+
+int cring_receive_messages(struct cring *ring, uint64_t user_data, int fd, struct msghdr *message,
+                           uint16_t buffer_group) {
+    GET_SQE_OR_BUSY(ring, sqe);
+    io_uring_prep_recvmsg_multishot(sqe, fd, message, 0);
+    sqe->flags |= IOSQE_BUFFER_SELECT;
+    sqe->buf_group = buffer_group;
+    sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
+    sqe->user_data = user_data;
+    return 0;
+}
+
 int cring_connect(struct cring *ring, uint64_t user_data, int fd, const struct sockaddr *address,
                   socklen_t length) {
     GET_SQE_OR_BUSY(ring, sqe);

@@ -52,8 +52,7 @@ public final class SupervisorProcess {
         var loopConfiguration = EventLoopConfiguration()
         if hasSmallRings { loopConfiguration.uring = .smallest }
         // The supervisor accepts and polls: it receives no bytes through the ring.
-        loopConfiguration.uring.bufferCount = 1
-        loopConfiguration.uring.bufferSize = 64
+        loopConfiguration.receiveBuffers = .none
         loop = try EventLoop(loopConfiguration)
         for slot in 0..<configuration.workerCount {
             pages.append(SupervisorPage(try StatusPage.create(slot: slot)))

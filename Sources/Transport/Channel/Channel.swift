@@ -52,7 +52,7 @@ open class Channel {
     }
 
     private func cancelAll() {
-        for kind in [OperationKind.accept, .receive, .send, .connect, .poll] { cancel(kind) }
+        for kind in OperationKind.cancellable { cancel(kind) }
     }
 
     /// A cancellation has completed. While closing, one that came too early for its target is tried again:

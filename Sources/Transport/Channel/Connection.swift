@@ -233,24 +233,24 @@ open class Connection: Channel {
             cancelReceiveCompleted(completion.result)
         case .cancelSend, .cancelPoll:
             cancellationCompleted()
-        case .accept, .connect, .cancelAccept, .cancelConnect:
+        default:
             preconditionFailure("a connection does not \(kind)")
         }
     }
 
     @inline(__always)
     private func receiveCompleted(_ completion: Completion) {
-        if let buffer = completion.buffer {
-            if completion.result > 0, !isClosing { deliver(buffer, length: Int(completion.result)) }
-            loop.returnBuffer(buffer)
+        if completion.buffer != nil {
+            let bytes = loop.receivedBytes(of: completion)
+            if !bytes.isEmpty, !isClosing { deliver(bytes) }
+            loop.releaseBytes(of: completion)
         }
         if !completion.hasMore, !isClosing { perform(state.pointee.read.ended(completion.result)) }
     }
 
     @inline(__always)
-    private func deliver(_ buffer: UInt16, length: Int) {
-        let bytes = loop.receiveBuffers.bytes(buffer, length: length)
-        state.pointee.bytesReceived &+= UInt64(length)
+    private func deliver(_ bytes: UnsafeRawBufferPointer) {
+        state.pointee.bytesReceived &+= UInt64(bytes.count)
         if state.pointee.read.isWanted, state.pointee.parked.isEmpty {
             received(bytes.bytes)
         } else {

@@ -28,6 +28,13 @@ public protocol IOHandler: AnyObject {
     /// Takes receive buffers back. Each was named by one completion, and is returned once.
     func returnBuffers(_ ids: UnsafeBufferPointer<UInt16>)
 
+    /// The registration is over and nothing is in flight for it: forget its descriptor, which is about to be closed or
+    /// moved to another loop. A copy of it may live on in another process, and must not be reported here any more.
+    func forget(_ id: RegistrationID)
+
+    /// The clock that ``run(until:into:)`` waits by.
+    var now: MonotonicTime { get }
+
     /// How often completions outgrew the completion queue and had to be fetched from the kernel's overflow list.
     var overflowCount: UInt64 { get }
 
@@ -38,26 +45,7 @@ public protocol IOHandler: AnyObject {
     func destroy()
 }
 
-/// The memory of a loop's receive buffers: `count` buffers of `size` bytes each, one after the other.
-public struct ReceiveBuffers {
-    /// Buffer 0.
-    public let base: UnsafeMutableRawPointer
-    /// A power of two, at most 32,768.
-    public let count: Int
-    /// Bytes of one buffer.
-    public let size: Int
-
-    /// Describes buffers that a handler owns.
-    public init(base: UnsafeMutableRawPointer, count: Int, size: Int) {
-        self.base = base
-        self.count = count
-        self.size = size
-    }
-
-    /// The first `length` bytes of a buffer, valid until it is returned.
-    @inline(__always)
-    func bytes(_ id: UInt16, length: Int) -> UnsafeRawBufferPointer {
-        precondition(Int(id) < count && length <= size, "a completion names bytes outside the receive buffers")
-        return UnsafeRawBufferPointer(start: base + Int(id) * size, count: length)
-    }
+extension IOHandler {
+    /// The machine's clock. Only a simulation has another.
+    public var now: MonotonicTime { .now }
 }

@@ -7,10 +7,16 @@ public enum Operation: BitwiseCopyable {
     /// Receive into one of the loop's buffers. Multishot goes on until end of file, failure, exhaustion (`ENOBUFS`)
     /// or cancellation.
     case receive(fd: Int32, multishot: Bool)
+    /// Receive datagrams until cancelled or failed, each into one of the loop's buffers: laid out as ``ReceivedMessage``
+    /// says. `message` tells how much room the name and the control data get; nothing else of it is read.
+    case receiveMessages(fd: Int32, message: UnsafePointer<msghdr>)
     /// Send `count` bytes (1 or more). A result less than `count` is normal. Raises no SIGPIPE.
     case send(fd: Int32, bytes: UnsafeRawPointer, count: UInt32)
     /// Send what the message gathers. Raises no SIGPIPE.
     case sendMessage(fd: Int32, message: UnsafePointer<msghdr>)
+    /// As ``sendMessage(fd:message:)`` without copying (TCP only). Its first completion tells the result and, if it
+    /// has more, a second one (``Completion/isNotification``) that the kernel has let go of the bytes.
+    case sendMessageZeroCopy(fd: Int32, message: UnsafePointer<msghdr>)
     /// Connect; the result is 0 or why not.
     case connect(fd: Int32, address: UnsafePointer<sockaddr>, length: socklen_t)
     /// Wait for poll(2) events; the result is the events. Multishot reports each edge until cancelled.
@@ -52,6 +58,12 @@ public struct Completion: BitwiseCopyable {
 
     /// More completions of the same operation follow. Without it this is the terminal one, whatever the result.
     public var hasMore: Bool { flags & (1 << 1) != 0 }
+
+    /// The kernel has let go of the memory of a send without copying; the result means nothing.
+    public var isNotification: Bool { flags & (1 << 3) != 0 }
+
+    /// The receive buffer is not used up: the next completions that name it follow these bytes (incremental buffer ring).
+    public var bufferHasMore: Bool { flags & (1 << 4) != 0 }
 
     /// The receive buffer that holds the data, or nil when none was used.
     public var buffer: UInt16? { flags & 1 != 0 ? UInt16(truncatingIfNeeded: flags >> 16) : nil }

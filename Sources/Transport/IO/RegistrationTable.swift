@@ -8,7 +8,7 @@ struct RegistrationTable: ~Copyable {
         var channel: Unmanaged<Channel>?
         var generation: UInt32 = 0
         /// Kinds in flight, one bit each. Also the count: at most one of a kind.
-        var inFlight: UInt16 = 0
+        var inFlight: UInt32 = 0
         var isCancelled = false
         var nextFree: UInt32 = 0
     }

@@ -5,39 +5,60 @@ import CRing
 public enum OperationKind: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     /// Accept connections, multishot.
     case accept = 1
-    /// Receive into provided buffers, multishot.
+    /// Receive into the loop's buffers: bytes, or datagrams with their addresses.
     case receive = 2
     /// Send bytes or a gathered message.
     case send = 3
     /// Connect.
     case connect = 4
-    /// Wait for readiness.
+    /// Wait for readiness, or for the peer's departure.
     case poll = 5
+    /// Wait for room to write, for what is sent by a plain call (a file region, descriptors, datagrams).
+    case pollWrite = 6
+    /// Send without copying, first of the sends that may wait for their notification at once.
+    case zeroCopySend0 = 7
+    /// Send without copying, second of them.
+    case zeroCopySend1 = 8
+    /// Send without copying, third of them.
+    case zeroCopySend2 = 9
+    /// Send without copying, fourth of them.
+    case zeroCopySend3 = 10
     /// Cancel the registration's accept.
-    case cancelAccept = 6
+    case cancelAccept = 17
     /// Cancel the registration's receive.
-    case cancelReceive = 7
+    case cancelReceive = 18
     /// Cancel the registration's send.
-    case cancelSend = 8
+    case cancelSend = 19
     /// Cancel the registration's connect.
-    case cancelConnect = 9
+    case cancelConnect = 20
     /// Cancel the registration's poll.
-    case cancelPoll = 10
+    case cancelPoll = 21
+    /// Cancel the registration's wait for room to write.
+    case cancelPollWrite = 22
+    /// Cancel the first send without copying.
+    case cancelZeroCopySend0 = 23
+    /// Cancel the second.
+    case cancelZeroCopySend1 = 24
+    /// Cancel the third.
+    case cancelZeroCopySend2 = 25
+    /// Cancel the fourth.
+    case cancelZeroCopySend3 = 26
+
+    private static let cancellationOffset: UInt8 = 16
 
     /// The kind that cancels this one; nil for a kind that is itself a cancellation.
-    public var cancellation: OperationKind? {
-        switch self {
-        case .accept: .cancelAccept
-        case .receive: .cancelReceive
-        case .send: .cancelSend
-        case .connect: .cancelConnect
-        case .poll: .cancelPoll
-        case .cancelAccept, .cancelReceive, .cancelSend, .cancelConnect, .cancelPoll: nil
-        }
+    public var cancellation: OperationKind? { OperationKind(rawValue: rawValue + Self.cancellationOffset) }
+
+    /// The kind that this one cancels; nil for a kind that is no cancellation.
+    public var cancels: OperationKind? {
+        rawValue > Self.cancellationOffset ? OperationKind(rawValue: rawValue - Self.cancellationOffset) : nil
     }
 
+    /// All kinds that are not cancellations.
+    static let cancellable: [OperationKind] = allCases.filter { $0.cancels == nil }
+
     /// This kind's bit in a set of kinds.
-    var bit: UInt16 { 1 << UInt16(rawValue) }
+    var bit: UInt32 { 1 << UInt32(rawValue) }
 }
 
 /// The 64 bits that travel with an operation and come back with each of its completions: kind (8 bits),

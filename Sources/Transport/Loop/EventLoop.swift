@@ -2,8 +2,12 @@ import Glibc
 
 /// How a loop is made.
 public struct EventLoopConfiguration: Sendable {
-    /// Sizes of the ring and its receive buffers.
+    /// How the loop reaches the kernel.
+    public var transport = TransportKind.ioUring
+    /// Sizes of the ring, where there is one.
     public var uring = UringConfiguration()
+    /// What received bytes are put into.
+    public var receiveBuffers = ReceiveBufferConfiguration()
     /// How long ``EventLoop/run()`` waits, once stopped, for the kernel to complete what is in flight.
     public var stopTimeout: Duration = .seconds(5)
 
@@ -64,15 +68,23 @@ public final class EventLoop {
         var returns = GrowingBuffer<UInt16>(capacity: 512)
         var statistics = EventLoopStatistics()
         var handlerError: SystemError?
-        var turnTime = MonotonicTime.now
+        var turnTime = MonotonicTime(nanoseconds: 0)
     }
 
-    /// A loop on io_uring.
+    /// A loop on the configuration's transport.
     ///
-    /// - Throws: `SystemError`, whose code says why there is no ring: EPERM, ENOSYS, EINVAL, ENOMEM, EMFILE.
+    /// - Throws: `SystemError`, whose code says why there is no ring (EPERM, ENOSYS, EINVAL, ENOMEM, EMFILE), or no
+    ///   epoll instance (EMFILE, ENFILE, ENOMEM).
     public convenience init(_ configuration: EventLoopConfiguration = .init()) throws(SystemError) {
         let remote = try EventLoopRemote()
-        let handler = try UringHandler(configuration.uring, wakeup: remote.wakeup)
+        let handler: any IOHandler
+        switch configuration.transport {
+        case .ioUring:
+            handler = try UringHandler(
+                configuration.uring, buffers: configuration.receiveBuffers, wakeup: remote.wakeup)
+        case .epoll:
+            throw SystemError("epoll", code: ENOSYS)
+        }
         self.init(handler: handler, remote: remote, configuration: configuration)
     }
 
@@ -106,6 +118,9 @@ public final class EventLoop {
     /// When the current turn's wait ended: a clock that costs nothing to read. Loop thread.
     public var turnTime: MonotonicTime { state.pointee.turnTime }
 
+    /// The time by the clock that the loop's timers go by. Loop thread.
+    public var now: MonotonicTime { handler.now }
+
     /// Channels that are registered. Loop thread.
     public var channelCount: Int { state.pointee.registrations.count }
 
@@ -135,7 +150,7 @@ public final class EventLoop {
             try turn(waitingUntil: .distantFuture)
         }
         for task in remote.close() { task(self) }
-        try endChannels(by: .now + stopTimeout)
+        try endChannels(by: now + stopTimeout)
         timers.removeAll()
     }
 
@@ -145,7 +160,7 @@ public final class EventLoop {
     }
 
     private func endChannels(by deadline: MonotonicTime) throws(SystemError) {
-        while state.pointee.registrations.count > 0 || !tailTasks.isEmpty, .now < deadline {
+        while state.pointee.registrations.count > 0 || !tailTasks.isEmpty, now < deadline {
             // In every turn, since a callback may make another.
             for channel in state.pointee.registrations.channels() where !channel.isClosing { channel.loopIsStopping() }
             try turn(waitingUntil: deadline)
@@ -167,7 +182,7 @@ public final class EventLoop {
         let deadline = maySleep ? min(timers.earliest, limit) : nil
         let count = try handler.run(until: deadline, into: batch)
         remote.wakeup.awoke()
-        let start = MonotonicTime.now
+        let start = now
         state.pointee.turnTime = start
         for index in 0..<count { dispatch(batch[index]) }
         timers.fireDue(start)
@@ -176,7 +191,7 @@ public final class EventLoop {
         finishTurn(completionsDrained: count < batch.count)
         state.pointee.statistics.turns &+= 1
         state.pointee.statistics.completions &+= UInt64(count)
-        state.pointee.statistics.busyNanoseconds &+= MonotonicTime.now.nanoseconds - start.nanoseconds
+        state.pointee.statistics.busyNanoseconds &+= now.nanoseconds - start.nanoseconds
         if let error = state.pointee.handlerError { throw error }
     }
 
@@ -200,7 +215,7 @@ public final class EventLoop {
             if !completion.hasMore { state.pointee.ending.append(id) }
         case .stale:
             state.pointee.statistics.staleCompletions &+= 1
-            if let buffer = completion.buffer { returnBuffer(buffer) }
+            if completion.buffer != nil { releaseBytes(of: completion) }
         }
     }
 
@@ -223,6 +238,7 @@ public final class EventLoop {
         index = 0
         while index < state.pointee.ending.count {
             if let channel = state.pointee.registrations.freeIfDone(state.pointee.ending[index]) {
+                handler.forget(state.pointee.ending[index])
                 channel.takeRetainedValue().released()
             }
             index += 1
@@ -285,9 +301,18 @@ public final class EventLoop {
         state.pointee.dirty.append(id)
     }
 
+    /// The bytes that a completion brought, valid until ``releaseBytes(of:)``. Once per completion that names a buffer.
     @inline(__always)
-    func returnBuffer(_ id: UInt16) {
-        state.pointee.returns.append(id)
+    func receivedBytes(of completion: Completion) -> UnsafeRawBufferPointer {
+        guard let buffer = completion.buffer else { return UnsafeRawBufferPointer(start: nil, count: 0) }
+        return receiveBuffers.bytes(buffer, length: Int(max(0, completion.result)))
+    }
+
+    /// Nobody needs the completion's bytes any more. Once per completion that names a buffer.
+    @inline(__always)
+    func releaseBytes(of completion: Completion) {
+        guard let buffer = completion.buffer else { return }
+        state.pointee.returns.append(buffer)
     }
 
     /// The channel's receive ended with ENOBUFS: it is told by `receiveBuffersReturned()`, in order of waiting.

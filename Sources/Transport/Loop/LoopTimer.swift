@@ -29,7 +29,7 @@ public final class LoopTimer {
 
     /// Fires after `delay`; zero and less mean the coming turn.
     public func arm(after delay: Duration) {
-        arm(at: .now + delay)
+        arm(at: loop.now + delay)
     }
 
     /// Does not fire any more. Harmless when it is not armed.

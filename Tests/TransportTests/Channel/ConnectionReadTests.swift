@@ -100,8 +100,8 @@ struct ConnectionReadTests {
         arguments: UInt64(1)...12)
     func storm(seed: UInt64) throws {
         var configuration = EventLoopConfiguration()
-        configuration.uring.bufferCount = 8
-        configuration.uring.bufferSize = 1024
+        configuration.receiveBuffers.count = 8
+        configuration.receiveBuffers.size = 1024
         let endless = EndlessPattern(seed: seed)
         let total = 400_000
         let wrong = Recorder<Int>()
@@ -148,8 +148,8 @@ struct ConnectionReadTests {
     func parkedIsBounded(family: AddressFamily) throws {
         // Buffers far larger than the chunks that parked bytes are told in.
         var configuration = EventLoopConfiguration()
-        configuration.uring.bufferCount = 2
-        configuration.uring.bufferSize = 128 * 1024
+        configuration.receiveBuffers.count = 2
+        configuration.receiveBuffers.size = 128 * 1024
         let most = Recorder<Int>()
         let total = 8 << 20
         let server = try TestServer(family.address, configuration) { connection in

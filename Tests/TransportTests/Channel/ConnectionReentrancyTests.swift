@@ -16,7 +16,7 @@ struct ConnectionReentrancyTests {
         (configuration.highWaterMark, configuration.lowWaterMark) = (10, 5)
         var loopConfiguration = EventLoopConfiguration()
         // Several buffers at once, so that some are parked when the first pauses reading.
-        if callback == .parked { loopConfiguration.uring.bufferSize = 64 }
+        if callback == .parked { loopConfiguration.receiveBuffers.size = 64 }
         let startsPaused = callback == .inputEnding || callback == .parked
         let server = try TestServer(
             .anyLoopback, loopConfiguration, connection: configuration, reading: !startsPaused

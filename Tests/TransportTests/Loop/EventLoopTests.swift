@@ -194,6 +194,7 @@ struct EventLoopTests {
         func run(until deadline: MonotonicTime?, into batch: UnsafeMutableBufferPointer<Completion>) -> Int { 0 }
         func handle(_ completion: Completion) {}
         func returnBuffers(_ ids: UnsafeBufferPointer<UInt16>) {}
+        func forget(_ id: RegistrationID) {}
         func destroy() { destroyed += 1 }
     }
 

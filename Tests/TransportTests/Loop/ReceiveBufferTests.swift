@@ -35,8 +35,8 @@ struct ReceiveBufferTests {
     @Test("two small buffers serve 200 connections: every byte arrives, nobody starves (netty 21)")
     func exhaustion() throws {
         var configuration = EventLoopConfiguration()
-        configuration.uring.bufferCount = 2
-        configuration.uring.bufferSize = 512
+        configuration.receiveBuffers.count = 2
+        configuration.receiveBuffers.size = 512
         let server = try TestServer(.anyLoopback, configuration, setUp: ConnectionEchoTests.echo)
         try Self.exchange(server, connections: 200, bytesEach: 10_000)
         let statistics = try server.thread.on { $0.statistics }
@@ -49,8 +49,8 @@ struct ReceiveBufferTests {
     @Test("connections that pause while they wait for buffers do not hold up those behind them")
     func pausedWhileStarved() throws {
         var configuration = EventLoopConfiguration()
-        configuration.uring.bufferCount = 2
-        configuration.uring.bufferSize = 256
+        configuration.receiveBuffers.count = 2
+        configuration.receiveBuffers.size = 256
         let server = try TestServer(.anyLoopback, configuration) { connection in
             connection.recordsData = false
             let loop = connection.loop
@@ -71,8 +71,8 @@ struct ReceiveBufferTests {
     @Test("connections that close with bytes on their way give their buffers back")
     func closedWithBytes() throws {
         var configuration = EventLoopConfiguration()
-        configuration.uring.bufferCount = 8
-        configuration.uring.bufferSize = 64
+        configuration.receiveBuffers.count = 8
+        configuration.receiveBuffers.size = 64
         let server = try TestServer(.anyLoopback, configuration) { connection in
             connection.onReceived = { connection, bytes in
                 if bytes.count == 64 { connection.close() } else { connection.write(bytes) }
@@ -96,7 +96,7 @@ struct ReceiveBufferTests {
         var configuration = EventLoopConfiguration()
         configuration.uring.submissionEntries = 4
         configuration.uring.completionEntries = 8
-        configuration.uring.bufferSize = 256
+        configuration.receiveBuffers.size = 256
         let server = try TestServer(.anyLoopback, configuration, setUp: ConnectionEchoTests.echo)
         try Self.exchange(server, connections: 200, bytesEach: 20_000)
         #expect(try server.thread.on { $0.completionOverflows } > 0, "the case was not reached")

@@ -100,5 +100,7 @@ final class ScriptedKernel: IOHandler {
 
     func returnBuffers(_ ids: UnsafeBufferPointer<UInt16>) { returnedBuffers += ids }
 
+    func forget(_ id: RegistrationID) {}
+
     func destroy() {}
 }

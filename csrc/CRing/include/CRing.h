@@ -53,6 +53,8 @@ enum {
     CRING_COMPLETION_BUFFER = 1u << 0,          /* a provided buffer was used */
     CRING_COMPLETION_MORE = 1u << 1,            /* more completions of this operation follow */
     CRING_COMPLETION_SOCKET_NONEMPTY = 1u << 2, /* data was left in the socket */
+    CRING_COMPLETION_NOTIFICATION = 1u << 3,    /* of a zero-copy send: its memory is free again (6.0) */
+    CRING_COMPLETION_BUFFER_MORE = 1u << 4,     /* the provided buffer is not used up (6.12) */
     CRING_COMPLETION_BUFFER_SHIFT = 16,
 };
 
@@ -82,6 +84,7 @@ enum {
     CRING_OPCODE_CONNECT = 16,
     CRING_OPCODE_SEND = 26,
     CRING_OPCODE_RECV = 27,
+    CRING_OPCODE_SENDMSG_ZC = 48, /* Linux 6.1 */
 };
 
 /*
@@ -124,6 +127,14 @@ int cring_receive(struct cring *ring, uint64_t user_data, int fd, uint16_t buffe
 int cring_send(struct cring *ring, uint64_t user_data, int fd, const void *bytes, uint32_t length);
 /* The same for a message header and all it points to, which must live until the completion. */
 int cring_send_message(struct cring *ring, uint64_t user_data, int fd, const struct msghdr *message);
+/* The same without copying; two completions, the second being the notification (6.1). */
+int cring_send_message_zero_copy(struct cring *ring, uint64_t user_data, int fd,
+                                 const struct msghdr *message);
+/* Multishot receive of messages (6.0) into buffers of the group, each beginning with a header of four 32-bit
+ * numbers: length of the name, of the control data, of the payload, and flags. `message` gives the room for
+ * the first two, and must live until the terminal completion. */
+int cring_receive_messages(struct cring *ring, uint64_t user_data, int fd, struct msghdr *message,
+                           uint16_t buffer_group);
 int cring_connect(struct cring *ring, uint64_t user_data, int fd, const struct sockaddr *address,
                   socklen_t length);
 /* poll(2) events; multishot (5.13) fires at each edge. */

@@ -31,6 +31,8 @@ public enum UringUnavailability: Error, Hashable, Sendable {
     case lockedMemory(limitBytes: UInt64)
     /// The kernel has no io_uring, or an old one: what is missing.
     case oldKernel(missing: String)
+    /// The user wants none.
+    case switchedOff
     /// Another failure.
     case failed(SystemError)
 }
@@ -51,6 +53,8 @@ extension UringUnavailability: CustomStringConvertible {
                 + "this user): raise it, for example with ulimit -l 65536 or docker run --ulimit memlock=67108864"
         case .oldKernel(let missing):
             "this kernel's io_uring lacks \(missing): Linux 6.1 or newer is needed"
+        case .switchedOff:
+            "io_uring is switched off by --transport epoll or RINGMASTER_TRANSPORT=epoll: leave that out to have it"
         case .failed(let error):
             "io_uring cannot be used: \(error)"
         }
@@ -84,7 +88,7 @@ extension UringAvailability {
     public static func probe(_ configuration: UringConfiguration = .init()) -> UringAvailability {
         let made: UringSetup.Made
         do throws(SystemError) {
-            made = try UringSetup.create(configuration)
+            made = try UringSetup.create(configuration, .init())
         } catch {
             return .unavailable(cause(of: error))
         }
@@ -149,7 +153,7 @@ extension UringAvailability {
         defer { for ring in made { ring.destroy() } }
         for _ in 0..<rings {
             do throws(SystemError) {
-                made.append(try UringSetup.create(.smallest))
+                made.append(try UringSetup.create(.smallest, .init()))
             } catch {
                 return error.code != ENOMEM
             }

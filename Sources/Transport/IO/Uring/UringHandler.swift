@@ -20,8 +20,10 @@ final class UringHandler: IOHandler {
     private static let shortageRestMicroseconds: UInt32 = 1000
 
     /// Creates a disabled ring on any thread; ``enable()`` ties it to the loop's.
-    init(_ configuration: UringConfiguration, wakeup: Wakeup) throws(SystemError) {
-        let made = try UringSetup.create(configuration)
+    init(
+        _ configuration: UringConfiguration, buffers bufferConfiguration: ReceiveBufferConfiguration, wakeup: Wakeup
+    ) throws(SystemError) {
+        let made = try UringSetup.create(configuration, bufferConfiguration)
         guard let base = cring_buffers_base(made.buffers) else { preconditionFailure("buffers have memory") }
         // Refused only by kernels before 5.15, where it is merely not available.
         _ = cring_limit_workers(made.ring, 1, Self.kernelThreadsMax)
@@ -29,7 +31,7 @@ final class UringHandler: IOHandler {
         buffers = made.buffers
         self.wakeup = wakeup
         receiveBuffers = ReceiveBuffers(
-            base: base, count: Int(configuration.bufferCount), size: Int(configuration.bufferSize))
+            base: base, count: Int(bufferConfiguration.count), size: Int(bufferConfiguration.size))
     }
 
     func enable() throws(SystemError) {
@@ -61,6 +63,10 @@ final class UringHandler: IOHandler {
             return cring_send(ring, userData, fd, bytes, count)
         case .sendMessage(let fd, let message):
             return cring_send_message(ring, userData, fd, message)
+        case .sendMessageZeroCopy(let fd, let message):
+            return cring_send_message_zero_copy(ring, userData, fd, message)
+        case .receiveMessages(let fd, let message):
+            return cring_receive_messages(ring, userData, fd, .init(mutating: message), UringSetup.bufferGroup)
         case .connect(let fd, let address, let length):
             return cring_connect(ring, userData, fd, address, length)
         case .poll(let fd, let events, let multishot):
@@ -124,6 +130,9 @@ final class UringHandler: IOHandler {
     func returnBuffers(_ ids: UnsafeBufferPointer<UInt16>) {
         cring_buffers_return(buffers, ids.baseAddress, UInt32(ids.count))
     }
+
+    /// The ring knows descriptors only while an operation is in flight.
+    func forget(_ id: RegistrationID) {}
 
     func destroy() {
         cring_buffers_destroy(ring, buffers)

@@ -8,10 +8,6 @@ public struct UringConfiguration: Sendable {
     public var submissionEntries: UInt32 = 256
     /// Completion queue entries. Quartered, down to ``completionEntriesMin``, while RLIMIT_MEMLOCK refuses them.
     public var completionEntries: UInt32 = 4096
-    /// Receive buffers, a power of two up to 32,768.
-    public var bufferCount: UInt32 = 256
-    /// Bytes of each receive buffer.
-    public var bufferSize: UInt32 = 16 * 1024
 
     /// The smallest completion queue worth having.
     public static let completionEntriesMin: UInt32 = 256
@@ -19,7 +15,7 @@ public struct UringConfiguration: Sendable {
     /// The smallest submission queue worth having.
     public static let submissionEntriesMin: UInt32 = 64
 
-    /// The smallest ring a loop makes do with. Its buffers are as usual: they are not locked memory.
+    /// The smallest ring a loop makes do with.
     public static var smallest: UringConfiguration {
         var configuration = UringConfiguration()
         configuration.submissionEntries = submissionEntriesMin
@@ -27,7 +23,7 @@ public struct UringConfiguration: Sendable {
         return configuration
     }
 
-    /// The defaults: 256 submissions, 4,096 completions, 256 buffers of 16 KiB.
+    /// The defaults: 256 submissions, 4,096 completions.
     public init() {}
 }
 
@@ -64,11 +60,13 @@ enum UringSetup {
     }
 
     /// The largest ring that the configuration and RLIMIT_MEMLOCK allow.
-    static func create(_ configuration: UringConfiguration) throws(SystemError) -> Made {
+    static func create(
+        _ configuration: UringConfiguration, _ buffers: ReceiveBufferConfiguration
+    ) throws(SystemError) -> Made {
         var sizes = configuration
         while true {
             do {
-                return try createOnce(sizes)
+                return try createOnce(sizes, buffers)
             } catch {
                 guard error.code == ENOMEM, sizes.completionEntries > UringConfiguration.completionEntriesMin else {
                     throw error
@@ -79,12 +77,14 @@ enum UringSetup {
         }
     }
 
-    private static func createOnce(_ sizes: UringConfiguration) throws(SystemError) -> Made {
+    private static func createOnce(
+        _ sizes: UringConfiguration, _ buffers: ReceiveBufferConfiguration
+    ) throws(SystemError) -> Made {
         var rung = 0
         var retries = 0
         while true {
             do throws(SystemError) {
-                return try create(sizes, flags: ladder[rung])
+                return try create(sizes, buffers, flags: ladder[rung])
             } catch {
                 if error.code == EINVAL, rung + 1 < ladder.count {
                     rung += 1
@@ -98,12 +98,14 @@ enum UringSetup {
         }
     }
 
-    private static func create(_ sizes: UringConfiguration, flags: UInt32) throws(SystemError) -> Made {
+    private static func create(
+        _ sizes: UringConfiguration, _ configuration: ReceiveBufferConfiguration, flags: UInt32
+    ) throws(SystemError) -> Made {
         var ring: OpaquePointer?
         let result = cring_create(flags, sizes.submissionEntries, sizes.completionEntries, &ring)
         guard result == 0, let ring else { throw SystemError("io_uring_setup", code: result) }
         var buffers: OpaquePointer?
-        let registered = cring_buffers_create(ring, bufferGroup, sizes.bufferCount, sizes.bufferSize, &buffers)
+        let registered = cring_buffers_create(ring, bufferGroup, configuration.count, configuration.size, &buffers)
         guard registered == 0, let buffers else {
             cring_destroy(ring)
             throw SystemError("io_uring_register(PBUF_RING)", code: registered)
