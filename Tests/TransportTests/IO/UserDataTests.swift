@@ -28,9 +28,9 @@ struct UserDataTests {
     @Test("C and Swift agree on where each field is")
     func layout() {
         let packed = UserData(.cancelPoll, RegistrationID(slot: 0x89ab_cdef, generation: 0x12_3456))
-        #expect(packed.rawValue == 0x0a12_3456_89ab_cdef)
-        #expect(cring_user_data(10, 0x12_3456, 0x89ab_cdef) == packed.rawValue)
-        #expect(cring_user_data_operation(packed.rawValue) == 10)
+        #expect(packed.rawValue == 0x1512_3456_89ab_cdef)
+        #expect(cring_user_data(21, 0x12_3456, 0x89ab_cdef) == packed.rawValue)
+        #expect(cring_user_data_operation(packed.rawValue) == 21)
         #expect(cring_user_data_generation(packed.rawValue) == 0x12_3456)
         #expect(cring_user_data_slot(packed.rawValue) == 0x89ab_cdef)
         #expect(RegistrationID.generationMax == CRING_GENERATION_MAX)
