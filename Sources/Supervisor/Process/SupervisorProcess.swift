@@ -53,6 +53,7 @@ public final class SupervisorProcess {
         if hasSmallRings { loopConfiguration.uring = .smallest }
         // The supervisor accepts and polls: it receives no bytes through the ring.
         loopConfiguration.receiveBuffers = .none
+        loopConfiguration.report = { logger.warning("event loop: \($0)") }
         loop = try EventLoop(loopConfiguration)
         for slot in 0..<configuration.workerCount {
             pages.append(SupervisorPage(try StatusPage.create(slot: slot)))
