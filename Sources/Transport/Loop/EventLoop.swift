@@ -6,6 +6,8 @@ public struct EventLoopConfiguration: Sendable {
     public var transport = TransportKind.ioUring
     /// Sizes of the ring, where there is one.
     public var uring = UringConfiguration()
+    /// How an epoll loop waits.
+    public var epoll = EpollConfiguration()
     /// What received bytes are put into.
     public var receiveBuffers = ReceiveBufferConfiguration()
     /// How long ``EventLoop/run()`` waits, once stopped, for the kernel to complete what is in flight.
@@ -83,7 +85,8 @@ public final class EventLoop {
             handler = try UringHandler(
                 configuration.uring, buffers: configuration.receiveBuffers, wakeup: remote.wakeup)
         case .epoll:
-            throw SystemError("epoll", code: ENOSYS)
+            handler = try EpollHandler(
+                configuration.epoll, buffers: configuration.receiveBuffers, wakeup: remote.wakeup)
         }
         self.init(handler: handler, remote: remote, configuration: configuration)
     }
