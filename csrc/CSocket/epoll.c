@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <time.h>
@@ -109,7 +110,7 @@ int64_t csocket_try_receive_message(int socket, void *buffer, size_t capacity, u
     return (int64_t)prefix + n;
 }
 
-int csocket_try_connect(int socket, const struct sockaddr *address, socklen_t length) {
+int csocket_try_connect(int socket, const struct sockaddr *address, uint32_t length) {
     int mode = fcntl(socket, F_GETFL);
     if (mode < 0)
         return -errno;

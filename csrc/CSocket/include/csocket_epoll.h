@@ -7,7 +7,12 @@
 
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/socket.h>
+#include <sys/types.h>
+
+/* <sys/socket.h> is left to the callers: each module that includes it gives Swift another copy of its
+ * constants. */
+struct msghdr;
+struct sockaddr;
 
 /* Edge-triggered: an event is told once, until something new happens. */
 #define CSOCKET_EPOLLET 0x80000000u
@@ -52,7 +57,7 @@ int64_t csocket_try_send_message(int socket, const struct msghdr *message, size_
 int64_t csocket_try_receive_message(int socket, void *buffer, size_t capacity, uint32_t name_room,
                                     size_t control_room, uint32_t *payload);
 /* connect(2) in non-blocking mode; the descriptor's own mode is restored. */
-int csocket_try_connect(int socket, const struct sockaddr *address, socklen_t length);
+int csocket_try_connect(int socket, const struct sockaddr *address, uint32_t length);
 /* poll(2) without waiting: which of the events hold now, with POLLERR, POLLHUP and POLLNVAL. */
 int csocket_poll_now(int fd, uint32_t events);
 
