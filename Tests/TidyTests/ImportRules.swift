@@ -19,6 +19,9 @@ enum ImportRules {
     /// Test targets that test no single target, and what they may import besides `system` and `testing`.
     private static let ownTests: [String: Set<String>] = [
         "TidyTests": [],
+        "TransportTesting": ["Transport", "CRing", "CSocket"],
+        "TransportTests": ["Transport", "TransportTesting", "CRing", "CSocket"],
+        "ConformanceTests": ["Transport", "TransportTesting", "CRing", "CSocket"],
         "IntegrationTests": ["Transport", "CSocket"],
         "CommandTests": allowed["ringmaster", default: []].union(["ringmaster"]),
     ]
