@@ -29,6 +29,8 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
+        .executableTarget(
+            name: "line-chat", dependencies: ["Transport"], path: "Examples/LineChat", swiftSettings: strict),
         .testTarget(
             name: "TransportTests", dependencies: ["Transport", "CRing", "CSocket"], exclude: ["CASES.md"],
             swiftSettings: strict),
