@@ -29,6 +29,8 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
+        .executableTarget(
+            name: "line-chat", dependencies: ["Transport"], path: "Examples/LineChat", swiftSettings: strict),
         // Support without tests of its own: peers, recorders, loops on threads, kernels that a test scripts.
         .testTarget(
             name: "TransportTesting", dependencies: ["Transport", "CRing", "CSocket"], swiftSettings: strict),
