@@ -3,8 +3,9 @@ import Glibc
 import Testing
 
 @testable import Transport
+@testable import TransportTesting
 
-@Suite("Event loop: completions that outgrow the queue")
+@Suite("Event loop: completions that outgrow the queue", .enabled(if: TransportMode.uring.obstacle == nil))
 struct CompletionOverflowTests {
     /// A loop with a completion queue of eight, and so many watches of descriptors that are readable. Returns in
     /// which turn each was told, and after which turn each of the tasks ran that queue one another.

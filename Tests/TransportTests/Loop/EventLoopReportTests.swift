@@ -1,6 +1,7 @@
 import Testing
 
 @testable import Transport
+@testable import TransportTesting
 
 @Suite("Event loop: reports and statistics")
 struct EventLoopReportTests {
@@ -91,21 +92,6 @@ struct EventLoopReportTests {
         for _ in 0..<5 { loop.remote.execute { _ in } }
         #expect(try loop.run() == 0)
         #expect(reports.values.map(\.1) == [EventLoopReport(.tasksRejected, count: 3)])
-    }
-
-    @Test("receives that find no buffer are reported")
-    func exhausted() throws {
-        let reports = Recorder<EventLoopReport>()
-        var configuration = EventLoopConfiguration()
-        configuration.receiveBuffers.count = 1
-        configuration.receiveBuffers.size = 64
-        configuration.report = { reports.record($0) }
-        let server = try TestServer(.anyLoopback, configuration, setUp: ConnectionEchoTests.echo)
-        let peers = try (0..<10).map { _ in try Peer(connectingTo: server.address) }
-        for peer in peers { try peer.send(pattern(5000)) }
-        for peer in peers { #expect(try peer.receive(exactly: 5000) == pattern(5000)) }
-        try reports.wait { $0.contains { $0.event == .receiveBuffersExhausted && $0.count > 0 } }
-        try server.join()
     }
 
     @Test("time in completions and time in timers, tasks and tail tasks are told apart; waiting is neither")

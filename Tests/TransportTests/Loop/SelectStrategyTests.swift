@@ -2,6 +2,7 @@ import Synchronization
 import Testing
 
 @testable import Transport
+@testable import TransportTesting
 
 @Suite("Event loop: select strategies")
 struct SelectStrategyTests {
@@ -106,16 +107,6 @@ struct SelectStrategyTests {
         #expect(loop.statistics.turns == UInt64(3 * (SelectContext.skipsInRowMax + 1)))
     }
 
-    @Test("a loop that busy-waits sees the tasks of other threads, and never sleeps")
-    func busyWait() throws {
-        var configuration = EventLoopConfiguration()
-        configuration.selectStrategy = Always(decision: .poll)
-        let thread = try LoopThread(configuration)
-        for index in 0..<200 { #expect(try thread.on { _ in index } == index) }
-        #expect(try thread.on { $0.statistics.sleeps } == 0)
-        try thread.join()
-    }
-
     @Test("spin-then-block polls for its duration after the last work, then sleeps")
     func spin() {
         var strategy = SpinThenBlock(for: .microseconds(50))
@@ -139,14 +130,4 @@ struct SelectStrategyTests {
         #expect(strategy.select(late) == .poll)
     }
 
-    @Test("each loop has a strategy of its own, though they share a configuration")
-    func ownCopy() throws {
-        var configuration = EventLoopConfiguration()
-        configuration.selectStrategy = SpinThenBlock(for: .microseconds(20))
-        let threads = try (0..<3).map { _ in try LoopThread(configuration) }
-        for index in 0..<100 {
-            for thread in threads { #expect(try thread.on { _ in index } == index) }
-        }
-        for thread in threads { try thread.join() }
-    }
 }

@@ -3,6 +3,7 @@ import Synchronization
 import Testing
 
 @testable import Transport
+@testable import TransportTesting
 
 @Suite("Event loop: how many tasks, for how long")
 struct TaskLimitTests {
@@ -176,30 +177,6 @@ struct TaskLimitTests {
         #expect(ran.values == [7])
     }
 
-    @Test("a caller that waits gets its task in when the loop has made room")
-    func wait() throws {
-        var configuration = EventLoopConfiguration()
-        configuration.tasks.countMax = 1
-        configuration.tasks.rejection = .wait(retries: 1000, delay: .milliseconds(10))
-        let thread = try LoopThread(configuration)
-        let isHeld = Recorder<Bool>()
-        let mayGo = DispatchSemaphore(value: 0)
-        #expect(
-            thread.remote.execute { _ in
-                isHeld.record(true)
-                mayGo.wait()
-            })
-        _ = try isHeld.next()
-        #expect(thread.remote.execute { _ in })
-        let result = Recorder<Bool>()
-        Thread.detachNewThread { result.record(thread.remote.execute { _ in }) }
-        try eventually("the caller has found the queue full") { thread.remote.taskCount == 1 }
-        mayGo.signal()
-        #expect(try result.next())
-        #expect(thread.remote.rejectedTaskCount == 0)
-        try thread.join()
-    }
-
     @Test("a caller gives up after its retries, and that is one rejection")
     func waitInVain() throws {
         let remote = try Self.remote(1, .wait(retries: 3, delay: .milliseconds(2)))
@@ -208,18 +185,6 @@ struct TaskLimitTests {
         #expect(!remote.execute { _ in })
         #expect(MonotonicTime.now - start >= .milliseconds(6))
         #expect(remote.rejectedTaskCount == 1)
-    }
-
-    @Test("the loop's own thread does not wait for itself")
-    func waitOnLoop() throws {
-        var configuration = EventLoopConfiguration()
-        configuration.tasks.countMax = 1
-        configuration.tasks.rejection = .wait(retries: 1000, delay: .seconds(1))
-        let thread = try LoopThread(configuration)
-        // Would be a quarter of an hour.
-        let answers = try thread.on { loop in [loop.remote.execute { _ in }, loop.remote.execute { _ in }] }
-        #expect(answers == [true, false])
-        try thread.join()
     }
 
     @Test("a caller does not wait for a loop that has ended")

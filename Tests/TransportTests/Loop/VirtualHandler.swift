@@ -1,6 +1,7 @@
 import Testing
 
 @testable import Transport
+@testable import TransportTesting
 
 /// A handler with a clock of its own and no kernel: a wait ends at once and moves the clock to its deadline, so that
 /// a test knows every moment exactly. A loop that would sleep for ever is told to stop.
