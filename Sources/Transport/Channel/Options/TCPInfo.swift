@@ -39,6 +39,8 @@ public struct TCPInfo: Hashable, Sendable {
     public let probes: UInt8
     /// How often the retransmission timeout has been doubled.
     public let backoff: UInt8
+    /// The SYN carried data and the peer took it: TCP Fast Open (TCPI_OPT_SYN_DATA).
+    public let synDataAcknowledged: Bool
     /// The time after which a segment is sent again.
     public let retransmissionTimeout: Duration
     /// The largest segment sent, in bytes.
@@ -122,6 +124,7 @@ extension TCPInfo {
         retransmits = info.tcpi_retransmits
         probes = info.tcpi_probes
         backoff = info.tcpi_backoff
+        synDataAcknowledged = info.tcpi_options & UInt8(TCPI_OPT_SYN_DATA) != 0
         retransmissionTimeout = .microseconds(info.tcpi_rto)
         sendSegmentSizeMax = info.tcpi_snd_mss
         receiveSegmentSizeMax = info.tcpi_rcv_mss
