@@ -50,7 +50,7 @@ enum NetworkNamespace {
         // struct ifreq (netdevice(7)): 16 bytes of name, then a union that begins with the flags.
         var request = [UInt8](repeating: 0, count: 40)
         request.replaceSubrange(0..<2, with: Array("lo".utf8))
-        let flags = UInt16(IFF_UP.rawValue)
+        let flags = UInt16(IFF_UP)
         request[16] = UInt8(truncatingIfNeeded: flags)
         request[17] = UInt8(truncatingIfNeeded: flags >> 8)
         guard ioctl(fd, UInt(SIOCSIFFLAGS), &request) == 0 else { throw SystemError.last("ioctl(SIOCSIFFLAGS)") }

@@ -7,6 +7,7 @@ import Testing
 @Suite("Socket.listen")
 struct SocketListenTests {
     /// Listens, and closes the socket after `body`.
+    @discardableResult
     private func listening<Value>(
         _ address: SocketAddress, _ change: (inout ListenerConfiguration) -> Void = { _ in },
         _ body: (Int32, SocketAddress) throws -> Value
@@ -26,11 +27,11 @@ struct SocketListenTests {
         let share = { (configuration: inout ListenerConfiguration) in configuration.reusePort = true }
         let alone = { (_: inout ListenerConfiguration) in }
         for (first, second) in [(alone, alone), (share, alone), (alone, share)] {
-            try listening(.anyLoopback, first) { _, address in
+            try listening(.anyLoopback, first) { _, address throws in
                 #expect(throws: SystemError("bind", code: EADDRINUSE)) { try listening(address, second) { _, _ in } }
             }
         }
-        try listening(.anyLoopback, share) { _, address in
+        try listening(.anyLoopback, share) { _, address throws in
             #expect(try listening(address, share) { _, second in second } == address)
         }
     }
@@ -62,7 +63,7 @@ struct SocketListenTests {
         }
         try listening(any6, { $0.v6Only = false }) { _, bound in
             let same = any4.withPort(try #require(bound.port))
-            #expect(throws: SystemError("bind", code: EADDRINUSE)) { try listening(same) { _, _ in } }
+            #expect(throws: SystemError("bind", code: EADDRINUSE)) { try Socket.listen(same, .init()) }
         }
     }
 
@@ -76,14 +77,15 @@ struct SocketListenTests {
                     $0.deferAccept = .seconds(1)
                     $0.options = [.init(.receiveBufferSize, 20000), .init(.keepAlive, true)]
                 }
-            ) { fd, _ in
+            ) { fd, _ throws in
                 #expect(try Socket.get(.fastOpen, of: fd) == 17)
                 #expect(try Socket.get(.deferAccept, of: fd) >= .seconds(1))
                 #expect(try Socket.get(.receiveBufferSize, of: fd) == 40000)
-                #expect(try Socket.get(.keepAlive, of: fd) && Socket.get(.reuseAddress, of: fd))
+                #expect(try Socket.get(.keepAlive, of: fd))
+                #expect(try Socket.get(.reuseAddress, of: fd))
             }
-            try listening(address, { $0.reuseAddress = false }) { fd, _ in
-                #expect(try !Socket.get(.reuseAddress, of: fd))
+            try listening(address, { $0.reuseAddress = false }) { fd, _ throws in
+                #expect(try Socket.get(.reuseAddress, of: fd) == false)
             }
         }
     }
@@ -99,24 +101,26 @@ struct SocketListenTests {
                 $0.v6Only = true
                 $0.reusePort = true
             }
-        ) { fd, _ in #expect(try !Socket.get(.reuseAddress, of: fd)) }
+        ) { fd, _ throws in #expect(try Socket.get(.reuseAddress, of: fd) == false) }
     }
 
     @Test("an option that fails is told by name, and leaves no socket behind")
-    func failingOption() throws {
-        var configuration = ListenerConfiguration()
-        configuration.options = [.init(.congestionControl, "no-such")]
-        let before = try Socket.stream(AF_INET)
-        close(before)
-        for _ in 0..<100 {
-            #expect(throws: SystemError("setsockopt(TCP_CONGESTION)", code: ENOENT)) {
-                try Socket.listen(.anyLoopback, configuration)
+    func failingOption() async {
+        // In a process where nobody else takes descriptors.
+        await #expect(processExitsWith: .success) {
+            var configuration = ListenerConfiguration()
+            configuration.options = [.init(.congestionControl, "no-such")]
+            let before = try Socket.stream(AF_INET)
+            close(before)
+            for _ in 0..<10 {
+                #expect(throws: SystemError("setsockopt(TCP_CONGESTION)", code: ENOENT)) {
+                    try Socket.listen(.anyLoopback, configuration)
+                }
             }
+            let after = try Socket.stream(AF_INET)
+            // libdispatch takes a few of its own.
+            #expect(after < before + 10)
         }
-        // The lowest free number is used for a new descriptor; other tests take some meanwhile, but not a hundred.
-        let after = try Socket.stream(AF_INET)
-        close(after)
-        #expect(after < before + 100)
     }
 
     @Test("a Unix-domain path of 107 bytes is bound, a longer one refused as too long (netty 64)")

@@ -106,7 +106,8 @@ struct SocketOptionTests {
             try Socket.set(.fastOpen, 5, of: fd)
             #expect(try Socket.get(.fastOpen, of: fd) == 5)
             try Socket.set(.deferAccept, .seconds(5), of: fd)
-            #expect(try (.seconds(5) ... .seconds(10)).contains(Socket.get(.deferAccept, of: fd)))
+            let deferred = try Socket.get(.deferAccept, of: fd)
+            #expect(deferred >= .seconds(5) && deferred <= .seconds(10))
             try Socket.set(.deferAccept, .zero, of: fd)
             #expect(try Socket.get(.deferAccept, of: fd) == .zero)
         }
@@ -192,25 +193,14 @@ struct SocketOptionTests {
         }
     }
 
-    @Test("reading a value of another size than an int by a raw option is EINVAL, not a part of it")
-    func wrongSize() throws {
+    @Test("an option without a value is no int, and empty as bytes")
+    func noValue() throws {
         let fd = try Kind.tcp4.open()
         defer { close(fd) }
-        try Socket.set(.bindToDevice, "lo", of: fd)
-        let short = SocketOption<[UInt8]>.rawBytes(level: SOL_SOCKET, name: SO_BINDTODEVICE, capacity: 16)
-        #expect(try Socket.get(short, of: fd) == Array("lo\0".utf8))
-        #expect(throws: SystemError("getsockopt(level 1, option 13)", code: EINVAL)) {
-            // SO_LINGER has eight bytes, and answers a shorter buffer with what fits: less than a whole is asked for here.
-            try SocketOption(
-                "level 1, option 13", .socket(SO_LINGER), SocketOptionCoding<Duration?>(short: .linger)
-            ).read(from: fd)
+        // Bound to no device: the kernel answers with no byte at all.
+        #expect(throws: SystemError("getsockopt(level 1, option 25)", code: EINVAL)) {
+            try Socket.get(.raw(level: SOL_SOCKET, name: SO_BINDTODEVICE), of: fd)
         }
-    }
-}
-
-extension SocketOptionCoding<Duration?> {
-    /// Reads half of what `coding` needs.
-    fileprivate init(short coding: Self) {
-        self.init(capacity: coding.capacity / 2, encode: coding.encode, decode: coding.decode)
+        #expect(try Socket.get(.rawBytes(level: SOL_SOCKET, name: SO_BINDTODEVICE, capacity: 16), of: fd) == [])
     }
 }
