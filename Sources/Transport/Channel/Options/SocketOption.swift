@@ -51,7 +51,8 @@ public struct SocketOptionSetting: Sendable {
     /// Sets the option (setsockopt(2)).
     func apply(to fd: Int32) throws(SystemError) {
         guard let bytes else { throw SystemError("setsockopt(\(name))", code: EINVAL) }
-        for place in places.places(of: fd) where setsockopt(fd, place.level, place.name, bytes, .init(bytes.count)) != 0 {
+        for place in places.places(of: fd) where setsockopt(fd, place.level, place.name, bytes, .init(bytes.count)) != 0
+        {
             throw .last("setsockopt(\(name))")
         }
     }

@@ -39,7 +39,7 @@ public struct TCPInfo: Hashable, Sendable {
     public let probes: UInt8
     /// How often the retransmission timeout has been doubled.
     public let backoff: UInt8
-    /// The SYN carried data and the peer took it: TCP Fast Open (TCPI_OPT_SYN_DATA).
+    /// The SYN carried data, and it was taken: TCP Fast Open, on either side (TCPI_OPT_SYN_DATA).
     public let synDataAcknowledged: Bool
     /// The time after which a segment is sent again.
     public let retransmissionTimeout: Duration

@@ -16,7 +16,8 @@ struct SocketOptionTests {
         func open() throws -> Int32 {
             let family = [.tcp4, .udp4].contains(self) ? AF_INET : self == .unix ? AF_UNIX : AF_INET6
             let type = Self.udp.contains(self) ? SOCK_DGRAM : SOCK_STREAM
-            return try SystemError.check(socket(family, Int32(type.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0), "socket")
+            return try SystemError.check(
+                socket(family, Int32(type.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0), "socket")
         }
     }
 
