@@ -14,7 +14,7 @@ extension SocketOption where Value == Bool {
     public static var quickAcknowledge: Self { Self("TCP_QUICKACK", .tcp(TCP_QUICKACK), .flag) }
 
     /// TCP_FASTOPEN_CONNECT: connecting succeeds at once where the server's cookie is known, and the first bytes sent
-    /// leave with the SYN; a refusal is then told by that send. Set before connecting (Linux 4.11). Needs
+    /// leave with the SYN, none before; a refusal is then told by that send. Set before connecting (Linux 4.11). Needs
     /// ``TCPFastOpen/client``; only for data that may arrive twice (RFC 7413, 2.1). With
     /// ``ConnectorConfiguration/fastOpenData`` connecting tells the truth.
     public static var fastOpenConnect: Self { Self("TCP_FASTOPEN_CONNECT", .tcp(TCP_FASTOPEN_CONNECT), .flag) }
