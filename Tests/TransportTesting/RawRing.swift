@@ -1,4 +1,5 @@
 import CRing
+import CSocket
 import Glibc
 import Testing
 
