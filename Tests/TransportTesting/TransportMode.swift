@@ -1,15 +1,16 @@
-import Glibc
+import Testing
 
 @testable import Transport
 
 /// A way for the transport to reach the kernel. Every behaviour is shown in each, since nothing above the handlers may
 /// be able to tell them apart.
 enum TransportMode: String, CaseIterable, Codable, Sendable {
-    case uring
+    case uring, epoll
 
     /// The defaults of a loop in this mode.
     var configuration: EventLoopConfiguration {
-        let configuration = EventLoopConfiguration()
+        var configuration = EventLoopConfiguration()
+        if self == .epoll { configuration.transport = .epoll }
         return configuration
     }
 
@@ -30,6 +31,13 @@ enum TransportMode: String, CaseIterable, Codable, Sendable {
         if !UringAvailability.fits(rings: ringsMax) { return "RLIMIT_MEMLOCK does not allow \(ringsMax) rings" }
         return nil
     }()
+}
+
+extension Trait where Self == ConditionTrait {
+    /// For tests of the ring itself.
+    static var needsRing: Self {
+        .enabled(if: TransportMode.uring.obstacle == nil, "\(TransportMode.uring.obstacle ?? "")")
+    }
 }
 
 /// Every combination, for tests with three arguments.

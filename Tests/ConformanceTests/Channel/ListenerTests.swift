@@ -237,7 +237,7 @@ struct ListenerTests {
 
     @Test("an abstract Unix-domain address accepts, and has no path to remove", arguments: TransportMode.available)
     func abstractAddress(mode: TransportMode) throws {
-        let address = SocketAddress.unix(path: "@ringmaster-listener-\(getpid())")
+        let address = SocketAddress.unix(path: "@ringmaster-listener-\(getpid())-\(mode)")
         let listening = try Listening(mode, address)
         #expect(try listening.on { $0.localAddress } == address)
         let client = try connect(1, to: address)

@@ -84,6 +84,8 @@ struct MixedTransportTests {
     func abort(serverMode: TransportMode, mode: TransportMode, family: AddressFamily) throws {
         let server = try TestServer(serverMode, family.address)
         let client = try TestClient(mode, connectingTo: server.address)
+        // Not before the connector is done: it would tell of the reset instead.
+        try client.on { _ in }
         try server.first { $0.abort() }
         #expect(try client.recorder.waitForEnd() == .reset)
         #expect(try server.recorder.waitForEnd() == .aborted)

@@ -5,7 +5,7 @@ import Testing
 @testable import Transport
 @testable import TransportTesting
 
-@Suite("CRing: the buffer ring")
+@Suite("CRing: the buffer ring", .needsRing)
 struct BufferRingTests {
     @Test("a buffer ring is registered and unregistered, and its group is free again (netty 20)")
     func registration() throws {
