@@ -11,7 +11,9 @@ final class ScriptedKernel: IOHandler {
 
     /// What has been submitted and has not been completed for good, in order.
     private(set) var inFlight: [Submission] = []
+    /// Buffers given after those that the loop began with.
     private(set) var returnedBuffers: [UInt16] = []
+    private var isProvided = false
     let receiveBuffers: ReceiveBuffers
     let overflowCount: UInt64 = 0
     let shortageCount: UInt64 = 0
@@ -98,7 +100,10 @@ final class ScriptedKernel: IOHandler {
 
     func handle(_ completion: Completion) {}
 
-    func returnBuffers(_ ids: UnsafeBufferPointer<UInt16>) { returnedBuffers += ids }
+    func giveBuffers(_ ids: UnsafeBufferPointer<UInt16>, size: Int) {
+        if isProvided { returnedBuffers += ids }
+        isProvided = true
+    }
 
     func forget(_ id: RegistrationID) {}
 
