@@ -3,6 +3,7 @@ import Foundation
 import Testing
 
 @testable import Transport
+@testable import TransportTesting
 
 @Suite("CRing: the buffer ring")
 struct BufferRingTests {
@@ -68,6 +69,63 @@ struct BufferRingTests {
             completions.removeLast()
             #expect(completions.flatMap(buffers.bytes) == Array("ddddeeee".utf8))
         }
+    }
+
+    @Test(
+        "an incremental buffer is filled to its end by several sockets, and used up only then",
+        .enabled(if: UringIncremental.isSupported, "this kernel has no reliable incremental buffer rings"))
+    func incremental() throws {
+        let ring = try RawRing()
+        let buffers = try RawBuffers(ring, count: 2, size: 16, incremental: true)
+        let pairs = try [SocketPair(), SocketPair()]
+        for (index, pair) in pairs.enumerated() {
+            #expect(cring_receive(ring.ring, UInt64(index + 1), pair.left, 1, 1, 0) == 0)
+        }
+        var all: [cring_completion] = []
+        for (index, text) in ["aaaaa", "bbbbbb", "ccccccccc"].enumerated() {
+            #expect(write(pairs[index % 2].right, text, text.count) == text.count)
+            all += try ring.wait(for: index == 2 ? 2 : 1)
+        }
+        #expect(all.map(\.result) == [5, 6, 5, 4] && all.map(\.user_data) == [1, 2, 1, 1])
+        #expect(all.allSatisfy { $0.hasBuffer && $0.hasMore })
+        #expect(all.map(\.bufferHasMore) == [true, true, false, true])
+        #expect(all[0].bufferID == all[2].bufferID && all[2].bufferID != all[3].bufferID)
+        let first = buffers.base + Int(all[0].bufferID) * 16
+        #expect(UnsafeRawBufferPointer(start: first, count: 16).elementsEqual(Array("aaaaabbbbbbccccc".utf8)))
+    }
+
+    @Test(
+        "the end of the stream uses nothing of an incremental buffer",
+        .enabled(if: UringIncremental.isSupported, "this kernel has no reliable incremental buffer rings"),
+        arguments: [0, 1] as [Int32])
+    func incrementalEnd(multishot: Int32) throws {
+        let ring = try RawRing()
+        let buffers = try RawBuffers(ring, count: 1, size: 16, incremental: true)
+        let pair = try SocketPair()
+        #expect(write(pair.right, "abc", 3) == 3)
+        #expect(cring_receive(ring.ring, 1, pair.left, 1, multishot, 0) == 0)
+        let bytes = try ring.wait(for: 1)[0]
+        #expect(bytes.bufferHasMore)
+        shutdown(pair.right, Int32(SHUT_WR))
+        if multishot == 0 { #expect(cring_receive(ring.ring, 1, pair.left, 1, 0, 0) == 0) }
+        let end = try ring.wait(for: 1)[0]
+        #expect(end.result == 0 && !end.hasMore && !end.hasBuffer)
+        withExtendedLifetime(buffers) {}
+    }
+
+    @Test(
+        "a limited receive ends with the bytes that reach its limit, and leaves the rest in the socket",
+        .enabled(if: UringAvailability.limitsReceivesHere, "this kernel cannot limit receives"))
+    func limited() throws {
+        let ring = try RawRing()
+        let buffers = try RawBuffers(ring, count: 8, size: 4)
+        let pair = try SocketPair()
+        #expect(write(pair.right, "aaaabbbbccccdddd", 16) == 16)
+        #expect(cring_receive(ring.ring, 1, pair.left, 1, 1, 6) == 0)
+        let completions = try ring.wait(for: 2)
+        #expect(completions.flatMap(buffers.bytes) == Array("aaaabbbb".utf8))
+        #expect(completions.map(\.hasMore) == [true, false])
+        #expect(ring.enter() == 0 && ring.reap().isEmpty)
     }
 
     @Test("a receive that is cancelled gives no buffer away")

@@ -3,14 +3,15 @@ import Synchronization
 import Testing
 
 @testable import Transport
+@testable import TransportTesting
 
 @Suite("Event loop: scarce receive buffers and completions")
 struct ReceiveBufferTests {
-    /// Sends and checks over many connections at once; each connection has a pattern of its own.
-    private static func exchange(
-        _ server: TestServer, connections: Int, bytesEach: Int, within seconds: Double = 20
+    /// Sends and checks over many connections at once, to each address in turn; each connection has a pattern of its own.
+    static func exchange(
+        _ addresses: [SocketAddress], connections: Int, bytesEach: Int, within seconds: Double = 20
     ) throws {
-        let peers = try (0..<connections).map { _ in try Peer(connectingTo: server.address) }
+        let peers = try (0..<connections).map { try Peer(connectingTo: addresses[$0 % addresses.count]) }
         let done = Recorder<Bool>()
         let senders = 8
         for sender in 0..<senders {
@@ -32,13 +33,16 @@ struct ReceiveBufferTests {
         #expect(results == [Bool](repeating: true, count: connections))
     }
 
-    @Test("two small buffers serve 200 connections: every byte arrives, nobody starves (netty 21)")
-    func exhaustion() throws {
+    @Test(
+        "two small buffers serve 200 connections: every byte arrives, nobody starves (netty 21)",
+        arguments: [false, true])
+    func exhaustion(isIncremental: Bool) throws {
         var configuration = EventLoopConfiguration()
+        configuration.receiveBuffers.isIncremental = isIncremental
         configuration.receiveBuffers.count = 2
         configuration.receiveBuffers.size = 512
-        let server = try TestServer(.anyLoopback, configuration, setUp: ConnectionEchoTests.echo)
-        try Self.exchange(server, connections: 200, bytesEach: 10_000)
+        let server = try TestServer(.anyLoopback, configuration, setUp: RecordingConnection.echo)
+        try Self.exchange([server.address], connections: 200, bytesEach: 10_000)
         let statistics = try server.thread.on { $0.statistics }
         #expect(statistics.receiveBuffersExhausted > 0, "the case was not reached")
         try server.recorder.wait { $0.count { $0.isClosed } == 200 }
@@ -46,9 +50,11 @@ struct ReceiveBufferTests {
         try server.join()
     }
 
-    @Test("connections that pause while they wait for buffers do not hold up those behind them")
-    func pausedWhileStarved() throws {
+    @Test(
+        "connections that pause while they wait for buffers do not hold up those behind them", arguments: [false, true])
+    func pausedWhileStarved(isIncremental: Bool) throws {
         var configuration = EventLoopConfiguration()
+        configuration.receiveBuffers.isIncremental = isIncremental
         configuration.receiveBuffers.count = 2
         configuration.receiveBuffers.size = 256
         let server = try TestServer(.anyLoopback, configuration) { connection in
@@ -63,19 +69,20 @@ struct ReceiveBufferTests {
                 LoopTimer(loop) { connection.resumeReading() }.arm(after: .microseconds(turns % 500))
             }
         }
-        try Self.exchange(server, connections: 50, bytesEach: 10_000)
+        try Self.exchange([server.address], connections: 50, bytesEach: 10_000)
         #expect(try server.thread.on { $0.statistics.receiveBuffersExhausted } > 0, "the case was not reached")
         try server.join()
     }
 
-    @Test("connections that close with bytes on their way give their buffers back")
-    func closedWithBytes() throws {
+    @Test("connections that close with bytes on their way give their buffers back", arguments: [false, true])
+    func closedWithBytes(isIncremental: Bool) throws {
         var configuration = EventLoopConfiguration()
+        configuration.receiveBuffers.isIncremental = isIncremental
         configuration.receiveBuffers.count = 8
         configuration.receiveBuffers.size = 64
         let server = try TestServer(.anyLoopback, configuration) { connection in
             connection.onReceived = { connection, bytes in
-                if bytes.count == 64 { connection.close() } else { connection.write(bytes) }
+                if bytes.count > 4 { connection.close() } else { connection.write(bytes) }
             }
         }
         for _ in 0..<50 {
@@ -91,14 +98,16 @@ struct ReceiveBufferTests {
         try server.join()
     }
 
-    @Test("a completion queue far too small for its connections overflows, and nothing is lost")
-    func overflow() throws {
+    @Test(
+        "a completion queue far too small for its connections overflows, and nothing is lost", arguments: [false, true])
+    func overflow(isIncremental: Bool) throws {
         var configuration = EventLoopConfiguration()
+        configuration.receiveBuffers.isIncremental = isIncremental
         configuration.uring.submissionEntries = 4
         configuration.uring.completionEntries = 8
         configuration.receiveBuffers.size = 256
-        let server = try TestServer(.anyLoopback, configuration, setUp: ConnectionEchoTests.echo)
-        try Self.exchange(server, connections: 200, bytesEach: 20_000)
+        let server = try TestServer(.anyLoopback, configuration, setUp: RecordingConnection.echo)
+        try Self.exchange([server.address], connections: 200, bytesEach: 20_000)
         #expect(try server.thread.on { $0.completionOverflows } > 0, "the case was not reached")
         try server.join()
     }

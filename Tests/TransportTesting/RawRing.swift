@@ -111,3 +111,10 @@ final class SocketPair {
         close(right)
     }
 }
+
+extension UringAvailability {
+    /// Whether this kernel lets a receive be limited.
+    static var limitsReceivesHere: Bool {
+        if case .available(let features) = probe() { features.hasReceiveLimit } else { false }
+    }
+}
