@@ -40,7 +40,7 @@ private final class MessageChannel: Channel {
         } else if completion.result < 0, completion.result != -ECANCELED {
             Issue.record("receiving messages: errno \(-completion.result)")
         }
-        if !completion.hasMore, !isClosing { arm() }
+        if !completion.hasMore, completion.result >= 0, !isClosing { arm() }
     }
 }
 
