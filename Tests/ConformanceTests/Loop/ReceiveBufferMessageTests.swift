@@ -46,17 +46,17 @@ private final class MessageChannel: Channel {
 
 @Suite("Event loop: messages in receive buffers")
 struct ReceiveBufferMessageTests {
-    enum Kind: CaseIterable {
-        case plain, incremental, adaptive
-    }
-
-    @Test("every datagram has a whole buffer, whatever streams share the ring", arguments: Kind.allCases)
-    func whole(kind: Kind) throws {
-        var configuration = EventLoopConfiguration()
+    @Test(
+        "every datagram has a whole buffer, whatever streams share the ring",
+        arguments: TransportMode.available, [nil, 64] as [UInt32?])
+    func whole(mode: TransportMode, sizeMin: UInt32?) throws {
+        var configuration = mode.configuration
         configuration.receiveBuffers.count = 16
         configuration.receiveBuffers.size = 1024
-        configuration.receiveBuffers.isIncremental = kind == .incremental
-        if kind == .adaptive { configuration.receiveBuffers.sizeMin = 64 }
+        // Sizes that adapt are for buffers that are not shared.
+        if let sizeMin {
+            (configuration.receiveBuffers.sizeMin, configuration.receiveBuffers.isIncremental) = (sizeMin, false)
+        }
         let server = try TestServer(.anyLoopback, configuration, setUp: RecordingConnection.echo)
         var pair: [Int32] = [-1, -1]
         let type = Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue)

@@ -6,13 +6,12 @@ import Testing
 
 @Suite("Event loop: receive buffers that grow, are shared and adapt")
 struct ReceiveBufferSharingTests {
-    @Test("exhausted buffers grow to their bound and no further (netty 21)", arguments: [false, true])
-    func growthWithKernel(isIncremental: Bool) throws {
-        var configuration = EventLoopConfiguration()
+    @Test("exhausted buffers grow to their bound and no further (netty 21)", arguments: TransportMode.available)
+    func growth(mode: TransportMode) throws {
+        var configuration = mode.configuration
         configuration.receiveBuffers.count = 1
         configuration.receiveBuffers.countMax = 5
         configuration.receiveBuffers.size = 256
-        configuration.receiveBuffers.isIncremental = isIncremental
         let server = try TestServer(.anyLoopback, configuration, setUp: RecordingConnection.echo)
         let before = try server.thread.on { $0.statistics }
         #expect(before.receiveBufferCountMax - before.receiveBufferCount == 4)
@@ -86,13 +85,12 @@ struct ReceiveBufferSharingTests {
 
     @Test(
         "a connection that floods takes no more than its share of the buffers in a turn",
-        .enabled(if: UringAvailability.limitsReceivesHere, "this kernel cannot limit receives"),
-        arguments: [false, true])
-    func flood(isIncremental: Bool) throws {
-        var configuration = EventLoopConfiguration()
+        .enabled(if: UringAvailability.limitsReceivesHere, "this kernel's ring cannot limit receives"),
+        arguments: TransportMode.available)
+    func flood(mode: TransportMode) throws {
+        var configuration = mode.configuration
         configuration.receiveBuffers.count = 16
         configuration.receiveBuffers.size = 1024
-        configuration.receiveBuffers.isIncremental = isIncremental
         let perTurn = Recorder<[UInt64: Int]>()
         let server = try TestServer(.anyLoopback, configuration) { connection in
             connection.recordsData = false

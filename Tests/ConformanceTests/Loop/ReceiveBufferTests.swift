@@ -35,10 +35,9 @@ struct ReceiveBufferTests {
 
     @Test(
         "two small buffers serve 200 connections: every byte arrives, nobody starves (netty 21)",
-        arguments: [false, true])
-    func exhaustion(isIncremental: Bool) throws {
-        var configuration = EventLoopConfiguration()
-        configuration.receiveBuffers.isIncremental = isIncremental
+        arguments: TransportMode.available)
+    func exhaustion(mode: TransportMode) throws {
+        var configuration = mode.configuration
         configuration.receiveBuffers.count = 2
         configuration.receiveBuffers.size = 512
         let server = try TestServer(.anyLoopback, configuration, setUp: RecordingConnection.echo)
@@ -51,10 +50,10 @@ struct ReceiveBufferTests {
     }
 
     @Test(
-        "connections that pause while they wait for buffers do not hold up those behind them", arguments: [false, true])
-    func pausedWhileStarved(isIncremental: Bool) throws {
-        var configuration = EventLoopConfiguration()
-        configuration.receiveBuffers.isIncremental = isIncremental
+        "connections that pause while they wait for buffers do not hold up those behind them",
+        arguments: TransportMode.available)
+    func pausedWhileStarved(mode: TransportMode) throws {
+        var configuration = mode.configuration
         configuration.receiveBuffers.count = 2
         configuration.receiveBuffers.size = 256
         let server = try TestServer(.anyLoopback, configuration) { connection in
@@ -74,10 +73,9 @@ struct ReceiveBufferTests {
         try server.join()
     }
 
-    @Test("connections that close with bytes on their way give their buffers back", arguments: [false, true])
-    func closedWithBytes(isIncremental: Bool) throws {
-        var configuration = EventLoopConfiguration()
-        configuration.receiveBuffers.isIncremental = isIncremental
+    @Test("connections that close with bytes on their way give their buffers back", arguments: TransportMode.available)
+    func closedWithBytes(mode: TransportMode) throws {
+        var configuration = mode.configuration
         configuration.receiveBuffers.count = 8
         configuration.receiveBuffers.size = 64
         let server = try TestServer(.anyLoopback, configuration) { connection in
@@ -99,10 +97,10 @@ struct ReceiveBufferTests {
     }
 
     @Test(
-        "a completion queue far too small for its connections overflows, and nothing is lost", arguments: [false, true])
-    func overflow(isIncremental: Bool) throws {
-        var configuration = EventLoopConfiguration()
-        configuration.receiveBuffers.isIncremental = isIncremental
+        "a completion queue far too small for its connections overflows, and nothing is lost",
+        arguments: TransportMode.available.filter(\.hasRing))
+    func overflow(mode: TransportMode) throws {
+        var configuration = mode.configuration
         configuration.uring.submissionEntries = 4
         configuration.uring.completionEntries = 8
         configuration.receiveBuffers.size = 256

@@ -29,10 +29,13 @@ struct ReceiveBufferConfigurationTests {
         ),
     ]
 
-    @Test("a value out of range is refused by a loop's creation, by its name", arguments: 0..<refused.count)
-    func refusal(index: Int) {
+    @Test(
+        "a value out of range is refused by a loop's creation, by its name", arguments: 0..<refused.count,
+        TransportKind.allCases)
+    func refusal(index: Int, transport: TransportKind) {
         let (name, change) = Self.refused[index]
         var configuration = EventLoopConfiguration()
+        configuration.transport = transport
         change(&configuration.receiveBuffers)
         #expect(throws: SystemError("receive buffers: \(name)", code: EINVAL)) { try EventLoop(configuration) }
     }
@@ -49,9 +52,12 @@ struct ReceiveBufferConfigurationTests {
         try configuration.validate()
     }
 
-    @Test("buffers need not be a power of two in number", arguments: [1, 3, 100, 257] as [UInt32])
-    func anyCount(count: UInt32) throws {
+    @Test(
+        "buffers need not be a power of two in number", arguments: [1, 3, 100, 257] as [UInt32],
+        TransportKind.allCases)
+    func anyCount(count: UInt32, transport: TransportKind) throws {
         var configuration = EventLoopConfiguration()
+        configuration.transport = transport
         configuration.receiveBuffers.count = count
         configuration.receiveBuffers.size = 64
         let server = try TestServer(.anyLoopback, configuration, setUp: RecordingConnection.echo)
