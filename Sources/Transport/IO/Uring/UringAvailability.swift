@@ -20,7 +20,8 @@ public struct UringFeatures: Sendable {
     /// Entering by a registered ring descriptor works (Linux 5.18).
     public var hasRegisteredRing: Bool
     /// Incremental buffer rings are there and reliable (Linux 6.12, and completions in the order of their bytes).
-    public var hasIncrementalBuffers: Bool
+    /// Tried at the first look, once per process.
+    public var hasIncrementalBuffers: Bool { UringIncremental.isSupported }
     /// A receive can be told to end after so many bytes (Linux 6.17), which keeps one connection from taking every buffer.
     public var hasReceiveLimit: Bool
 }
@@ -108,8 +109,7 @@ extension UringAvailability {
             UringFeatures(
                 setupFlags: flagNames.filter { made.flags & $0.0 != 0 }.map(\.1),
                 submissionEntries: cring_sq_entries(ring), completionEntries: cring_cq_entries(ring),
-                hasRegisteredRing: registered == 1, hasIncrementalBuffers: UringIncremental.isSupported,
-                hasReceiveLimit: limitsReceives(ring)))
+                hasRegisteredRing: registered == 1, hasReceiveLimit: limitsReceives(ring)))
     }
 
     private static func cause(of error: SystemError) -> UringUnavailability {

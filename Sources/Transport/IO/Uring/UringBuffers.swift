@@ -21,9 +21,9 @@ struct UringBuffers {
     /// The group that messages are received into.
     var messageGroup: UInt16 { messages == nil ? Self.streamGroup : Self.ownMessageGroup }
 
-    /// Registers the groups, empty. Incremental only if asked for and ``UringIncremental/isSupported``.
+    /// Registers the groups, empty.
     init(_ ring: OpaquePointer, _ configuration: ReceiveBufferConfiguration) throws(SystemError) {
-        let isIncremental = configuration.isIncremental && UringIncremental.isSupported
+        let isIncremental = configuration.isIncremental
         let messageCount = isIncremental || configuration.sizeMin != nil ? Self.messageCount : 0
         let count = messageCount + configuration.countBound
         owned = try ReceiveBufferMemory(count: Int(count), size: Int(configuration.size))

@@ -12,9 +12,10 @@ enum UringIncremental {
     private static let second: [UInt8] = Array("second".utf8)
 
     /// Two sockets share a buffer, and a completion does not say where in it its bytes begin: they lie behind those of
-    /// the completion before. That holds only if completions come in the order in which the bytes were put there. Some
-    /// kernels (before 6.16, where it was not mended later) hold back the last completion of an operation, and let
-    /// one that goes on overtake it. So here one receive that ends is followed by one that goes on.
+    /// the completion before. That holds only if completions come in the order in which the bytes were put there. Linux
+    /// 6.12 to 6.14, until mended, holds back the last completion of an operation, and lets one that goes on overtake it
+    /// (687b2bae0efff9b2, "ensure deferred completions are flushed for multishot", in 6.15). So here one receive that
+    /// ends is followed by one that goes on.
     private static func probe() -> Bool {
         guard let ring = makeRing() else { return false }
         defer { cring_destroy(ring) }

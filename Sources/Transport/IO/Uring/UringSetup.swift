@@ -61,6 +61,9 @@ enum UringSetup {
         _ configuration: UringConfiguration, _ buffers: ReceiveBufferConfiguration
     ) throws(SystemError) -> Made {
         try buffers.validate()
+        var buffers = buffers
+        // Asked before there is a ring, since the answer needs one too, and locked memory may be tight.
+        if buffers.isIncremental { buffers.isIncremental = UringIncremental.isSupported }
         var sizes = configuration
         while true {
             do {
