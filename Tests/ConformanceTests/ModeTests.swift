@@ -12,6 +12,11 @@ struct ModeTests {
     @Test("epoll, which can be had everywhere (netty 68)")
     func epoll() throws { try expectEcho(TransportMode.epoll) }
 
+    @Test(
+        "io_uring with incremental receive buffers",
+        .enabled(if: TransportMode.incremental.obstacle == nil, "\(TransportMode.incremental.obstacle ?? "")"))
+    func incremental() throws { try expectEcho(.incremental) }
+
     private func expectEcho(_ mode: TransportMode) throws {
         #expect(TransportMode.available.contains(mode))
         let server = try TestServer(mode, setUp: RecordingConnection.echo)
