@@ -23,16 +23,16 @@ struct EpollHandlerTests {
         let other = try SocketPair()
         try driver.submit(.poll(fd: other.left, events: UInt32(POLLIN), multishot: true), .poll, next)
         #expect(try driver.settled() == [])
-        try Peer(fd: dup(pair.right)).send("to nobody")
-        #expect(try seesEvent(driver) == false)
+        // A signal may end a wait early, but not each of them as an event for nobody would.
+        let peer = Peer(fd: dup(pair.right))
+        let isSilent = try (0..<5).contains { _ in
+            try peer.send("to nobody")
+            let deadline = MonotonicTime.now + .milliseconds(20)
+            #expect(try driver.run(until: deadline) == 0)
+            return .now >= deadline
+        }
+        #expect(isSilent)
         withExtendedLifetime(other) {}
-    }
-
-    /// Whether a wait is ended by an event, even one that is told to nobody.
-    private func seesEvent(_ driver: HandlerDriver) throws -> Bool {
-        let deadline = MonotonicTime.now + .milliseconds(20)
-        try driver.run(until: deadline)
-        return .now < deadline
     }
 
     @Test("two registrations of one descriptor are both told, and end apart")
