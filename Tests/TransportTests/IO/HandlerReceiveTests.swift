@@ -53,21 +53,14 @@ struct HandlerReceiveTests {
     @Test("a receive that is not multishot completes once, and leaves the rest", arguments: HandlerKind.available)
     func oneShot(kind: HandlerKind) throws {
         let pair = try SocketPair()
-        let right = Peer(fd: dup(pair.right))
         let driver = try HandlerDriver(kind, bufferSize: 4)
-        for sent in ["first", "x"] {
-            try driver.submit(.receive(fd: pair.left, multishot: false), .receive)
-            try right.send(sent)
-            let expected = sent == "first" ? "firs" : "t"
-            #expect(try driver.wait(for: 1) == [Told(.receive, Int32(expected.count), expected)])
-            #expect(try driver.settled() == [])
-            if sent == "first" {
-                // What is left is told without an edge.
-                try driver.submit(.receive(fd: pair.left, multishot: false), .receive)
-                #expect(try driver.wait(for: 1) == [Told(.receive, 1, "t")])
-                return
-            }
-        }
+        try driver.submit(.receive(fd: pair.left, multishot: false), .receive)
+        try Peer(fd: dup(pair.right)).send("first")
+        #expect(try driver.wait(for: 1) == [Told(.receive, 4, "firs")])
+        #expect(try driver.settled() == [])
+        // What is left is told without an edge.
+        try driver.submit(.receive(fd: pair.left, multishot: false), .receive)
+        #expect(try driver.wait(for: 1) == [Told(.receive, 1, "t")])
     }
 
     @Test(
@@ -172,11 +165,13 @@ struct HandlerReceiveTests {
         arguments: HandlerKind.available)
     func descriptorsBetween(kind: HandlerKind) throws {
         let pair = try SocketPair()
+        let driver = try HandlerDriver(kind)
+        try driver.submit(.receive(fd: pair.left, multishot: true), .receive)
+        #expect(try driver.settled() == [])
+        // The kernel ends a receive behind bytes that carry descriptors, as if there were no others.
         var fds: [Int32] = [0]
         #expect(csocket_send(pair.right, "one", 3, &fds, 1) == 3)
         #expect(csocket_send(pair.right, "two", 3, nil, 0) == 3)
-        let driver = try HandlerDriver(kind)
-        try driver.submit(.receive(fd: pair.left, multishot: true), .receive)
         #expect(
             try driver.wait(for: 2) == [Told(.receive, 3, "one", more: true), Told(.receive, 3, "two", more: true)])
     }
