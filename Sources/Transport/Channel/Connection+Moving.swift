@@ -1,0 +1,104 @@
+import Glibc
+
+// How a connection leaves its loop with its socket open, and goes on elsewhere.
+extension Connection {
+    /// Lets go of the socket, so that the connection can go on in another loop or another process: nothing more is told
+    /// or sent here, what is in flight is cancelled, and when the kernel is done with all of it `completion` is called,
+    /// from the loop and never from within this call, with the socket and every byte that is neither told to the
+    /// service nor taken by the kernel. It takes the place of ``closed(_:)``.
+    ///
+    /// The peer notices nothing. Only if the connection breaks meanwhile, or ``close()`` or ``abort()`` is called, does
+    /// ``closed(_:)`` follow instead of `completion`.
+    ///
+    /// - Returns: false when the connection has not been started, or is closing or detaching already: `completion` will
+    ///   not be called.
+    @discardableResult
+    public func detach(_ completion: @escaping (consuming DetachedConnection) -> Void) -> Bool {
+        guard !isClosing, registration != nil else { return false }
+        state.pointee.detachment = completion
+        beginClosing()
+        return true
+    }
+
+    /// Whether ``detach(_:)`` is waiting for the kernel.
+    var isDetaching: Bool { state.pointee.detachment != nil }
+
+    /// The connection closes after all: the detachment is off.
+    func abandonDetaching(_ reason: CloseReason, reset: Bool) {
+        guard isDetaching else { return }
+        state.pointee.detachment = nil
+        state.pointee.closeReason = reason
+        if reset { Socket.disconnect(fd) }
+    }
+
+    /// What the kernel did before it heard of the cancellation counts; what it did not do is left to the next owner.
+    func completedWhileDetaching(_ kind: OperationKind, _ completion: Completion) {
+        switch kind {
+        case .receive:
+            keep(completion)
+        case .send:
+            if completion.result > 0 {
+                state.pointee.queue.consume(Int(completion.result), into: loop.chunks)
+                state.pointee.bytesSent &+= UInt64(completion.result)
+            }
+            failIfBroken(completion.result, "send")
+        default:
+            if kind.cancels != nil { cancellationCompleted() }
+        }
+    }
+
+    /// Puts received bytes aside. End of file needs no note: the next receive meets it again.
+    private func keep(_ completion: Completion) {
+        let bytes = loop.receivedBytes(of: completion)
+        state.pointee.bytesReceived &+= UInt64(bytes.count)
+        state.pointee.parked.append(bytes, from: loop.chunks)
+        loop.releaseBytes(of: completion)
+        // With descriptors it was a poll, and whatever has come is still in the socket.
+        if !completion.hasMore { failIfBroken(completion.result, "recv") }
+    }
+
+    /// A socket tells of its failure once: the next owner would take it for the end of the input.
+    private func failIfBroken(_ result: Int32, _ call: String) {
+        switch -result {
+        case ...0, ECANCELED, ENOBUFS, EAGAIN, EINTR:
+            break
+        default:
+            fail(-result, call)
+        }
+    }
+
+    /// Nothing is in flight any more: hands over. Returns false when nobody asked for it.
+    func handOver() -> Bool {
+        guard let completion = state.pointee.detachment else { return false }
+        state.pointee.detachment = nil
+        let unread = state.pointee.parked.takeBytes(into: loop.chunks)
+        let unsent = state.pointee.queue.takeBytes(into: loop.chunks)
+        completion(
+            DetachedConnection(
+                fd: fd, unread: unread, unsent: unsent, isInputEnded: isInputEnded, output: state.pointee.output))
+        return true
+    }
+
+    /// Takes over what the former owner left. Before the start.
+    func restore(unread: [UInt8], unsent: [UInt8], isInputEnded: Bool, output: OutputState) {
+        unread.withUnsafeBytes { state.pointee.parked.append($0, from: loop.chunks) }
+        unsent.withUnsafeBytes { state.pointee.queue.append($0, from: loop.chunks) }
+        state.pointee.read.restore(hasParked: !unread.isEmpty, isFinished: isInputEnded)
+        if isInputEnded { state.pointee.inputEnd = .told }
+        state.pointee.output = output
+        if state.pointee.queue.count > configuration.highWaterMark { state.pointee.isWritable = false }
+    }
+}
+
+extension ByteQueue {
+    /// Takes all bytes out, in order.
+    fileprivate mutating func takeBytes(into pool: ChunkPool) -> [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(count)
+        while !isEmpty {
+            bytes.append(contentsOf: front)
+            pool.give(removeFront())
+        }
+        return bytes
+    }
+}
