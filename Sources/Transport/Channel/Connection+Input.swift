@@ -5,6 +5,7 @@ import Glibc
 extension Connection {
     @inline(__always)
     func receiveCompleted(_ completion: Completion) {
+        if configuration.receivesDescriptors { return readinessCompleted(completion.result) }
         if completion.buffer != nil {
             let bytes = loop.receivedBytes(of: completion)
             if !bytes.isEmpty, !isClosing { deliver(bytes) }
@@ -30,7 +31,7 @@ extension Connection {
             break
         case .arm:
             state.pointee.cancelIsCurrent = false
-            submit(.receive(fd: fd, multishot: receivesMultishot), .receive)
+            submit(receiveOperation, .receive)
         case .cancel:
             cancelReceive()
         case .waitForBuffers:
@@ -66,6 +67,12 @@ extension Connection {
         if state.pointee.output == .open { watchPeer() }
     }
 
+    /// A connection starts whose input has ended in its former life.
+    func startEnded() {
+        closeIfFinished()
+        watchPeer()
+    }
+
     private func cancelReceive() {
         guard isInFlight(.receive), !isInFlight(.cancelReceive) else { return }
         state.pointee.cancelIsCurrent = true
@@ -86,7 +93,11 @@ extension Connection {
             let bytes = state.pointee.parked.front
             // Taken out before the call, since the service may pause, close or write in it.
             let chunk = state.pointee.parked.removeFront()
-            received(bytes.bytes)
+            if configuration.receivesDescriptors {
+                received(bytes.bytes, descriptors: ReceivedDescriptors())
+            } else {
+                received(bytes.bytes)
+            }
             loop.chunks.give(chunk)
         }
         guard !isClosing else { return }

@@ -71,21 +71,24 @@ extension Connection {
     func handOver() -> Bool {
         guard let completion = state.pointee.detachment else { return false }
         state.pointee.detachment = nil
-        let unread = state.pointee.parked.takeBytes(into: loop.chunks)
-        let unsent = state.pointee.queue.takeBytes(into: loop.chunks)
-        completion(
-            DetachedConnection(
-                fd: fd, unread: unread, unsent: unsent, isInputEnded: isInputEnded, output: state.pointee.output))
+        let remainder = ConnectionRemainder(
+            unread: state.pointee.parked.takeBytes(into: loop.chunks),
+            unsent: state.pointee.queue.takeBytes(into: loop.chunks),
+            isInputEnded: isInputEnded, output: state.pointee.output)
+        guard let remainder else {
+            preconditionFailure("a connection parks nothing behind the end, and queues nothing behind FIN")
+        }
+        completion(DetachedConnection(fd: fd, remainder: remainder))
         return true
     }
 
     /// Takes over what the former owner left. Before the start.
-    func restore(unread: [UInt8], unsent: [UInt8], isInputEnded: Bool, output: OutputState) {
-        unread.withUnsafeBytes { state.pointee.parked.append($0, from: loop.chunks) }
-        unsent.withUnsafeBytes { state.pointee.queue.append($0, from: loop.chunks) }
-        state.pointee.read.restore(hasParked: !unread.isEmpty, isFinished: isInputEnded)
-        if isInputEnded { state.pointee.inputEnd = .told }
-        state.pointee.output = output
+    func restore(_ former: ConnectionRemainder) {
+        former.unread.withUnsafeBytes { state.pointee.parked.append($0, from: loop.chunks) }
+        former.unsent.withUnsafeBytes { state.pointee.queue.append($0, from: loop.chunks) }
+        state.pointee.read.restore(hasParked: !former.unread.isEmpty, isFinished: former.isInputEnded)
+        if former.isInputEnded { state.pointee.inputEnd = .told }
+        state.pointee.output = former.output
         if state.pointee.queue.count > configuration.highWaterMark { state.pointee.isWritable = false }
     }
 }

@@ -22,6 +22,22 @@ open class Connection: Channel {
         super.init(loop, fd: fd)
     }
 
+    /// Goes on with a connection that ``detach(_:)`` has let go of, in this process or another: tells what is unread
+    /// before any newer bytes, and sends what is unsent before anything written. It counts bytes and events anew, and
+    /// goes by its own configuration. Call ``start(reading:)`` next.
+    public init(
+        _ loop: EventLoop, _ detached: consuming DetachedConnection, configuration: ConnectionConfiguration = .init()
+    ) {
+        precondition(configuration.lowWaterMark <= configuration.highWaterMark)
+        self.configuration = configuration
+        state = .allocate(capacity: 1)
+        state.initialize(to: ConnectionState())
+        receivesMultishot = Socket.family(of: detached.fd) != AF_UNIX
+        let remainder = detached.remainder
+        super.init(loop, fd: detached.takeDescriptor())
+        restore(remainder)
+    }
+
     deinit {
         // Else it was never started: only `released()` lets go of one that was.
         if !isClosing { releaseSocket() }
@@ -34,6 +50,13 @@ open class Connection: Channel {
 
     /// Bytes have arrived. They are valid during the call only; never called while reading is paused.
     open func received(_ bytes: RawSpan) {}
+
+    /// Bytes have arrived with these descriptors, or with none: called in place of ``received(_:)`` on a connection that
+    /// ``ConnectionConfiguration/receivesDescriptors``. Descriptors come no later than the bytes they were sent with, and
+    /// those sent in two messages never come in one call. Unless overridden, they are closed, and the bytes told by ``received(_:)``.
+    open func received(_ bytes: RawSpan, descriptors: consuming ReceivedDescriptors) {
+        received(bytes)
+    }
 
     /// The peer has sent FIN and all its bytes have been received. Unless overridden, the connection is finished too.
     open func inputEnded() {
@@ -60,6 +83,7 @@ open class Connection: Channel {
         guard !isClosing else { return }
         register()
         perform(reading ? state.pointee.read.resume() : state.pointee.read.pause())
+        if isInputEnded { startEnded() }
         markDirty()
     }
 
@@ -99,7 +123,7 @@ open class Connection: Channel {
     // MARK: Closing
 
     func close(_ reason: CloseReason, reset: Bool) {
-        guard !isClosing else { return }
+        guard !isClosing else { return abandonDetaching(reason, reset: reset) }
         state.pointee.closeReason = reason
         if reset { Socket.disconnect(fd) }
         let isStarted = registration != nil
@@ -122,6 +146,7 @@ open class Connection: Channel {
 
     override func released() {
         super.released()
+        if handOver() { return }
         releaseSocket()
         closed(state.pointee.closeReason)
     }
@@ -136,6 +161,7 @@ open class Connection: Channel {
     // MARK: What the loop calls
 
     override func completed(_ kind: OperationKind, _ completion: Completion) {
+        if isClosing, isDetaching { return completedWhileDetaching(kind, completion) }
         switch kind {
         case .receive:
             receiveCompleted(completion)

@@ -2,14 +2,6 @@ import Glibc
 
 /// What changes in a connection, kept behind a pointer so that the hot path makes no exclusivity check.
 struct ConnectionState {
-    enum Output {
-        case open
-        /// FIN follows what is queued.
-        case finishing
-        /// FIN has been sent.
-        case finished
-    }
-
     enum InputEnd {
         case notSeen
         /// FIN has come, as a poll has told; nobody has read up to it.
@@ -23,7 +15,7 @@ struct ConnectionState {
     var read = ReadState()
     var queue = ByteQueue()
     var parked = ByteQueue()
-    var output = Output.open
+    var output = OutputState.open
     var inputEnd = InputEnd.notSeen
     var closeReason = CloseReason.closed
     var bytesReceived: UInt64 = 0
@@ -36,6 +28,10 @@ struct ConnectionState {
     var cancelIsCurrent = false
     /// `inputEnding()` has been called.
     var endingTold = false
+    /// Messages that had lost descriptors.
+    var messagesTruncated: UInt64 = 0
+    /// The connection leaves this loop with its socket open: whom to give it to.
+    var detachment: ((consuming DetachedConnection) -> Void)?
 
     /// Describes the front of the queue in memory that lives as long as the connection, as the kernel needs it
     /// until the send completes.

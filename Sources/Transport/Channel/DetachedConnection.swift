@@ -10,12 +10,8 @@ public enum OutputState: UInt8, Sendable {
     case finished = 2
 }
 
-/// A connection between two loops: its socket, and the bytes that are on neither side of it. Made by
-/// ``Connection/detach(_:)``, used up by ``Connection/init(_:_:configuration:)``; any thread.
-///
-/// To move one to another process, send its members there with a copy of the socket (SCM_RIGHTS) and put them together
-/// again by ``init(fd:unread:unsent:isInputEnded:output:)``. Dropping it closes the socket.
-public struct DetachedConnection: ~Copyable, Sendable {
+/// What a connection that changes its owner leaves undone: plain values, for the next owner in this process or, encoded, in another.
+public struct ConnectionRemainder: Hashable, Sendable {
     /// Bytes received and not told to the service: the next to be.
     public let unread: [UInt8]
     /// Bytes written and not taken by the kernel: the next to be sent.
@@ -24,36 +20,46 @@ public struct DetachedConnection: ~Copyable, Sendable {
     public let isInputEnded: Bool
     /// Whether FIN has been asked for, or sent.
     public let output: OutputState
-    private let socket: OwnedSocket
 
-    /// Takes ownership of a connected socket, in blocking mode, on which no operation is in flight.
+    /// Puts a remainder together.
     ///
-    /// - Precondition: nothing is unread behind the end of the input, nor unsent behind the FIN.
-    public init(fd: Int32, unread: [UInt8], unsent: [UInt8], isInputEnded: Bool, output: OutputState) {
-        precondition(fd >= 0, "a detached connection has a socket")
-        precondition(unread.isEmpty || !isInputEnded, "bytes behind the end of the input")
-        precondition(unsent.isEmpty || output != .finished, "bytes behind the FIN")
-        socket = OwnedSocket(fd: fd)
+    /// - Returns: nil when the values contradict each other: bytes unread behind the end of the input, or unsent behind the FIN.
+    public init?(unread: [UInt8] = [], unsent: [UInt8] = [], isInputEnded: Bool = false, output: OutputState = .open) {
+        guard unread.isEmpty || !isInputEnded, unsent.isEmpty || output != .finished else { return nil }
         self.unread = unread
         self.unsent = unsent
         self.isInputEnded = isInputEnded
         self.output = output
     }
+}
+
+/// A connection between two owners: its socket, and what is left undone. Made by ``Connection/detach(_:)``, used up by
+/// ``Connection/init(_:_:configuration:)``; any thread. Dropping it closes this process's copy of the socket.
+///
+/// ``EventLoopRemote/adopt(_:_:)`` carries it to another loop. For another process, send the descriptor (SCM_RIGHTS) and
+/// the remainder there, and put them together again.
+public struct DetachedConnection: ~Copyable, Sendable {
+    /// What the next owner goes on with.
+    public let remainder: ConnectionRemainder
+    private let socket: OwnedSocket
+
+    /// Takes ownership of a connected socket, in blocking mode, on which no operation is in flight.
+    public init(fd: Int32, remainder: ConnectionRemainder) {
+        precondition(fd >= 0, "a detached connection has a socket")
+        socket = OwnedSocket(fd: fd)
+        self.remainder = remainder
+    }
 
     /// The socket, which stays this value's.
     public var fd: Int32 { socket.fd }
 
-    /// Gives the socket to the caller, who closes it; its last state is lost with this value.
+    /// Gives the socket to the caller, who closes it.
     public consuming func takeDescriptor() -> Int32 { socket.take() }
 }
 
 /// Closes a socket unless it is taken.
 private struct OwnedSocket: ~Copyable, Sendable {
     let fd: Int32
-
-    init(fd: Int32) {
-        self.fd = fd
-    }
 
     deinit {
         close(fd)

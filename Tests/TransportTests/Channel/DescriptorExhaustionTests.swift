@@ -8,7 +8,7 @@ import Testing
 @Suite("No descriptor left")
 struct DescriptorExhaustionTests {
     /// Takes every descriptor that is left; they are free again when it goes.
-    private final class FullTable {
+    final class FullTable {
         private var taken: [Int32] = []
 
         init() {
