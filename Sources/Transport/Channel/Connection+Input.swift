@@ -5,10 +5,11 @@ import Glibc
 extension Connection {
     @inline(__always)
     func receiveCompleted(_ completion: Completion) {
+        guard !isClosing else { return receivedWhileClosing(completion) }
         if configuration.receivesDescriptors { return readinessCompleted(completion.result) }
         if completion.buffer != nil {
             let bytes = loop.receivedBytes(of: completion)
-            if !bytes.isEmpty, !isClosing { deliver(bytes) }
+            if !bytes.isEmpty { deliver(bytes) }
             loop.releaseBytes(of: completion)
         }
         if !completion.hasMore, !isClosing { perform(state.pointee.read.ended(completion.result)) }

@@ -10,11 +10,14 @@ extension Connection {
     /// The peer notices nothing. Only if the connection breaks meanwhile, or ``close()`` or ``abort()`` is called, does
     /// ``closed(_:)`` follow instead of `completion`.
     ///
-    /// - Returns: false when the connection has not been started, or is closing or detaching already: `completion` will
-    ///   not be called.
+    /// What is queued uncopied is copied, and let go of. File regions and descriptor messages cannot be taken along:
+    /// ask again when they have been sent (``flushed()``).
+    ///
+    /// - Returns: false when one of those is queued, the connection has not been started, or is closing or detaching
+    ///   already: `completion` will not be called.
     @discardableResult
     public func detach(_ completion: @escaping (consuming DetachedConnection) -> Void) -> Bool {
-        guard !isClosing, registration != nil else { return false }
+        guard !isClosing, registration != nil, state.pointee.queue.isMemory else { return false }
         state.pointee.detachment = completion
         beginClosing()
         return true
@@ -31,30 +34,22 @@ extension Connection {
         if reset { Socket.disconnect(fd) }
     }
 
-    /// What the kernel did before it heard of the cancellation counts; what it did not do is left to the next owner.
-    func completedWhileDetaching(_ kind: OperationKind, _ completion: Completion) {
-        switch kind {
-        case .receive:
-            keep(completion)
-        case .send:
-            if completion.result > 0 {
-                state.pointee.queue.consume(Int(completion.result), into: loop.chunks)
-                state.pointee.bytesSent &+= UInt64(completion.result)
-            }
-            failIfBroken(completion.result, "send")
-        default:
-            if kind.cancels != nil { cancellationCompleted() }
+    /// Puts aside what a receive brought before it heard of its cancellation. End of file needs no note: the next
+    /// receive meets it again.
+    func receivedWhileClosing(_ completion: Completion) {
+        if isDetaching {
+            let bytes = loop.receivedBytes(of: completion)
+            state.pointee.bytesReceived &+= UInt64(bytes.count)
+            state.pointee.parked.append(bytes, from: loop.chunks)
         }
+        loop.releaseBytes(of: completion)
+        if !completion.hasMore { failIfBroken(completion.result, "recv") }
     }
 
-    /// Puts received bytes aside. End of file needs no note: the next receive meets it again.
-    private func keep(_ completion: Completion) {
-        let bytes = loop.receivedBytes(of: completion)
-        state.pointee.bytesReceived &+= UInt64(bytes.count)
-        state.pointee.parked.append(bytes, from: loop.chunks)
-        loop.releaseBytes(of: completion)
-        // With descriptors it was a poll, and whatever has come is still in the socket.
-        if !completion.hasMore { failIfBroken(completion.result, "recv") }
+    /// Counts what a send had sent before it heard of its cancellation. The rest is the next owner's to send.
+    func sentWhileClosing(_ result: Int32) {
+        if isDetaching, result > 0 { advance(Int(result)) }
+        failIfBroken(result, "send")
     }
 
     /// A socket tells of its failure once: the next owner would take it for the end of the input.
@@ -71,14 +66,17 @@ extension Connection {
     func handOver() -> Bool {
         guard let completion = state.pointee.detachment else { return false }
         state.pointee.detachment = nil
+        let unread = state.pointee.parked.takeBytes(into: loop.chunks)
+        let (unsent, dropped) = state.pointee.queue.takeBytes(into: loop.chunks)
         let remainder = ConnectionRemainder(
-            unread: state.pointee.parked.takeBytes(into: loop.chunks),
-            unsent: state.pointee.queue.takeBytes(into: loop.chunks),
+            unread: unread, unsent: unsent,
             isInputEnded: isInputEnded, output: state.pointee.output)
         guard let remainder else {
             preconditionFailure("a connection parks nothing behind the end, and queues nothing behind FIN")
         }
         completion(DetachedConnection(fd: fd, remainder: remainder))
+        // Last, since the owners of uncopied memory are told by it.
+        _ = consume dropped
         return true
     }
 
@@ -103,5 +101,28 @@ extension ByteQueue {
             pool.give(removeFront())
         }
         return bytes
+    }
+}
+
+extension WriteQueue {
+    /// Takes all bytes out, in order, chunk bytes and uncopied ones; there must be nothing else.
+    ///
+    /// - Returns: also the uncopied segments, for the caller to drop: memory is given back by it.
+    fileprivate mutating func takeBytes(into pool: ChunkPool) -> (bytes: [UInt8], dropped: [Segment]) {
+        precondition(isMemory, "files and descriptors are not taken along")
+        var all: [UInt8] = []
+        var dropped: [Segment] = []
+        all.reserveCapacity(count)
+        while !isEmpty {
+            if case (.uncopied(let memory), let sent)? = firstSegment {
+                all.append(contentsOf: memory.bytes[sent...])
+                if let segment = consumeSegment(memory.bytes.count - sent) { dropped.append(segment) }
+            } else {
+                let part = UnsafeRawBufferPointer(rebasing: front.prefix(sendableCount))
+                all.append(contentsOf: part)
+                consume(part.count, into: pool)
+            }
+        }
+        return (all, dropped)
     }
 }

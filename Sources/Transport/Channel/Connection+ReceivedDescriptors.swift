@@ -16,7 +16,6 @@ extension Connection {
 
     /// The poll that stands for a receive has completed. Reads nothing while reading is paused: it stays in the socket.
     func readinessCompleted(_ result: Int32) {
-        guard !isClosing else { return }
         let outcome = result > 0 ? receiveMessages() : result
         if !isClosing { perform(state.pointee.read.ended(outcome)) }
     }

@@ -10,15 +10,16 @@ open class Connection: Channel {
     let state: UnsafeMutablePointer<ConnectionState>
     /// Not on a Unix-domain socket: since Linux 6.17 a multishot receive loses the end of file there when it came
     /// together with the last bytes (liburing issue 1549), and waits for ever.
-    let receivesMultishot: Bool
+    var receivesMultishot: Bool { !isUnixDomain }
+    let isUnixDomain: Bool
 
     /// Takes ownership of a connected socket in blocking mode. Call ``start(reading:)`` next.
     public init(_ loop: EventLoop, fd: Int32, configuration: ConnectionConfiguration = .init()) {
         precondition(fd >= 0 && configuration.lowWaterMark <= configuration.highWaterMark)
         self.configuration = configuration
+        isUnixDomain = Socket.family(of: fd) == AF_UNIX
         state = .allocate(capacity: 1)
-        state.initialize(to: ConnectionState())
-        receivesMultishot = Socket.family(of: fd) != AF_UNIX
+        state.initialize(to: ConnectionState(configuration, isUnixDomain: isUnixDomain))
         super.init(loop, fd: fd)
     }
 
@@ -30,9 +31,9 @@ open class Connection: Channel {
     ) {
         precondition(configuration.lowWaterMark <= configuration.highWaterMark)
         self.configuration = configuration
+        isUnixDomain = Socket.family(of: detached.fd) == AF_UNIX
         state = .allocate(capacity: 1)
-        state.initialize(to: ConnectionState())
-        receivesMultishot = Socket.family(of: detached.fd) != AF_UNIX
+        state.initialize(to: ConnectionState(configuration, isUnixDomain: isUnixDomain))
         let remainder = detached.remainder
         super.init(loop, fd: detached.takeDescriptor())
         restore(remainder)
@@ -154,14 +155,15 @@ open class Connection: Channel {
     private func releaseSocket() {
         if configuration.isShared { shutdown(fd, Int32(SHUT_RDWR)) }
         Glibc.close(fd)
-        state.pointee.queue.removeAll(into: loop.chunks)
+        let dropped = state.pointee.queue.removeAll(into: loop.chunks)
         state.pointee.parked.removeAll(into: loop.chunks)
+        // Last, since the owners of uncopied memory are told by it.
+        _ = consume dropped
     }
 
     // MARK: What the loop calls
 
     override func completed(_ kind: OperationKind, _ completion: Completion) {
-        if isClosing, isDetaching { return completedWhileDetaching(kind, completion) }
         switch kind {
         case .receive:
             receiveCompleted(completion)
@@ -171,7 +173,12 @@ open class Connection: Channel {
             pollCompleted(completion)
         case .cancelReceive:
             cancelReceiveCompleted(completion.result)
-        case .cancelSend, .cancelPoll:
+        case .pollWrite:
+            roomCompleted(completion.result)
+        case .zeroCopySend0, .zeroCopySend1, .zeroCopySend2, .zeroCopySend3:
+            zeroCopyCompleted(kind, completion)
+        case .cancelSend, .cancelPoll, .cancelPollWrite, .cancelZeroCopySend0, .cancelZeroCopySend1,
+            .cancelZeroCopySend2, .cancelZeroCopySend3:
             cancellationCompleted()
         default:
             preconditionFailure("a connection does not \(kind)")

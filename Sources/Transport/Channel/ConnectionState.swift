@@ -2,6 +2,17 @@ import Glibc
 
 /// What changes in a connection, kept behind a pointer so that the hot path makes no exclusivity check.
 struct ConnectionState {
+    /// What the sending direction waits for: one operation at a time, since two sends may overtake each other.
+    enum Sending {
+        case idle
+        /// The result of a send.
+        case plain
+        /// The result of a send without copying; its notification is not waited for.
+        case zeroCopy
+        /// Room in the socket's send buffer, after plain calls.
+        case room
+    }
+
     enum InputEnd {
         case notSeen
         /// FIN has come, as a poll has told; nobody has read up to it.
@@ -13,7 +24,7 @@ struct ConnectionState {
     }
 
     var read = ReadState()
-    var queue = ByteQueue()
+    var queue = WriteQueue()
     var parked = ByteQueue()
     var output = OutputState.open
     var inputEnd = InputEnd.notSeen
@@ -21,7 +32,10 @@ struct ConnectionState {
     var bytesReceived: UInt64 = 0
     var bytesSent: UInt64 = 0
     var gather: UnsafeMutablePointer<GatherMemory>?
-    var sendInFlight = false
+    var sending = Sending.idle
+    /// Bytes that are worth sending without copying; `Int.max` when that is switched off or impossible.
+    var zeroCopyThreshold = Int.max
+    var zeroCopySends: ZeroCopySends?
     var isWritable = true
     var isDirty = false
     /// The cancellation in flight was submitted after the receive in flight, and so is aimed at it.
@@ -33,9 +47,13 @@ struct ConnectionState {
     /// The connection leaves this loop with its socket open: whom to give it to.
     var detachment: ((consuming DetachedConnection) -> Void)?
 
-    /// Describes the front of the queue in memory that lives as long as the connection, as the kernel needs it
-    /// until the send completes.
-    mutating func gatherMessage() -> UnsafePointer<msghdr> {
+    init(_ configuration: ConnectionConfiguration, isUnixDomain: Bool) {
+        if let threshold = configuration.zeroCopyThreshold, !isUnixDomain { zeroCopyThreshold = max(threshold, 1) }
+    }
+
+    /// Describes at most `limit` bytes at the front of the queue in memory that lives as long as the connection, as
+    /// the kernel needs it until the send completes.
+    mutating func gatherMessage(limit: Int) -> UnsafePointer<msghdr> {
         let memory: UnsafeMutablePointer<GatherMemory>
         if let gather {
             memory = gather
@@ -44,25 +62,7 @@ struct ConnectionState {
             memory.initialize(to: GatherMemory())
             gather = memory
         }
-        return UnsafeRawPointer(memory).assumingMemoryBound(to: msghdr.self).fill(memory, from: queue)
-    }
-}
-
-/// A message header and the vector it points to, in one allocation.
-struct GatherMemory {
-    var header = msghdr()
-    var vector = InlineArray<8, iovec>(repeating: iovec())
-}
-
-extension UnsafePointer<msghdr> {
-    fileprivate func fill(_ memory: UnsafeMutablePointer<GatherMemory>, from queue: ByteQueue) -> UnsafePointer<msghdr>
-    {
-        assert(ByteQueue.gatherMax == 8)
-        let offset = MemoryLayout<GatherMemory>.offset(of: \.vector)!
-        let vector = (UnsafeMutableRawPointer(memory) + offset).assumingMemoryBound(to: iovec.self)
-        let entries = queue.gather(into: vector).entries
-        memory.pointee.header.msg_iov = vector
-        memory.pointee.header.msg_iovlen = entries
-        return self
+        let entries = queue.gather(into: GatherMemory.vector(of: memory), limit: limit)
+        return GatherMemory.message(in: memory, entries: entries)
     }
 }

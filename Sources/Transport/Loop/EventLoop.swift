@@ -237,13 +237,20 @@ public final class EventLoop {
         returnBuffers(completionsDrained: completionsDrained)
         index = 0
         while index < state.pointee.ending.count {
-            if let channel = state.pointee.registrations.freeIfDone(state.pointee.ending[index]) {
-                handler.forget(state.pointee.ending[index])
-                channel.takeRetainedValue().released()
-            }
+            let id = state.pointee.ending[index]
+            if state.pointee.registrations.isEnding(id) { end(id) }
             index += 1
         }
         state.pointee.ending.removeAll()
+    }
+
+    /// Releases the registration's channel and frees its slot, if the kernel is done with either.
+    private func end(_ id: RegistrationID) {
+        if let channel = state.pointee.registrations.releaseIfDone(id) {
+            handler.forget(id)
+            channel._withUnsafeGuaranteedRef { $0.released() }
+        }
+        state.pointee.registrations.freeIfDone(id)?.release()
     }
 
     private func returnBuffers(completionsDrained: Bool) {
@@ -294,6 +301,17 @@ public final class EventLoop {
 
     func isInFlight(_ kind: OperationKind, _ id: RegistrationID) -> Bool {
         state.pointee.registrations.isInFlight(kind, id)
+    }
+
+    /// Only the notification of the operation is still to come.
+    func awaitNotification(_ kind: OperationKind, _ id: RegistrationID) {
+        state.pointee.registrations.awaitNotification(kind, id)
+        // It may be what the registration's release waited for.
+        state.pointee.ending.append(id)
+    }
+
+    func awaitsNotification(_ kind: OperationKind, _ id: RegistrationID) -> Bool {
+        state.pointee.registrations.awaitsNotification(kind, id)
     }
 
     @inline(__always)
