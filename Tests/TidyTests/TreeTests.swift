@@ -5,7 +5,7 @@ import Testing
 @Suite struct TreeTests {
     private static let root = URL(filePath: #filePath)
         .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-    private static let sourceDirectories = ["Sources", "Tests", "csrc", "docker", ".ci"]
+    private static let sourceDirectories = ["Sources", "Examples", "Tests", "csrc", "docker", ".ci"]
     private static let sourceSuffixes: Set<String> = ["swift", "c", "h", "sh", "py", "yaml", "yml", ""]
 
     private static let files: [SourceFile] = sourceDirectories.flatMap(sources)
@@ -41,11 +41,25 @@ import Testing
     @Test("the top level holds only what belongs there")
     func topLevel() throws {
         let expected: Set<String> = [
-            "Package.swift", "Package.resolved", "csrc", "Sources", "Tests", "docker", "README.md", "LICENSE",
+            "Package.swift", "Package.resolved", "csrc", "Sources", "Examples", "Tests", "docker", "README.md",
+            "LICENSE",
         ]
         let entries = try FileManager.default.contentsOfDirectory(atPath: Self.root.path)
         let strangers = entries.filter { !$0.hasPrefix(".") && !expected.contains($0) }
         #expect(strangers.isEmpty)
+    }
+
+    @Test("the list of behaviours agrees with the tests")
+    func cases() throws {
+        let path = "Tests/ConformanceTests/CASES.md"
+        let list = SourceFile(
+            path: path, text: try String(contentsOf: Self.root.appending(path: path), encoding: .utf8))
+        for finding in CaseRules.findings(list: list, tests: Self.files) { Issue.record("\(finding)") }
+    }
+
+    @Test("every conformance test is run in every transport mode")
+    func modes() {
+        Self.check(CaseRules.modeFindings)
     }
 
     @Test("imports point downwards only")

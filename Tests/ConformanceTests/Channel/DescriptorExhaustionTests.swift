@@ -1,70 +1,23 @@
-import CRing
 import Foundation
 import Testing
 
 @testable import Transport
+@testable import TransportTesting
 
 /// A full descriptor table, each case in a process of its own, since other tests need descriptors meanwhile.
 @Suite("No descriptor left")
 struct DescriptorExhaustionTests {
-    /// Takes every descriptor that is left; they are free again when it goes.
-    final class FullTable {
-        private var taken: [Int32] = []
-
-        init() {
-            var limit = rlimit()
-            getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-            limit.rlim_cur = 128
-            setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-            // libdispatch closes an eventfd a little after the process has begun: that number is taken, too.
-            var quietRounds = 0
-            while quietRounds < 20 {
-                quietRounds = take() == 0 ? quietRounds + 1 : 0
-                usleep(5000)
-            }
-        }
-
-        private func take() -> Int {
-            let before = taken.count
-            while case let fd = dup(0), fd >= 0 { taken.append(fd) }
-            precondition(errno == EMFILE)
-            return taken.count - before
-        }
-
-        func release() {
-            for fd in taken { close(fd) }
-            taken = []
-        }
-    }
-
-    @Test("a multishot accept ends with EMFILE and without F_MORE; the client stays queued")
-    func multishotAccept() async {
-        await #expect(processExitsWith: .success) {
-            let listener = try Socket.listen(.anyLoopback, backlog: 8)
-            let client = try Peer(connectingTo: try #require(Socket.localAddress(of: listener)))
-            let ring = try RawRing()
-            let table = FullTable()
-            #expect(cring_accept_multishot(ring.ring, 1, listener) == 0)
-            let failed = try ring.wait(for: 1)[0]
-            #expect(failed.result == -EMFILE && !failed.hasMore)
-            table.release()
-            #expect(cring_accept_multishot(ring.ring, 2, listener) == 0)
-            let accepted = try ring.wait(for: 1)[0]
-            #expect(accepted.user_data == 2 && accepted.result >= 0 && accepted.hasMore)
-            try client.send("x")
-            #expect(try Peer(fd: accepted.result).receive() == Array("x".utf8))
-        }
-    }
-
-    @Test("a listener rests instead of spinning, and accepts every client when there are descriptors again")
-    func listenerRests() async {
-        await #expect(processExitsWith: .success) {
+    @Test(
+        "a listener rests instead of spinning, and accepts every client when there are descriptors again",
+        arguments: TransportMode.available)
+    func listenerRests(mode: TransportMode) async {
+        await #expect(processExitsWith: .success) { [mode] in
             let fd = try Socket.listen(.anyLoopback, backlog: 64)
             let address = try #require(Socket.localAddress(of: fd))
             let clients = try (0..<20).map { _ in try Peer(connectingTo: address) }
             let accepted = Recorder<Int32>()
             let counts = Recorder<UInt64>()
-            let thread = try LoopThread()
+            let thread = try LoopThread(mode)
             let table = FullTable()
             try thread.on { loop in
                 let listener = Listener(loop, fd: fd) { accepted.record($0) }
@@ -83,16 +36,16 @@ struct DescriptorExhaustionTests {
         }
     }
 
-    @Test("a drain waits for descriptors and loses no client")
-    func drainWaits() async {
-        await #expect(processExitsWith: .success) {
+    @Test("a drain waits for descriptors and loses no client", arguments: TransportMode.available)
+    func drainWaits(mode: TransportMode) async {
+        await #expect(processExitsWith: .success) { [mode] in
             let fd = try Socket.listen(.anyLoopback, backlog: 64)
             let address = try #require(Socket.localAddress(of: fd))
             let clients = try (0..<20).map { _ in try Peer(connectingTo: address) }
             let accepted = Recorder<Int32>()
             let exhausted = Recorder<UInt64>()
             let drained = Recorder<Int>()
-            let thread = try LoopThread()
+            let thread = try LoopThread(mode)
             let table = FullTable()
             try thread.on { loop in
                 let listener = Listener(loop, fd: fd) { accepted.record($0) }
@@ -108,10 +61,10 @@ struct DescriptorExhaustionTests {
         }
     }
 
-    @Test("a connector fails with EMFILE from the loop, not from within connect()")
-    func connectorFails() async {
-        await #expect(processExitsWith: .success) {
-            let thread = try LoopThread()
+    @Test("a connector fails with EMFILE from the loop, not from within connect()", arguments: TransportMode.available)
+    func connectorFails(mode: TransportMode) async {
+        await #expect(processExitsWith: .success) { [mode] in
+            let thread = try LoopThread(mode)
             let outcomes = Recorder<Result<Int32, ConnectError>>()
             let table = FullTable()
             try thread.on { loop in
@@ -126,11 +79,13 @@ struct DescriptorExhaustionTests {
         }
     }
 
-    @Test("a loop that cannot have its ring says which call failed, and why")
-    func noRing() async {
-        await #expect(processExitsWith: .success) {
+    @Test(
+        "a loop that cannot have its ring says which call failed, and why",
+        arguments: TransportMode.available.filter(\.hasRing))
+    func noRing(mode: TransportMode) async {
+        await #expect(processExitsWith: .success) { [mode] in
             let table = FullTable()
-            let error = #expect(throws: SystemError.self) { try EventLoop() }
+            let error = #expect(throws: SystemError.self) { try EventLoop(mode.configuration) }
             table.release()
             #expect(error?.code == EMFILE)
             // The test library may give one descriptor back meanwhile: then it is the ring that has none.
