@@ -6,7 +6,6 @@ extension Connection {
     @inline(__always)
     func receiveCompleted(_ completion: Completion) {
         guard !isClosing else { return receivedWhileClosing(completion) }
-        if configuration.receivesDescriptors { return readinessCompleted(completion.result) }
         if completion.buffer != nil {
             let bytes = loop.receivedBytes(of: completion)
             if !bytes.isEmpty { deliver(bytes) }
@@ -26,13 +25,21 @@ extension Connection {
         }
     }
 
+    /// What reading submits and cancels.
+    private var receiveKind: OperationKind { configuration.receivesDescriptors ? .pollRead : .receive }
+
+    private func submitReceive() {
+        if configuration.receivesDescriptors { return awaitMessage() }
+        submit(.receive(fd: fd, multishot: receivesMultishot), .receive)
+    }
+
     func perform(_ action: ReadState.Action) {
         switch action {
         case .none:
             break
         case .arm:
             state.pointee.cancelIsCurrent = false
-            submit(receiveOperation, .receive)
+            submitReceive()
         case .cancel:
             cancelReceive()
         case .waitForBuffers:
@@ -75,16 +82,17 @@ extension Connection {
     }
 
     private func cancelReceive() {
-        guard isInFlight(.receive), !isInFlight(.cancelReceive) else { return }
+        let kind = receiveKind
+        guard isInFlight(kind), let cancellation = kind.cancellation, !isInFlight(cancellation) else { return }
         state.pointee.cancelIsCurrent = true
-        cancel(.receive)
+        cancel(kind)
     }
 
     func cancelReceiveCompleted(_ result: Int32) {
         if isClosing { return cancellationCompleted() }
         // 0 with the cancellation aimed at this receive: its terminal completion is on its way.
         if result == 0, state.pointee.cancelIsCurrent { return }
-        if isInFlight(.receive) { perform(state.pointee.read.cancellationMissed()) }
+        if isInFlight(receiveKind) { perform(state.pointee.read.cancellationMissed()) }
     }
 
     /// Bytes that arrived while paused, before any newer ones; stops when the service pauses again.

@@ -7,15 +7,13 @@ extension Connection {
     /// Messages taken per turn, so that a talkative peer does not hold up the others.
     private static var messagesPerTurnMax: Int { 16 }
 
-    /// What stands for a receive, under its kind: the reading state knows no difference.
-    var receiveOperation: Operation {
-        configuration.receivesDescriptors
-            ? .poll(fd: fd, events: UInt32(POLLIN), multishot: false)
-            : .receive(fd: fd, multishot: receivesMultishot)
+    func awaitMessage() {
+        submit(.poll(fd: fd, events: UInt32(POLLIN), multishot: false), .pollRead)
     }
 
     /// The poll that stands for a receive has completed. Reads nothing while reading is paused: it stays in the socket.
     func readinessCompleted(_ result: Int32) {
+        guard !isClosing else { return }
         let outcome = result > 0 ? receiveMessages() : result
         if !isClosing { perform(state.pointee.read.ended(outcome)) }
     }

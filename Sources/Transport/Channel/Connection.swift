@@ -171,7 +171,9 @@ open class Connection: Channel {
             sendCompleted(completion.result)
         case .poll:
             pollCompleted(completion)
-        case .cancelReceive:
+        case .pollRead:
+            readinessCompleted(completion.result)
+        case .cancelReceive, .cancelPollRead:
             cancelReceiveCompleted(completion.result)
         case .pollWrite:
             roomCompleted(completion.result)

@@ -2,6 +2,7 @@ import Glibc
 import Testing
 
 @testable import Transport
+@testable import TransportTesting
 
 /// Orders in which the kernel may complete what a detaching connection has in flight, each made up by the test.
 @Suite("Detaching: order of completions")
@@ -13,17 +14,20 @@ struct DetachOrderTests {
     typealias Step = (ScriptedKernel, RecordingConnection) -> Void
 
     /// A connection on the scripted kernel, reading. Its socket is real and idle.
-    private func run(_ steps: Step...) throws {
-        let (near, peer) = try streamPair()
-        defer { withExtendedLifetime(peer) {} }
+    private func run(_ steps: Step..., zeroCopyThreshold: Int? = nil) throws {
+        var configuration = ConnectionConfiguration()
+        configuration.zeroCopyThreshold = zeroCopyThreshold
+        let (near, far) = zeroCopyThreshold == nil ? try unixPair() : try tcpPair()
+        defer { close(far) }
         var connection: RecordingConnection?
         try kernel.run(
             setUp: { loop in
-                connection = RecordingConnection(loop, fd: near, recorder)
+                connection = RecordingConnection(loop, fd: near, recorder, configuration)
                 connection?.start()
             },
             all: steps.map { step in { kernel in step(kernel, connection!) } })
         #expect(Set(kernel.returnedBuffers).count == kernel.returnedBuffers.count, "a buffer was returned twice")
+        #expect(connection?.loop.chunks.takenCount == 0, "memory was not given back")
         for handed in handed.all { close(handed.fd) }
     }
 
@@ -189,5 +193,119 @@ struct DetachOrderTests {
     func loopStops() throws {
         try run({ _, connection in detach(connection) })
         #expect(handed.all.count == 1 && recorder.all.isEmpty)
+    }
+
+    @Test("a send without copying counts with its result; the notification keeps its memory, not the connection")
+    func zeroCopy() throws {
+        try run(
+            { _, connection in connection.write(pattern(2000)) },
+            { kernel, connection in
+                #expect(kernel.count(.zeroCopySend0) == 1)
+                detach(connection)
+            },
+            { kernel, _ in
+                kernel.complete(.zeroCopySend0, 500, more: true)
+                kernel.complete(.cancelZeroCopySend0, -ENOENT)
+                kernel.complete(.receive, -ECANCELED)
+                kernel.complete(.cancelReceive, 0)
+            },
+            { kernel, connection in
+                #expect(handed.all.map(\.remainder.unsent) == [Array(pattern(2000)[500...])])
+                #expect(connection.loop.channelCount == 1 && connection.loop.chunks.takenCount == 1)
+                kernel.complete(.zeroCopySend0, 0, notification: true)
+            },
+            { _, connection in #expect(connection.loop.channelCount == 0) },
+            zeroCopyThreshold: 1000
+        )
+        #expect(recorder.all.isEmpty)
+    }
+
+    @Test(
+        "a send without copying that the kernel cannot make leaves its bytes to the next owner",
+        arguments: [EINVAL, ENOBUFS])
+    func zeroCopyRefused(code: Int32) throws {
+        try run(
+            { _, connection in connection.write(pattern(2000)) },
+            { _, connection in detach(connection) },
+            { kernel, _ in
+                kernel.complete(.zeroCopySend0, -code)
+                kernel.complete(.cancelZeroCopySend0, -ENOENT)
+                kernel.complete(.receive, -ECANCELED)
+                kernel.complete(.cancelReceive, 0)
+            },
+            { _, _ in #expect(handed.all.map(\.remainder.unsent) == [pattern(2000)]) },
+            zeroCopyThreshold: 1000
+        )
+        #expect(recorder.all.isEmpty)
+    }
+
+    @Test("uncopied memory is taken along in order, as far as it is not sent, and let go of once")
+    func uncopied() throws {
+        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 100, alignment: 1)
+        defer { memory.deallocate() }
+        memory.copyBytes(from: pattern(100))
+        let releases = Recorder<Int>()
+        try run(
+            { _, connection in
+                connection.write([1, 2])
+                connection.write(uncopied: UnsafeRawBufferPointer(memory)) { releases.record(1) }
+                connection.write([3])
+            },
+            { kernel, _ in kernel.complete(.send, 2) },
+            { kernel, connection in
+                #expect(kernel.count(.send) == 1)
+                detach(connection)
+            },
+            { kernel, _ in
+                #expect(releases.all.isEmpty)
+                kernel.complete(.send, 30)
+                kernel.complete(.cancelSend, 0)
+                kernel.complete(.receive, -ECANCELED)
+                kernel.complete(.cancelReceive, 0)
+            },
+            { _, _ in
+                #expect(handed.all.map(\.remainder.unsent) == [Array(pattern(100)[30...]) + [3]])
+                #expect(releases.all == [1])
+            }
+        )
+    }
+
+    @Test("with a file region or descriptors queued nothing is detached; once they are sent, it is")
+    func refused() throws {
+        let file = try TestFile(pattern(10))
+        let region = try file.region(10)
+        try run(
+            { _, connection in
+                #expect(connection.write(file: region))
+                #expect(!connection.detach { _ in Issue.record("a file is queued") })
+            },
+            { kernel, connection in
+                kernel.complete(.pollWrite, Int32(POLLOUT))
+                [1].withUnsafeBytes { bytes in
+                    #expect(connection.write(bytes, descriptors: [file.descriptor]))
+                }
+                #expect(!connection.detach { _ in Issue.record("descriptors are queued") })
+            },
+            { kernel, _ in
+                kernel.complete(.pollWrite, Int32(POLLOUT))
+            },
+            { kernel, connection in
+                detach(connection)
+            },
+            { kernel, _ in
+                kernel.complete(.receive, -ECANCELED)
+                kernel.complete(.cancelReceive, 0)
+                if kernel.count(.pollWrite) > 0 {
+                    kernel.complete(.pollWrite, -ECANCELED)
+                    kernel.complete(.cancelPollWrite, 0)
+                }
+            },
+            { _, _ in #expect(handed.all.map(\.remainder) == [ConnectionRemainder()]) }
+        )
+    }
+
+    private func unixPair() throws -> (Int32, Int32) {
+        let (near, peer) = try streamPair()
+        return (near, dup(peer.fd))
     }
 }

@@ -3,6 +3,7 @@ import Synchronization
 import Testing
 
 @testable import Transport
+@testable import TransportTesting
 
 /// Where the echoes of a test are, and how they got there.
 private final class Journey: Sendable {
@@ -33,12 +34,15 @@ private final class WanderingEcho: Connection {
         return Int.random(in: 1...150_000, using: &generator)
     }
 
-    init(_ loop: EventLoop, _ detached: consuming DetachedConnection, _ journey: Journey, place: Int, seed: UInt64) {
+    init(
+        _ loop: EventLoop, _ detached: consuming DetachedConnection, _ configuration: ConnectionConfiguration,
+        _ journey: Journey, place: Int, seed: UInt64
+    ) {
         self.journey = journey
         self.place = place
         self.seed = seed
         bytesToMove = Self.stay(seed)
-        super.init(loop, detached)
+        super.init(loop, detached, configuration: configuration)
     }
 
     override func received(_ bytes: RawSpan) {
@@ -54,11 +58,11 @@ private final class WanderingEcho: Connection {
 
     private func move() {
         let next = (place + 1) % journey.remotes.count
-        let (journey, seed) = (journey, seed)
+        let (journey, seed, configuration) = (journey, seed, configuration)
         detach { detached in
             journey.note(detached.remainder)
             journey.remotes[next].adopt(detached) { loop, detached in
-                let echo = WanderingEcho(loop, detached, journey, place: next, seed: seed &+ 1)
+                let echo = WanderingEcho(loop, detached, configuration, journey, place: next, seed: seed &+ 1)
                 echo.start(reading: echo.isWritable)
             }
         }
@@ -72,16 +76,19 @@ struct MovingTests {
 
     @Test(
         "hundreds of moves under traffic in both directions lose, repeat and reorder no byte (netty table 4 row 20)",
-        arguments: AddressFamily.allCases)
-    func wandering(family: AddressFamily) throws {
-        let threads = [try LoopThread(), try LoopThread()]
+        arguments: across(TransportMode.available, TransportMode.available, AddressFamily.allCases))
+    func wandering(mode: TransportMode, otherMode: TransportMode, family: AddressFamily) throws {
+        let threads = [try LoopThread(mode), try LoopThread(otherMode)]
         let journey = Journey(threads)
         let results = Recorder<Int>()
         for index in 0..<Self.connectionCount {
             let (near, peer) = try connect(family)
             let remainder = try #require(ConnectionRemainder())
+            var limits = ConnectionConfiguration()
+            if index % 2 == 1 { limits.zeroCopyThreshold = 4096 }
+            let configuration = limits
             journey.remotes[0].adopt(DetachedConnection(fd: near, remainder: remainder)) { loop, detached in
-                WanderingEcho(loop, detached, journey, place: 0, seed: UInt64(index) << 32).start()
+                WanderingEcho(loop, detached, configuration, journey, place: 0, seed: UInt64(index) << 32).start()
             }
             drive(peer, journey, seed: UInt64(index + 1), results)
         }
@@ -135,10 +142,10 @@ struct MovingTests {
         }
     }
 
-    @Test("a moved connection keeps its socket, and its peer notices nothing")
-    func keepsSocket() throws {
-        let server = try TestServer()
-        let other = try LoopThread()
+    @Test("a moved connection keeps its socket, and its peer notices nothing", arguments: TransportMode.available)
+    func keepsSocket(mode: TransportMode) throws {
+        let server = try TestServer(mode)
+        let other = try LoopThread(mode)
         let peer = try Peer(connectingTo: server.address)
         try peer.send("before")
         _ = try server.recorder.waitForBytes(6)
@@ -171,9 +178,9 @@ struct MovingTests {
         try server.join()
     }
 
-    @Test("a connection is not detached before its start, nor once it is closing")
-    func refused() throws {
-        let thread = try LoopThread()
+    @Test("a connection is not detached before its start, nor once it is closing", arguments: TransportMode.available)
+    func refused(mode: TransportMode) throws {
+        let thread = try LoopThread(mode)
         let (fd, peer) = try streamPair()
         let recorder = Recorder<Happening>()
         try thread.on { loop in

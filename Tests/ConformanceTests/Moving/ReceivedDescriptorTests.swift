@@ -3,6 +3,7 @@ import Foundation
 import Testing
 
 @testable import Transport
+@testable import TransportTesting
 
 /// A message as it arrived. The descriptors are the test's to close.
 private struct Arrival: Sendable, Equatable {
@@ -108,33 +109,36 @@ private struct Pipe {
 
 @Suite("Receiving descriptors")
 struct ReceivedDescriptorTests {
-    private let thread: LoopThread
-    private let peer: Peer
-    private let box: ReceiverBox
-    private let arrivals = Recorder<Arrival>()
-    private let events = Recorder<Happening>()
+    private struct Fixture {
+        let thread: LoopThread
+        let peer: Peer
+        let box: ReceiverBox
+        let arrivals = Recorder<Arrival>()
+        let events = Recorder<Happening>()
 
-    init() throws {
-        thread = try LoopThread()
-        let (near, peer) = try streamPair()
-        self.peer = peer
-        let (arrivals, events) = (arrivals, events)
-        box = try thread.on { loop in
-            let receiver = Receiver(loop, fd: near, arrivals, events)
-            receiver.start()
-            return ReceiverBox(receiver: receiver)
+        init(_ mode: TransportMode) throws {
+            thread = try LoopThread(mode)
+            let (near, peer) = try streamPair()
+            self.peer = peer
+            let (arrivals, events) = (arrivals, events)
+            box = try thread.on { loop in
+                let receiver = Receiver(loop, fd: near, arrivals, events)
+                receiver.start()
+                return ReceiverBox(receiver: receiver)
+            }
         }
     }
 
-    private func join() throws { try thread.join() }
-
-    @Test("descriptors arrive with their bytes, in order, close-on-exec; bytes without any do too (netty 62)")
-    func several() throws {
+    @Test(
+        "descriptors arrive with their bytes, in order, close-on-exec; bytes without any do too (netty 62)",
+        arguments: TransportMode.available)
+    func several(mode: TransportMode) throws {
+        let fixture = try Fixture(mode)
         let files = try (0..<3).map { _ in try Pipe() }
-        try peer.send("alone")
-        #expect(try arrivals.next() == Arrival(bytes: Array("alone".utf8), descriptors: []))
-        try send(Array("three".utf8), files.map(\.writer), on: peer.fd)
-        let arrival = try arrivals.next()
+        try fixture.peer.send("alone")
+        #expect(try fixture.arrivals.next() == Arrival(bytes: Array("alone".utf8), descriptors: []))
+        try send(Array("three".utf8), files.map(\.writer), on: fixture.peer.fd)
+        let arrival = try fixture.arrivals.next()
         #expect(arrival.bytes == Array("three".utf8) && arrival.descriptors.count == 3 && !arrival.isTruncated)
         for (file, fd) in zip(files, arrival.descriptors) {
             #expect(socketInode(fd) == socketInode(file.writer) && fd != file.writer)
@@ -142,69 +146,80 @@ struct ReceivedDescriptorTests {
             close(fd)
             close(file.writer)
         }
-        try peer.send("after")
-        #expect(try arrivals.next() == Arrival(bytes: Array("after".utf8), descriptors: []))
-        try join()
+        try fixture.peer.send("after")
+        #expect(try fixture.arrivals.next() == Arrival(bytes: Array("after".utf8), descriptors: []))
+        try fixture.thread.join()
     }
 
-    @Test("end of file behind a message with descriptors is told once, and nothing stale comes with it (netty 62)")
-    func endOfFile() throws {
+    @Test(
+        "end of file behind a message with descriptors is told once, and nothing stale comes with it (netty 62)",
+        arguments: TransportMode.available)
+    func endOfFile(mode: TransportMode) throws {
+        let fixture = try Fixture(mode)
         let file = try Pipe()
-        try send([1], [file.writer], on: peer.fd)
-        peer.close()
-        let arrival = try arrivals.next()
+        try send([1], [file.writer], on: fixture.peer.fd)
+        fixture.peer.close()
+        let arrival = try fixture.arrivals.next()
         #expect(arrival.descriptors.count == 1)
         for fd in arrival.descriptors { close(fd) }
         close(file.writer)
-        try events.wait { $0 == [.inputEnded, .closed(.finished)] }
-        #expect(arrivals.all.isEmpty)
-        try join()
+        try fixture.events.wait { $0 == [.inputEnded, .closed(.finished)] }
+        #expect(fixture.arrivals.all.isEmpty)
+        try fixture.thread.join()
     }
 
-    @Test("of more descriptors than fit the rest are dropped, which is told and counted; none leaks (netty 62)")
-    func truncated() throws {
+    @Test(
+        "of more descriptors than fit the rest are dropped, which is told and counted; none leaks (netty 62)",
+        arguments: TransportMode.available)
+    func truncated(mode: TransportMode) throws {
+        let fixture = try Fixture(mode)
         let file = try Pipe()
-        try send([1], [Int32](repeating: file.writer, count: ReceivedDescriptors.countMax + 4), on: peer.fd)
+        try send([1], [Int32](repeating: file.writer, count: ReceivedDescriptors.countMax + 4), on: fixture.peer.fd)
         close(file.writer)
-        let arrival = try arrivals.next()
+        let arrival = try fixture.arrivals.next()
         #expect(arrival.descriptors.count == ReceivedDescriptors.countMax && arrival.isTruncated)
-        let receiver = box
-        #expect(try thread.on { _ in receiver.receiver.messagesTruncated } == 1)
+        let receiver = fixture.box
+        #expect(try fixture.thread.on { _ in receiver.receiver.messagesTruncated } == 1)
         for fd in arrival.descriptors { close(fd) }
         #expect(try file.reader.receiveToEnd() == [], "no copy is left open")
-        try peer.send("on")
-        #expect(try arrivals.next() == Arrival(bytes: Array("on".utf8), descriptors: []))
-        try join()
+        try fixture.peer.send("on")
+        #expect(try fixture.arrivals.next() == Arrival(bytes: Array("on".utf8), descriptors: []))
+        try fixture.thread.join()
     }
 
-    @Test("exactly as many as fit are not truncated")
-    func full() throws {
+    @Test("exactly as many as fit are not truncated", arguments: TransportMode.available)
+    func full(mode: TransportMode) throws {
+        let fixture = try Fixture(mode)
         let file = try Pipe()
-        try send([1], [Int32](repeating: file.writer, count: ReceivedDescriptors.countMax), on: peer.fd)
-        let arrival = try arrivals.next()
+        try send([1], [Int32](repeating: file.writer, count: ReceivedDescriptors.countMax), on: fixture.peer.fd)
+        let arrival = try fixture.arrivals.next()
         #expect(arrival.descriptors.count == ReceivedDescriptors.countMax && !arrival.isTruncated)
         for fd in arrival.descriptors { close(fd) }
         close(file.writer)
-        try join()
+        try fixture.thread.join()
     }
 
-    @Test("a receiver that does not override the callback closes what comes, and is told the bytes")
-    func closedByDefault() throws {
+    @Test(
+        "a receiver that does not override the callback closes what comes, and is told the bytes",
+        arguments: TransportMode.available)
+    func closedByDefault(mode: TransportMode) throws {
+        let fixture = try Fixture(mode)
         let (near, peer) = try streamPair()
         let recorder = Recorder<Happening>()
-        try thread.on { loop in
+        try fixture.thread.on { loop in
             RecordingConnection(loop, fd: near, recorder, receiving).start()
         }
         let file = try Pipe()
-        try send(Array("text".utf8), [file.writer, file.writer], on: peer.fd)
+        try send(Array("text".utf8), [file.writer, file.writer], on: fixture.peer.fd)
         close(file.writer)
         #expect(try recorder.waitForBytes(4) == Array("text".utf8))
         #expect(try file.reader.receiveToEnd() == [], "both copies are closed")
-        try join()
+        try fixture.thread.join()
     }
 
-    @Test("what is not taken out is closed")
-    func notTaken() throws {
+    @Test("what is not taken out is closed", arguments: TransportMode.available)
+    func notTaken(mode: TransportMode) throws {
+        let fixture = try Fixture(mode)
         let file = try Pipe()
         let (near, far) = try streamPair()
         try send([1], [file.writer, file.writer, file.writer], on: far.fd)
@@ -215,7 +230,7 @@ struct ReceivedDescriptorTests {
         close(near)
         close(file.writer)
         #expect(try file.reader.receiveToEnd() == [])
-        try join()
+        try fixture.thread.join()
     }
 
     private func closeOneOf(_ message: csocket_message) {
@@ -226,48 +241,53 @@ struct ReceivedDescriptorTests {
         close(message.fds.0)
     }
 
-    @Test("while reading is paused, descriptors stay in the socket")
-    func paused() throws {
-        let receiver = box
-        try thread.on { _ in receiver.receiver.pauseReading() }
+    @Test("while reading is paused, descriptors stay in the socket", arguments: TransportMode.available)
+    func paused(mode: TransportMode) throws {
+        let fixture = try Fixture(mode)
+        let receiver = fixture.box
+        try fixture.thread.on { _ in receiver.receiver.pauseReading() }
         let file = try Pipe()
-        try send([1, 2], [file.writer], on: peer.fd)
-        try thread.settle()
-        #expect(arrivals.all.isEmpty && Peer.unreadBytes(receiver.receiver.fd) == 2)
-        #expect(try thread.on { _ in receiver.receiver.parkedBytes } == 0)
-        try thread.on { _ in receiver.receiver.resumeReading() }
-        let arrival = try arrivals.next()
+        try send([1, 2], [file.writer], on: fixture.peer.fd)
+        try fixture.thread.settle()
+        #expect(fixture.arrivals.all.isEmpty && Peer.unreadBytes(receiver.receiver.fd) == 2)
+        #expect(try fixture.thread.on { _ in receiver.receiver.parkedBytes } == 0)
+        try fixture.thread.on { _ in receiver.receiver.resumeReading() }
+        let arrival = try fixture.arrivals.next()
         #expect(arrival.bytes == [1, 2] && arrival.descriptors.count == 1)
         for fd in arrival.descriptors { close(fd) }
         close(file.writer)
-        try join()
+        try fixture.thread.join()
     }
 
-    @Test("pausing in the callback stops after that message")
-    func pausedInCallback() throws {
-        let receiver = box
-        try thread.on { _ in
+    @Test("pausing in the callback stops after that message", arguments: TransportMode.available)
+    func pausedInCallback(mode: TransportMode) throws {
+        let fixture = try Fixture(mode)
+        let receiver = fixture.box
+        try fixture.thread.on { _ in
             receiver.receiver.pauseReading()
             receiver.receiver.onReceived = { $0.pauseReading() }
         }
         let file = try Pipe()
-        for index in 0..<3 { try send([UInt8(index)], [file.writer], on: peer.fd) }
+        for index in 0..<3 { try send([UInt8(index)], [file.writer], on: fixture.peer.fd) }
         for index in 0..<3 {
-            try thread.on { _ in receiver.receiver.resumeReading() }
-            let arrival = try arrivals.next()
+            try fixture.thread.on { _ in receiver.receiver.resumeReading() }
+            let arrival = try fixture.arrivals.next()
             #expect(arrival.bytes == [UInt8(index)] && arrival.descriptors.count == 1)
             for fd in arrival.descriptors { close(fd) }
-            try thread.settle()
-            #expect(arrivals.all.isEmpty)
+            try fixture.thread.settle()
+            #expect(fixture.arrivals.all.isEmpty)
         }
         close(file.writer)
-        try join()
+        try fixture.thread.join()
     }
 
-    @Test("many messages with descriptors between plain bytes: every byte and every descriptor, in order")
-    func many() throws {
+    @Test(
+        "many messages with descriptors between plain bytes: every byte and every descriptor, in order",
+        arguments: TransportMode.available)
+    func many(mode: TransportMode) throws {
+        let fixture = try Fixture(mode)
         let stream = EndlessPattern()
-        let peer = peer
+        let peer = fixture.peer
         let files = try (0..<5).map { _ in try Pipe() }
         let writers = files.map(\.writer)
         Thread.detachNewThread {
@@ -277,21 +297,21 @@ struct ReceivedDescriptorTests {
                 position += piece.count
                 do {
                     if index % 3 == 0 {
-                        try peer.send(piece)
+                        try fixture.peer.send(piece)
                     } else {
-                        try send(piece, [writers[index % 5]], on: peer.fd)
+                        try send(piece, [writers[index % 5]], on: fixture.peer.fd)
                     }
                 } catch {
                     Issue.record(error)
                 }
             }
-            peer.finishOutput()
+            fixture.peer.finishOutput()
         }
         let expected = (0..<300).filter { $0 % 3 != 0 }.map { socketInode(writers[$0 % 5]) }
         var inodes: [UInt64] = []
         var bytes: [UInt8] = []
-        try events.wait { $0.contains(.inputEnded) }
-        for arrival in arrivals.all {
+        try fixture.events.wait { $0.contains(.inputEnded) }
+        for arrival in fixture.arrivals.all {
             bytes += arrival.bytes
             for fd in arrival.descriptors {
                 inodes.append(socketInode(fd))
@@ -302,7 +322,7 @@ struct ReceivedDescriptorTests {
         #expect(inodes == expected)
         #expect(bytes.count == (0..<300).reduce(0) { $0 + 1 + $1 * 37 % 20_000 })
         #expect(stream.piece(at: 0, count: 1).first == bytes.first && isExact(bytes, stream))
-        try join()
+        try fixture.thread.join()
     }
 
     private func isExact(_ bytes: [UInt8], _ stream: EndlessPattern) -> Bool {
@@ -311,29 +331,34 @@ struct ReceivedDescriptorTests {
         }
     }
 
-    @Test("a detached receiver leaves messages in the socket, for the next owner to receive with their descriptors")
-    func detached() throws {
+    @Test(
+        "a detached receiver leaves messages in the socket, for the next owner to receive with their descriptors",
+        arguments: TransportMode.available)
+    func detached(mode: TransportMode) throws {
+        let fixture = try Fixture(mode)
         let handed = Recorder<Handed>()
-        let receiver = box
+        let receiver = fixture.box
         let file = try Pipe()
-        let peer = peer
-        try thread.on { _ in
+        let peer = fixture.peer
+        try fixture.thread.on { _ in
             #expect(receiver.receiver.detach { detached in handed.record(Handed(detached)) })
-            do { try send([1, 2, 3], [file.writer], on: peer.fd) } catch { Issue.record(error) }
+            do { try send([1, 2, 3], [file.writer], on: fixture.peer.fd) } catch { Issue.record(error) }
         }
         let left = try handed.next()
-        #expect(left.remainder == ConnectionRemainder() && arrivals.all.isEmpty)
-        let (arrivals, events) = (arrivals, events)
+        #expect(left.remainder == ConnectionRemainder() && fixture.arrivals.all.isEmpty)
+        let (arrivals, events) = (fixture.arrivals, fixture.events)
         let early = try #require(ConnectionRemainder(unread: [0]))
-        thread.remote.adopt(DetachedConnection(fd: left.fd, remainder: early)) { loop, detached in
+        fixture.thread.remote.adopt(DetachedConnection(fd: left.fd, remainder: early)) { loop, detached in
             Receiver(loop, detached, arrivals, events).start()
         }
-        #expect(try arrivals.next() == Arrival(bytes: [0], descriptors: []), "what was unread, in the same callback")
-        let arrival = try arrivals.next()
+        #expect(
+            try fixture.arrivals.next() == Arrival(bytes: [0], descriptors: []), "what was unread, in the same callback"
+        )
+        let arrival = try fixture.arrivals.next()
         #expect(arrival.bytes == [1, 2, 3] && arrival.descriptors.count == 1)
         for fd in arrival.descriptors { close(fd) }
         close(file.writer)
-        try join()
+        try fixture.thread.join()
     }
 
     @Test("with a full descriptor table the bytes arrive without descriptors, and that they are missing is told")

@@ -2,12 +2,13 @@ import Glibc
 import Testing
 
 @testable import Transport
+@testable import TransportTesting
 
 @Suite("Peer credentials")
 struct PeerCredentialsTests {
-    @Test("a Unix-domain peer's process, user and group are known")
-    func unix() throws {
-        let server = try TestServer(.temporaryUnix())
+    @Test("a Unix-domain peer's process, user and group are known", arguments: TransportMode.available)
+    func unix(mode: TransportMode) throws {
+        let server = try TestServer(mode, .temporaryUnix())
         let peer = try Peer(connectingTo: server.address)
         let own = PeerCredentials(processID: getpid(), userID: geteuid(), groupID: getegid())
         #expect(try server.first { $0.peerCredentials } == own)
