@@ -2,6 +2,7 @@ import Glibc
 import Testing
 
 @testable import Transport
+@testable import TransportTesting
 
 /// Sends without copying whose results and notifications a test makes up.
 @Suite("Zero-copy sends: order of completions")

@@ -2,16 +2,17 @@ import Foundation
 import Testing
 
 @testable import Transport
+@testable import TransportTesting
 
 @Suite("Connection: file regions")
 struct FileRegionTests {
     @Test(
         "regions, empty ones too, and bytes between them arrive in order, byte-exact (netty 60)",
-        arguments: AddressFamily.allCases)
-    func interleaved(family: AddressFamily) throws {
+        arguments: TransportMode.available, AddressFamily.allCases)
+    func interleaved(mode: TransportMode, family: AddressFamily) throws {
         let content = pattern(300_000, seed: 2)
         let file = try TestFile(content)
-        let server = try TestServer(family.address)
+        let server = try TestServer(mode, family.address)
         let peer = try Peer(connectingTo: server.address)
         try server.first { connection in
             let write = { (offset: Int, count: Int) in
@@ -38,12 +39,11 @@ struct FileRegionTests {
 
     @Test(
         "a small send buffer and a slow reader lose and repeat nothing (netty 56, 60)",
-        arguments: AddressFamily.allCases,
-        UInt64(1)...3)
-    func slowReader(family: AddressFamily, seed: UInt64) throws {
+        arguments: across(TransportMode.available, AddressFamily.allCases, [1, 2, 3]))
+    func slowReader(mode: TransportMode, family: AddressFamily, seed: UInt64) throws {
         let endless = EndlessPattern(seed: seed)
         let file = try TestFile(Array(endless.piece(at: 0, count: 1 << 20)))
-        let server = try TestServer(family.address) { _ = Socket.set($0.fd, SOL_SOCKET, SO_SNDBUF, 4096) }
+        let server = try TestServer(mode, family.address) { _ = Socket.set($0.fd, SOL_SOCKET, SO_SNDBUF, 4096) }
         let peer = try Peer(connectingTo: server.address, receiveBuffer: 4096)
         let total = 3_000_000
         try server.first { connection in
@@ -74,10 +74,12 @@ struct FileRegionTests {
         try server.join()
     }
 
-    @Test("a region longer than its file ends the connection with that reason, after what there was (netty 60)")
-    func tooShort() throws {
+    @Test(
+        "a region longer than its file ends the connection with that reason, after what there was (netty 60)",
+        arguments: TransportMode.available)
+    func tooShort(mode: TransportMode) throws {
         let file = try TestFile(pattern(10_000))
-        let server = try TestServer()
+        let server = try TestServer(mode)
         let peer = try Peer(connectingTo: server.address)
         try server.first { connection in
             #expect(throws: Never.self) { connection.write(file: try file.region(4000, 6001)) }
@@ -89,12 +91,14 @@ struct FileRegionTests {
         try server.join()
     }
 
-    @Test("what arrives while a file is sent is received as ever, and the socket stays in blocking mode")
-    func receivingMeanwhile() throws {
+    @Test(
+        "what arrives while a file is sent is received as ever, and the socket stays in blocking mode",
+        arguments: TransportMode.available)
+    func receivingMeanwhile(mode: TransportMode) throws {
         let endless = EndlessPattern(seed: 5)
         let total = 8 << 20
         let file = try TestFile(Array(endless.piece(at: 0, count: 1 << 20)))
-        let server = try TestServer { connection in
+        let server = try TestServer(mode) { connection in
             connection.recordsData = false
             connection.onInputEnded = { _ in }
             var received = 0
@@ -140,36 +144,13 @@ struct FileRegionTests {
         try server.join()
     }
 
-    @Test("in one turn no more than 256 KiB of a file are sent, though the socket had room for more")
-    func boundedPerTurn() throws {
-        let kernel = ScriptedKernel()
-        let (left, right) = try tcpPair()
-        defer { close(right) }
-        // Room for all of it, on both sides: 4 MiB is what net.ipv4.tcp_wmem and tcp_rmem allow without asking.
-        let file = try TestFile([UInt8](repeating: 1, count: 512 * 1024))
-        let recorder = Recorder<Happening>()
-        var connection: RecordingConnection?
-        var left256 = 0
-        try kernel.run(
-            setUp: { loop in
-                connection = RecordingConnection(loop, fd: left, recorder)
-                connection?.start()
-                #expect(throws: Never.self) { connection?.write(file: try file.region(0, 512 * 1024)) }
-            },
-            steps: { kernel in
-                left256 = connection!.queuedFileBytes
-                #expect(left256 >= 256 * 1024 && kernel.count(.pollWrite) == 1 && recorder.all == [])
-                kernel.complete(.pollWrite, Int32(POLLOUT))
-            },
-            { _ in #expect(connection!.queuedFileBytes < left256) }
-        )
-    }
-
-    @Test("a region is not counted towards the water marks, and its file is closed when it has been sent or dropped")
-    func ownership() throws {
+    @Test(
+        "a region is not counted towards the water marks, and its file is closed when it has been sent or dropped",
+        arguments: TransportMode.available)
+    func ownership(mode: TransportMode) throws {
         var configuration = ConnectionConfiguration()
         (configuration.highWaterMark, configuration.lowWaterMark) = (10, 5)
-        let server = try TestServer(connection: configuration, sendBuffer: 4096)
+        let server = try TestServer(mode, connection: configuration, sendBuffer: 4096)
         let peer = try Peer(connectingTo: server.address, receiveBuffer: 4096)
         weak let sentFile: OwnedDescriptor?
         weak let droppedFile: OwnedDescriptor?
@@ -192,13 +173,13 @@ struct FileRegionTests {
         try server.join()
     }
 
-    @Test("a peer that is gone ends the connection as a reset, without SIGPIPE")
-    func noSignal() async {
-        await #expect(processExitsWith: .success) {
+    @Test("a peer that is gone ends the connection as a reset, without SIGPIPE", arguments: TransportMode.available)
+    func noSignal(mode: TransportMode) async {
+        await #expect(processExitsWith: .success) { [mode] in
             signal(SIGPIPE, SIG_DFL)
             let file = try TestFile(pattern(1 << 20))
             for family in AddressFamily.allCases {
-                let server = try TestServer(family.address, reading: false)
+                let server = try TestServer(mode, family.address, reading: false)
                 let peer = try Peer(connectingTo: server.address)
                 peer.close()
                 try server.recorder.wait { $0 == [.inputEnding] }
@@ -213,12 +194,12 @@ struct FileRegionTests {
         }
     }
 
-    @Test("more segments than allowed abort the connection, like too many bytes")
-    func tooManySegments() throws {
+    @Test("more segments than allowed abort the connection, like too many bytes", arguments: TransportMode.available)
+    func tooManySegments(mode: TransportMode) throws {
         var configuration = ConnectionConfiguration()
         configuration.queuedSegmentsMax = 3
         let file = try TestFile(pattern(10))
-        let server = try TestServer(connection: configuration)
+        let server = try TestServer(mode, connection: configuration)
         let peer = try Peer(connectingTo: server.address)
         let region = try file.region(0, 10)
         try server.first { connection in

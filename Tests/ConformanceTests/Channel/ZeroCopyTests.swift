@@ -2,6 +2,7 @@ import Foundation
 import Testing
 
 @testable import Transport
+@testable import TransportTesting
 
 @Suite("Zero-copy sends")
 struct ZeroCopyTests {
@@ -13,12 +14,12 @@ struct ZeroCopyTests {
 
     @Test(
         "bytes of every size arrive byte-exact at a slow reader, and all memory is given back (netty 24)",
-        arguments: AddressFamily.allCases, [1, 10_000])
-    func byteExact(family: AddressFamily, threshold: Int) throws {
+        arguments: across(TransportMode.available, AddressFamily.allCases, [1, 10_000]))
+    func byteExact(mode: TransportMode, family: AddressFamily, threshold: Int) throws {
         let endless = EndlessPattern(seed: 3)
         let total = 20 << 20
         let server = try TestServer(
-            family.address, connection: Self.configuration(threshold: threshold), sendBuffer: 100_000
+            mode, family.address, connection: Self.configuration(threshold: threshold), sendBuffer: 100_000
         ) { connection in
             var generator = SeededGenerator(seed: UInt64(threshold))
             var written = 0
@@ -55,8 +56,8 @@ struct ZeroCopyTests {
 
     @Test(
         "memory is kept while the peer does not read, and given back however that ends (netty 24)",
-        arguments: Ending.allCases, Source.allCases)
-    func endings(ending: Ending, source: Source) throws {
+        arguments: across(TransportMode.available.filter(\.hasRing), Ending.allCases, Source.allCases))
+    func endings(mode: TransportMode, ending: Ending, source: Source) throws {
         let total = 1 << 20
         let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: total, alignment: 16)
         defer { memory.deallocate() }
@@ -65,7 +66,7 @@ struct ZeroCopyTests {
         nonisolated(unsafe) let bytes = UnsafeRawBufferPointer(memory)
         let released = Recorder<Bool>()
         let server = try TestServer(
-            connection: Self.configuration(threshold: 10_000), sendBuffer: 4 << 20
+            mode, connection: Self.configuration(threshold: 10_000), sendBuffer: 4 << 20
         ) { connection in
             connection.onInputEnded = { _ in }
             // TCP_USER_TIMEOUT of tcp(7), in milliseconds.

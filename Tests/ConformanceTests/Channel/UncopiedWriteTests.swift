@@ -2,6 +2,7 @@ import Foundation
 import Testing
 
 @testable import Transport
+@testable import TransportTesting
 
 @Suite("Connection: uncopied writes")
 struct UncopiedWriteTests {
@@ -28,13 +29,13 @@ struct UncopiedWriteTests {
 
     @Test(
         "uncopied pieces and plain bytes arrive in order and byte-exact, and each piece is released once",
-        arguments: AddressFamily.allCases, [nil, 5000])
-    func interleaved(family: AddressFamily, threshold: Int?) throws {
+        arguments: across(TransportMode.available, AddressFamily.allCases, [nil, 5000]))
+    func interleaved(mode: TransportMode, family: AddressFamily, threshold: Int?) throws {
         let endless = EndlessPattern(seed: 9)
         let total = 4_000_000
         var configuration = ConnectionConfiguration()
         configuration.zeroCopyThreshold = threshold
-        let server = try TestServer(family.address, connection: configuration) { connection in
+        let server = try TestServer(mode, family.address, connection: configuration) { connection in
             _ = Socket.set(connection.fd, SOL_SOCKET, SO_SNDBUF, 20_000)
         }
         let peer = try Peer(connectingTo: server.address, receiveBuffer: 20_000)
@@ -71,11 +72,13 @@ struct UncopiedWriteTests {
         try server.join()
     }
 
-    @Test("a piece that is not queued is released at once; one that is dropped, when the connection has closed")
-    func dropped() throws {
+    @Test(
+        "a piece that is not queued is released at once; one that is dropped, when the connection has closed",
+        arguments: TransportMode.available)
+    func dropped(mode: TransportMode) throws {
         var configuration = ConnectionConfiguration()
         configuration.queuedBytesMax = 2_000_000
-        let server = try TestServer(connection: configuration) { connection in
+        let server = try TestServer(mode, connection: configuration) { connection in
             _ = Socket.set(connection.fd, SOL_SOCKET, SO_SNDBUF, 4096)
         }
         let peer = try Peer(connectingTo: server.address, receiveBuffer: 4096)
@@ -93,9 +96,9 @@ struct UncopiedWriteTests {
         try server.join()
     }
 
-    @Test("an empty piece is released at once and sends nothing")
-    func empty() throws {
-        let server = try TestServer()
+    @Test("an empty piece is released at once and sends nothing", arguments: TransportMode.available)
+    func empty(mode: TransportMode) throws {
+        let server = try TestServer(mode)
         let peer = try Peer(connectingTo: server.address)
         let memory = Memory([])
         try server.first { connection in

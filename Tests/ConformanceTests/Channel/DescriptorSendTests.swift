@@ -3,6 +3,7 @@ import Foundation
 import Testing
 
 @testable import Transport
+@testable import TransportTesting
 
 @Suite("Connection: sending descriptors")
 struct DescriptorSendTests {
@@ -38,9 +39,11 @@ struct DescriptorSendTests {
         bytes.withUnsafeBytes { connection.write($0, descriptors: descriptors) }
     }
 
-    @Test("descriptors come with the first of their own bytes, and with none of those behind (netty 62)")
-    func boundaries() throws {
-        let server = try TestServer(.temporaryUnix())
+    @Test(
+        "descriptors come with the first of their own bytes, and with none of those behind (netty 62)",
+        arguments: TransportMode.available)
+    func boundaries(mode: TransportMode) throws {
+        let server = try TestServer(mode, .temporaryUnix())
         let peer = try Peer(connectingTo: server.address)
         let files = try Self.files(3)
         try server.first { connection in
@@ -62,9 +65,11 @@ struct DescriptorSendTests {
         try server.join()
     }
 
-    @Test("sixteen descriptors fit one message, which may be longer than the receiver asks for")
-    func sixteen() throws {
-        let server = try TestServer(.temporaryUnix())
+    @Test(
+        "sixteen descriptors fit one message, which may be longer than the receiver asks for",
+        arguments: TransportMode.available)
+    func sixteen(mode: TransportMode) throws {
+        let server = try TestServer(mode, .temporaryUnix())
         let peer = try Peer(connectingTo: server.address)
         let files = try Self.files(16)
         try server.first { #expect(Self.write($0, pattern(40_000), files)) }
@@ -76,9 +81,9 @@ struct DescriptorSendTests {
 
     @Test(
         "messages, file regions and bytes to a slow reader: each descriptor arrives at its place in the stream",
-        arguments: UInt64(1)...4)
-    func mixed(seed: UInt64) throws {
-        let server = try TestServer(.temporaryUnix()) { _ = Socket.set($0.fd, SOL_SOCKET, SO_SNDBUF, 4096) }
+        arguments: TransportMode.available, UInt64(1)...4)
+    func mixed(mode: TransportMode, seed: UInt64) throws {
+        let server = try TestServer(mode, .temporaryUnix()) { _ = Socket.set($0.fd, SOL_SOCKET, SO_SNDBUF, 4096) }
         let peer = try Peer(connectingTo: server.address)
         let endless = EndlessPattern(seed: seed)
         let content = try TestFile(Array(endless.piece(at: 0, count: 1 << 20)))
@@ -125,9 +130,11 @@ struct DescriptorSendTests {
         try server.join()
     }
 
-    @Test("a descriptor is kept until it has been sent, and closed then; one that is dropped is closed too")
-    func ownership() throws {
-        let server = try TestServer(.temporaryUnix()) { _ = Socket.set($0.fd, SOL_SOCKET, SO_SNDBUF, 4096) }
+    @Test(
+        "a descriptor is kept until it has been sent, and closed then; one that is dropped is closed too",
+        arguments: TransportMode.available)
+    func ownership(mode: TransportMode) throws {
+        let server = try TestServer(mode, .temporaryUnix()) { _ = Socket.set($0.fd, SOL_SOCKET, SO_SNDBUF, 4096) }
         let peer = try Peer(connectingTo: server.address)
         weak let sent: OwnedDescriptor?
         weak let dropped: OwnedDescriptor?
@@ -153,11 +160,13 @@ struct DescriptorSendTests {
         try server.join()
     }
 
-    @Test("more descriptors on their way than the user may have: the connection ends with ETOOMANYREFS")
-    func tooManyOnTheirWay() async {
+    @Test(
+        "more descriptors on their way than the user may have: the connection ends with ETOOMANYREFS",
+        arguments: TransportMode.available)
+    func tooManyOnTheirWay(mode: TransportMode) async {
         guard geteuid() == 0 else { return }
-        await #expect(processExitsWith: .success) {
-            let server = try TestServer(.temporaryUnix())
+        await #expect(processExitsWith: .success) { [mode] in
+            let server = try TestServer(mode, .temporaryUnix())
             let peer = try Peer(connectingTo: server.address)
             let file = try TestFile([1])
             // The bound is RLIMIT_NOFILE of one without privileges, counted per user: one that no other test is.
@@ -177,10 +186,11 @@ struct DescriptorSendTests {
     }
 
     @Test(
-        "descriptors without a byte, too many of them, or on a TCP socket are a programmer's mistake", arguments: 0...2)
-    func mistakes(mistake: Int) async {
-        await #expect(processExitsWith: .failure) { [mistake] in
-            let server = try TestServer(mistake == 2 ? .anyLoopback : .temporaryUnix())
+        "descriptors without a byte, too many of them, or on a TCP socket are a programmer's mistake",
+        arguments: TransportMode.available, 0...2)
+    func mistakes(mode: TransportMode, mistake: Int) async {
+        await #expect(processExitsWith: .failure) { [mode, mistake] in
+            let server = try TestServer(mode, mistake == 2 ? .anyLoopback : .temporaryUnix())
             let peer = try Peer(connectingTo: server.address)
             let file = try TestFile([1]).descriptor
             let descriptors = [OwnedDescriptor](repeating: file, count: mistake == 1 ? 17 : 1)
