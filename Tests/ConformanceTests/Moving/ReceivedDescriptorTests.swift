@@ -210,7 +210,7 @@ struct ReceivedDescriptorTests {
             RecordingConnection(loop, fd: near, recorder, receiving).start()
         }
         let file = try Pipe()
-        try send(Array("text".utf8), [file.writer, file.writer], on: fixture.peer.fd)
+        try send(Array("text".utf8), [file.writer, file.writer], on: peer.fd)
         close(file.writer)
         #expect(try recorder.waitForBytes(4) == Array("text".utf8))
         #expect(try file.reader.receiveToEnd() == [], "both copies are closed")
@@ -297,15 +297,15 @@ struct ReceivedDescriptorTests {
                 position += piece.count
                 do {
                     if index % 3 == 0 {
-                        try fixture.peer.send(piece)
+                        try peer.send(piece)
                     } else {
-                        try send(piece, [writers[index % 5]], on: fixture.peer.fd)
+                        try send(piece, [writers[index % 5]], on: peer.fd)
                     }
                 } catch {
                     Issue.record(error)
                 }
             }
-            fixture.peer.finishOutput()
+            peer.finishOutput()
         }
         let expected = (0..<300).filter { $0 % 3 != 0 }.map { socketInode(writers[$0 % 5]) }
         var inodes: [UInt64] = []
@@ -342,7 +342,7 @@ struct ReceivedDescriptorTests {
         let peer = fixture.peer
         try fixture.thread.on { _ in
             #expect(receiver.receiver.detach { detached in handed.record(Handed(detached)) })
-            do { try send([1, 2, 3], [file.writer], on: fixture.peer.fd) } catch { Issue.record(error) }
+            do { try send([1, 2, 3], [file.writer], on: peer.fd) } catch { Issue.record(error) }
         }
         let left = try handed.next()
         #expect(left.remainder == ConnectionRemainder() && fixture.arrivals.all.isEmpty)
@@ -361,17 +361,20 @@ struct ReceivedDescriptorTests {
         try fixture.thread.join()
     }
 
-    @Test("with a full descriptor table the bytes arrive without descriptors, and that they are missing is told")
-    func tableFull() async {
-        await #expect(processExitsWith: .success) {
-            let tests = try ReceivedDescriptorTests()
-            try send([1], [tests.peer.fd, tests.peer.fd], on: tests.peer.fd)
-            #expect(try tests.arrivals.next().descriptors.count == 2)
-            let table = DescriptorExhaustionTests.FullTable()
-            try send([2], [tests.peer.fd, tests.peer.fd], on: tests.peer.fd)
-            #expect(try tests.arrivals.next() == Arrival(bytes: [2], descriptors: [], isTruncated: true))
+    @Test(
+        "with a full descriptor table the bytes arrive without descriptors, and that they are missing is told",
+        arguments: TransportMode.available)
+    func tableFull(mode: TransportMode) async {
+        await #expect(processExitsWith: .success) { [mode] in
+            let fixture = try Fixture(mode)
+            let sent = [fixture.peer.fd, fixture.peer.fd]
+            try send([1], sent, on: fixture.peer.fd)
+            #expect(try fixture.arrivals.next().descriptors.count == 2)
+            let table = FullTable()
+            try send([2], sent, on: fixture.peer.fd)
+            #expect(try fixture.arrivals.next() == Arrival(bytes: [2], descriptors: [], isTruncated: true))
             table.release()
-            try tests.join()
+            try fixture.thread.join()
         }
     }
 }

@@ -273,7 +273,7 @@ struct DetachOrderTests {
     @Test("with a file region or descriptors queued nothing is detached; once they are sent, it is")
     func refused() throws {
         let file = try TestFile(pattern(10))
-        let region = try file.region(10)
+        let region = try file.region(0, 10)
         try run(
             { _, connection in
                 #expect(connection.write(file: region))
