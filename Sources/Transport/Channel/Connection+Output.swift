@@ -24,6 +24,7 @@ extension Connection {
         }
     }
 
+    @inline(never)
     private func sendSegmentOrFinish() {
         if state.pointee.queue.isAtSegment { return sendSegments() }
         guard state.pointee.output == .finishing else { return }
@@ -43,6 +44,8 @@ extension Connection {
         }
         advance(Int(result))
         tellProgress()
+        // All is sent, as after most small messages.
+        if state.pointee.queue.isEmpty, state.pointee.output == .open { return }
         send()
     }
 

@@ -43,7 +43,7 @@ struct WriteQueue {
 
     var segmentCount: Int { segments.count }
 
-    var isEmpty: Bool { bytes.isEmpty && segments.isEmpty }
+    var isEmpty: Bool { bytes.isEmpty && barrier == .max }
 
     /// Whether everything in it is bytes in memory: no files, no descriptors.
     var isMemory: Bool {
