@@ -71,7 +71,7 @@ private final class WanderingEcho: Connection {
 
 @Suite("Moving connections between loops", .serialized)
 struct MovingTests {
-    private static let movesMin = 400
+    private static let movesMin = 200
     private static let connectionCount = 4
 
     @Test(
