@@ -83,6 +83,17 @@ int csocket_receive(int socket, void *bytes, size_t capacity, struct csocket_mes
     return 0;
 }
 
+int csocket_peer_credentials(int socket, struct csocket_credentials *credentials) {
+    struct ucred peer;
+    socklen_t length = sizeof peer;
+    if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0)
+        return -errno;
+    if (peer.uid == (uid_t)-1)
+        return -ENOTCONN;
+    *credentials = (struct csocket_credentials){.pid = peer.pid, .uid = peer.uid, .gid = peer.gid};
+    return 0;
+}
+
 int64_t csocket_send_file(int socket, int file, int64_t offset, size_t count) {
     int flags = fcntl(socket, F_GETFL);
     if (flags < 0 || fcntl(socket, F_SETFL, flags | O_NONBLOCK) < 0)

@@ -37,7 +37,7 @@ extension Connection {
     @inline(__always)
     func sendCompleted(_ result: Int32) {
         state.pointee.sending = .idle
-        guard !isClosing else { return }
+        guard !isClosing else { return sentWhileClosing(result) }
         guard result > 0 else {
             if result == -EAGAIN || result == -EINTR { return send() }
             return fail(result == 0 ? EPIPE : -result, "send")

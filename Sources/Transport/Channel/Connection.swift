@@ -17,13 +17,26 @@ open class Connection: Channel {
     public init(_ loop: EventLoop, fd: Int32, configuration: ConnectionConfiguration = .init()) {
         precondition(fd >= 0 && configuration.lowWaterMark <= configuration.highWaterMark)
         self.configuration = configuration
-        state = .allocate(capacity: 1)
-        state.initialize(to: ConnectionState())
         isUnixDomain = Socket.family(of: fd) == AF_UNIX
-        if let threshold = configuration.zeroCopyThreshold, !isUnixDomain {
-            state.pointee.zeroCopyThreshold = max(threshold, 1)
-        }
+        state = .allocate(capacity: 1)
+        state.initialize(to: ConnectionState(configuration, isUnixDomain: isUnixDomain))
         super.init(loop, fd: fd)
+    }
+
+    /// Goes on with a connection that ``detach(_:)`` has let go of, in this process or another: tells what is unread
+    /// before any newer bytes, and sends what is unsent before anything written. It counts bytes and events anew, and
+    /// goes by its own configuration. Call ``start(reading:)`` next.
+    public init(
+        _ loop: EventLoop, _ detached: consuming DetachedConnection, configuration: ConnectionConfiguration = .init()
+    ) {
+        precondition(configuration.lowWaterMark <= configuration.highWaterMark)
+        self.configuration = configuration
+        isUnixDomain = Socket.family(of: detached.fd) == AF_UNIX
+        state = .allocate(capacity: 1)
+        state.initialize(to: ConnectionState(configuration, isUnixDomain: isUnixDomain))
+        let remainder = detached.remainder
+        super.init(loop, fd: detached.takeDescriptor())
+        restore(remainder)
     }
 
     deinit {
@@ -38,6 +51,13 @@ open class Connection: Channel {
 
     /// Bytes have arrived. They are valid during the call only; never called while reading is paused.
     open func received(_ bytes: RawSpan) {}
+
+    /// Bytes have arrived with these descriptors, or with none: called in place of ``received(_:)`` on a connection that
+    /// ``ConnectionConfiguration/receivesDescriptors``. Descriptors come no later than the bytes they were sent with, and
+    /// those sent in two messages never come in one call. Unless overridden, they are closed, and the bytes told by ``received(_:)``.
+    open func received(_ bytes: RawSpan, descriptors: consuming ReceivedDescriptors) {
+        received(bytes)
+    }
 
     /// The peer has sent FIN and all its bytes have been received. Unless overridden, the connection is finished too.
     open func inputEnded() {
@@ -64,6 +84,7 @@ open class Connection: Channel {
         guard !isClosing else { return }
         register()
         perform(reading ? state.pointee.read.resume() : state.pointee.read.pause())
+        if isInputEnded { startEnded() }
         markDirty()
     }
 
@@ -103,7 +124,7 @@ open class Connection: Channel {
     // MARK: Closing
 
     func close(_ reason: CloseReason, reset: Bool) {
-        guard !isClosing else { return }
+        guard !isClosing else { return abandonDetaching(reason, reset: reset) }
         state.pointee.closeReason = reason
         if reset { Socket.disconnect(fd) }
         let isStarted = registration != nil
@@ -126,6 +147,7 @@ open class Connection: Channel {
 
     override func released() {
         super.released()
+        if handOver() { return }
         releaseSocket()
         closed(state.pointee.closeReason)
     }
@@ -149,7 +171,9 @@ open class Connection: Channel {
             sendCompleted(completion.result)
         case .poll:
             pollCompleted(completion)
-        case .cancelReceive:
+        case .pollRead:
+            readinessCompleted(completion.result)
+        case .cancelReceive, .cancelPollRead:
             cancelReceiveCompleted(completion.result)
         case .pollWrite:
             roomCompleted(completion.result)

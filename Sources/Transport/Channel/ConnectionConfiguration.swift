@@ -16,6 +16,9 @@ public struct ConnectionConfiguration: Sendable {
     public var zeroCopyThreshold: Int?
     /// Another process may hold a copy of the socket, so that close(2) alone would not end it: shut it down first.
     public var isShared = false
+    /// Descriptors may come with the bytes (Unix-domain sockets): ``Connection/received(_:descriptors:)`` is called. It
+    /// costs a poll and a call per receive. Without it, the kernel closes what descriptors come.
+    public var receivesDescriptors = false
 
     /// The defaults: water marks 64 and 32 KiB, at most 16 MiB queued, not shared, all sends copied.
     public init() {}

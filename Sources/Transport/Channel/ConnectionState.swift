@@ -2,14 +2,6 @@ import Glibc
 
 /// What changes in a connection, kept behind a pointer so that the hot path makes no exclusivity check.
 struct ConnectionState {
-    enum Output {
-        case open
-        /// FIN follows what is queued.
-        case finishing
-        /// FIN has been sent.
-        case finished
-    }
-
     /// What the sending direction waits for: one operation at a time, since two sends may overtake each other.
     enum Sending {
         case idle
@@ -34,7 +26,7 @@ struct ConnectionState {
     var read = ReadState()
     var queue = WriteQueue()
     var parked = ByteQueue()
-    var output = Output.open
+    var output = OutputState.open
     var inputEnd = InputEnd.notSeen
     var closeReason = CloseReason.closed
     var bytesReceived: UInt64 = 0
@@ -50,6 +42,14 @@ struct ConnectionState {
     var cancelIsCurrent = false
     /// `inputEnding()` has been called.
     var endingTold = false
+    /// Messages that had lost descriptors.
+    var messagesTruncated: UInt64 = 0
+    /// The connection leaves this loop with its socket open: whom to give it to.
+    var detachment: ((consuming DetachedConnection) -> Void)?
+
+    init(_ configuration: ConnectionConfiguration, isUnixDomain: Bool) {
+        if let threshold = configuration.zeroCopyThreshold, !isUnixDomain { zeroCopyThreshold = max(threshold, 1) }
+    }
 
     /// Describes at most `limit` bytes at the front of the queue in memory that lives as long as the connection, as
     /// the kernel needs it until the send completes.

@@ -45,6 +45,13 @@ struct WriteQueue {
 
     var isEmpty: Bool { bytes.isEmpty && barrier == .max }
 
+    /// Whether everything in it is bytes in memory: no files, no descriptors.
+    var isMemory: Bool {
+        segments.allSatisfy { placed in
+            if case .uncopied = placed.segment { true } else { false }
+        }
+    }
+
     // MARK: Chunk bytes
 
     mutating func append(_ new: UnsafeRawBufferPointer, from pool: ChunkPool) {
