@@ -71,6 +71,9 @@ int csocket_eventfd_signal(int fd);
 /* Takes the counter back to 0. */
 int csocket_eventfd_drain(int fd);
 
+/* Names the calling thread, as ps(1) and debuggers show it: 15 bytes, the rest is cut. prctl(2). */
+int csocket_name_thread(const char *name);
+
 /*
  * Blocks the given signals in the calling thread and returns a signalfd(2), close-on-exec, for them. Call it
  * before any other thread exists, since a thread inherits the mask of its creator.
