@@ -34,8 +34,8 @@ public enum Socket {
         return protocolNumber == Int32(IPPROTO_TCP)
     }
 
-    /// Takes O_NONBLOCK from a listening socket, which its former user (epoll, another process) may have set: a ring
-    /// would not wait for connections but tell EAGAIN.
+    /// Takes O_NONBLOCK from a listening socket, which its former user (epoll, another process) may have set: an older
+    /// kernel's ring would tell EAGAIN instead of waiting for a connection (6.18 waits).
     static func setBlocking(_ fd: Int32) {
         let mode = fcntl(fd, F_GETFL)
         if mode >= 0, mode & O_NONBLOCK != 0 { _ = fcntl(fd, F_SETFL, mode & ~O_NONBLOCK) }
@@ -79,21 +79,9 @@ public enum Socket {
         }
     }
 
-    /// A bound, listening stream socket. A Unix-domain path must not exist yet.
-    ///
-    /// - Parameter backlog: connections the kernel holds until they are accepted; it cuts it to `net.core.somaxconn`.
-    /// - Throws: the failed call: `socket`, `bind` (EADDRINUSE, EACCES, EADDRNOTAVAIL) or `listen`.
-    public static func listen(_ address: SocketAddress, backlog: Int32) throws(SystemError) -> Int32 {
-        let fd = try stream(address.family)
-        do throws(SystemError) {
-            if address.port != nil, !set(fd, SOL_SOCKET, SO_REUSEADDR, 1) { throw .last("setsockopt") }
-            let bound = address.withSockaddr { bind(fd, $0, $1) }
-            if bound < 0 { throw .last("bind") }
-            if Glibc.listen(fd, backlog) < 0 { throw .last("listen") }
-            return fd
-        } catch {
-            close(fd)
-            throw error
-        }
+    /// bind(2), with an error for an address that the kernel could not even be given.
+    static func bind(_ fd: Int32, to address: SocketAddress) throws(SystemError) {
+        try address.check(for: "bind")
+        if address.withSockaddr({ Glibc.bind(fd, $0, $1) }) < 0 { throw .last("bind") }
     }
 }

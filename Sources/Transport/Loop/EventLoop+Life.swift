@@ -26,6 +26,7 @@ extension EventLoop {
 
     private func runToEnd() throws(SystemError) {
         try handler.enable()
+        giveFirstBuffers()
         state.pointee.turnEnd = now
         while !remote.isAskedToEnd {
             try turn(waitingUntil: .distantFuture)

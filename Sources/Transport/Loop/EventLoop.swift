@@ -9,7 +9,6 @@ public final class EventLoop {
     public let remote: EventLoopRemote
     let timers = TimerHeap()
     let chunks: ChunkPool
-    let receiveBuffers: ReceiveBuffers
     let handler: any IOHandler
     let state: UnsafeMutablePointer<State>
     private let batch: UnsafeMutableBufferPointer<Completion>
@@ -39,8 +38,9 @@ public final class EventLoop {
         var ending = GrowingBuffer<RegistrationID>(capacity: 256)
         /// Channels whose receive ended for want of buffers, in that order.
         var starved = GrowingBuffer<RegistrationID>(capacity: 64)
-        /// Buffers to give back at the end of the turn.
+        /// Buffers to give to the handler at the end of the turn.
         var returns = GrowingBuffer<UInt16>(capacity: 512)
+        var receiveBuffers: ReceiveBufferLedger
         var statistics = EventLoopStatistics()
         var handlerError: SystemError?
         var turnTime = MonotonicTime(nanoseconds: 0)
@@ -48,6 +48,10 @@ public final class EventLoop {
         var turnEnd = MonotonicTime(nanoseconds: 0)
         /// The turn before had no completion, no timer and no task.
         var wasIdle = false
+
+        init(_ receiveBuffers: consuming ReceiveBufferLedger) {
+            self.receiveBuffers = receiveBuffers
+        }
     }
 
     /// A loop on the configuration's transport.
@@ -76,9 +80,8 @@ public final class EventLoop {
         taskConfiguration = configuration.tasks
         report = configuration.report
         chunks = ChunkPool()
-        receiveBuffers = handler.receiveBuffers
         state = .allocate(capacity: 1)
-        state.initialize(to: State())
+        state.initialize(to: State(ReceiveBufferLedger(handler.receiveBuffers, configuration.receiveBuffers)))
         batch = .allocate(capacity: Self.batchMax)
     }
 
@@ -93,7 +96,12 @@ public final class EventLoop {
     }
 
     /// The counters. Loop thread.
-    public var statistics: EventLoopStatistics { state.pointee.statistics }
+    public var statistics: EventLoopStatistics {
+        var statistics = state.pointee.statistics
+        statistics.receiveBufferCount = UInt64(state.pointee.receiveBuffers.count)
+        statistics.receiveBufferCountMax = UInt64(state.pointee.receiveBuffers.countMax)
+        return statistics
+    }
 
     /// How often the completion queue overflowed (nothing is lost; it costs time). Loop thread.
     public var completionOverflows: UInt64 { handler.overflowCount }
@@ -257,26 +265,52 @@ public final class EventLoop {
         returnBuffers(completionsDrained: completionsDrained)
         index = 0
         while index < state.pointee.ending.count {
-            if let channel = state.pointee.registrations.freeIfDone(state.pointee.ending[index]) {
-                handler.forget(state.pointee.ending[index])
-                channel.takeRetainedValue().released()
-            }
+            let id = state.pointee.ending[index]
+            if state.pointee.registrations.isEnding(id) { end(id) }
             index += 1
         }
         state.pointee.ending.removeAll()
     }
 
+    /// Releases the registration's channel and frees its slot, if the kernel is done with either.
+    private func end(_ id: RegistrationID) {
+        if let channel = state.pointee.registrations.releaseIfDone(id) {
+            handler.forget(id)
+            channel._withUnsafeGuaranteedRef { $0.released() }
+        }
+        state.pointee.registrations.freeIfDone(id)?.release()
+    }
+
     private func returnBuffers(completionsDrained: Bool) {
+        if !state.pointee.starved.isEmpty { hold(state.pointee.receiveBuffers.grow()) }
         let returned = state.pointee.returns.count
-        if returned > 0 { handler.returnBuffers(state.pointee.returns.elements) }
-        state.pointee.returns.removeAll()
+        giveHeldBuffers()
         // With every completion dispatched the kernel has all buffers again; else it has those just returned.
-        let available = completionsDrained ? receiveBuffers.count : returned
+        let available = completionsDrained ? state.pointee.receiveBuffers.count : returned
         let resumable = min(available, state.pointee.starved.count)
         for index in 0..<resumable {
             state.pointee.registrations.channel(state.pointee.starved[index])?.receiveBuffersReturned()
         }
         state.pointee.starved.removeFirst(resumable)
+    }
+
+    /// What the handler begins with.
+    func giveFirstBuffers() {
+        hold(0..<UInt16(state.pointee.receiveBuffers.count))
+        giveHeldBuffers()
+    }
+
+    private func hold(_ ids: Range<UInt16>) {
+        for id in ids { state.pointee.returns.append(id) }
+    }
+
+    /// Every buffer that the loop holds goes to the handler, all in one call: one publication to the kernel.
+    private func giveHeldBuffers() {
+        assert(state.pointee.returns.count == state.pointee.receiveBuffers.heldCount, "every held buffer is returned")
+        guard !state.pointee.returns.isEmpty else { return }
+        state.pointee.receiveBuffers.give(state.pointee.returns.elements)
+        handler.giveBuffers(state.pointee.returns.elements, size: state.pointee.receiveBuffers.sizeGiven)
+        state.pointee.returns.removeAll()
     }
 
     private func submitAll() throws(SystemError) {
@@ -319,6 +353,17 @@ public final class EventLoop {
         state.pointee.registrations.isInFlight(kind, id)
     }
 
+    /// Only the notification of the operation is still to come.
+    func awaitNotification(_ kind: OperationKind, _ id: RegistrationID) {
+        state.pointee.registrations.awaitNotification(kind, id)
+        // It may be what the registration's release waited for.
+        state.pointee.ending.append(id)
+    }
+
+    func awaitsNotification(_ kind: OperationKind, _ id: RegistrationID) -> Bool {
+        state.pointee.registrations.awaitsNotification(kind, id)
+    }
+
     @inline(__always)
     func markDirty(_ id: RegistrationID) {
         state.pointee.dirty.append(id)
@@ -328,14 +373,17 @@ public final class EventLoop {
     @inline(__always)
     func receivedBytes(of completion: Completion) -> UnsafeRawBufferPointer {
         guard let buffer = completion.buffer else { return UnsafeRawBufferPointer(start: nil, count: 0) }
-        return receiveBuffers.bytes(buffer, length: Int(max(0, completion.result)))
+        return state.pointee.receiveBuffers.bytes(buffer, length: Int(max(0, completion.result)))
     }
 
     /// Nobody needs the completion's bytes any more. Once per completion that names a buffer.
     @inline(__always)
     func releaseBytes(of completion: Completion) {
         guard let buffer = completion.buffer else { return }
-        state.pointee.returns.append(buffer)
+        let length = Int(max(0, completion.result))
+        if state.pointee.receiveBuffers.consume(buffer, length: length, hasMore: completion.bufferHasMore) {
+            state.pointee.returns.append(buffer)
+        }
     }
 
     /// The channel's receive ended with ENOBUFS: it is told by `receiveBuffersReturned()`, in order of waiting.

@@ -12,6 +12,10 @@ public struct EventLoopStatistics: Sendable {
     public var staleCompletions: UInt64 = 0
     /// Receives ended for want of a buffer (ENOBUFS), each resumed when buffers came back.
     public var receiveBuffersExhausted: UInt64 = 0
+    /// Receive buffers in use now, any kept for messages included.
+    public var receiveBufferCount: UInt64 = 0
+    /// Receive buffers there may be at most; exhaustion adds some up to here.
+    public var receiveBufferCountMax: UInt64 = 0
     /// Tasks run that came through ``EventLoopRemote``.
     public var tasks: UInt64 = 0
     /// Nanoseconds spent on I/O: completions, and what channels do at the end of a turn. Not the wait.
