@@ -29,9 +29,17 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
+        .executableTarget(
+            name: "line-chat", dependencies: ["Transport"], path: "Examples/LineChat", swiftSettings: strict),
+        // Support without tests of its own: peers, recorders, loops on threads, kernels that a test scripts.
         .testTarget(
-            name: "TransportTests", dependencies: ["Transport", "CRing", "CSocket"], exclude: ["CASES.md"],
+            name: "TransportTesting", dependencies: ["Transport", "CRing", "CSocket"], swiftSettings: strict),
+        .testTarget(
+            name: "TransportTests", dependencies: ["Transport", "TransportTesting", "CRing", "CSocket"],
             swiftSettings: strict),
+        .testTarget(
+            name: "ConformanceTests", dependencies: ["Transport", "TransportTesting", "CRing", "CSocket"],
+            exclude: ["CASES.md"], swiftSettings: strict),
         .testTarget(name: "HandoffTests", dependencies: ["Handoff", "Transport", "CSocket"], swiftSettings: strict),
         .testTarget(
             name: "SupervisorTests", dependencies: ["Supervisor", "Handoff", "Transport"], swiftSettings: strict),

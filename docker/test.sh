@@ -111,21 +111,33 @@ adds_three_calls_only() {
     } | sort --unique | diff - "$work/proxy.rules"
 }
 
-# denied PROFILE COMMAND...: under that profile the program exits with 5 and names the cause.
+# denied CODE PROFILE COMMAND...: under that profile the program exits with the code and names the cause.
 denied() {
-    local profile=$1 status=0
-    shift
+    local code=$1 profile=$2 status=0
+    shift 2
     run --rm ${profile:+--security-opt "seccomp=$profile"} ringmaster "$@" >"$work/denied" 2>&1 || status=$?
     cat "$work/denied"
     echo "exit code $status"
-    [ $status -eq 5 ] && grep -qi seccomp "$work/denied"
+    [ $status -eq "$code" ] && grep -qi seccomp "$work/denied"
+}
+
+# Under a profile without io_uring the proxy serves with epoll, and one line says why.
+serves_with_epoll() {
+    start_proxy "$work/denying.json"
+    docker logs proxy >"$work/epoll.log" 2>&1
+    cat "$work/epoll.log"
+    [ "$(grep -c 'serving with epoll.*seccomp' "$work/epoll.log")" -eq 1 ]
+    grep -q 'ready transport=epoll' "$work/epoll.log"
+    benchmark_passes
+    stops_gracefully
 }
 
 # --- The proxy
 
 start_proxy() {
+    local profile=${1:-$here/seccomp.json}
     docker rm --force proxy >/dev/null 2>&1 || true
-    run --detach --name proxy --ulimit "nofile=$nofile:$nofile" --security-opt "seccomp=$here/seccomp.json" \
+    run --detach --name proxy --ulimit "nofile=$nofile:$nofile" --security-opt "seccomp=$profile" \
         ringmaster proxy --listen "127.0.0.1:$proxy_port" --upstream "127.0.0.1:$redis_port" --workers 2
     await 30 proxy_is_ready || { docker logs proxy && return 1; }
 }
@@ -273,13 +285,15 @@ if grep -q '"io_uring_setup","SCMP_ACT_ALLOW"' "$work/default.rules"; then
     check "ringmaster check succeeds under this engine's default profile, which allows io_uring" \
         run --rm ringmaster check
 else
-    check "ringmaster check exits with 5 under this engine's default profile and names seccomp" denied "" check
+    check "ringmaster check plans for epoll under this engine's default profile and names seccomp" denied 0 "" check
 fi
 jq '.syscalls |= map(select(.names | index("io_uring_setup") | not))' "$here/seccomp.json" >"$work/denying.json"
-check "ringmaster check exits with 5 under a profile without io_uring and names seccomp" \
-    denied "$work/denying.json" check
-check "ringmaster proxy exits with 5 under a profile without io_uring and names seccomp" \
-    denied "$work/denying.json" proxy --listen "127.0.0.1:$proxy_port" --upstream "127.0.0.1:$redis_port"
+check "ringmaster check plans for epoll under a profile without io_uring and names seccomp" \
+    denied 0 "$work/denying.json" check
+check "with --transport io_uring ringmaster proxy exits with 5 under that profile and names seccomp" \
+    denied 5 "$work/denying.json" proxy --transport io_uring --listen "127.0.0.1:$proxy_port" \
+    --upstream "127.0.0.1:$redis_port"
+check "by itself it serves with epoll under that profile" serves_with_epoll
 
 check "an image can stand in for the official Redis" build_redis
 check "compose.yaml serves Redis through the proxy" compose_serves

@@ -16,27 +16,27 @@ public struct WorkerBirth: Hashable, Sendable {
     public var generation: UInt32
     /// Connections it may have at once, at least 1.
     public var connectionsMax: Int
-    /// Locked memory is short: it must make do with the smallest ring, so that there is enough for every worker.
-    public var hasSmallRing: Bool
+    /// How it reaches the kernel.
+    public var loop: LoopKind
 
     /// What a worker is told.
-    public init(slot: Int, generation: UInt32, connectionsMax: Int, hasSmallRing: Bool) {
+    public init(slot: Int, generation: UInt32, connectionsMax: Int, loop: LoopKind) {
         self.slot = slot
         self.generation = generation
         self.connectionsMax = connectionsMax
-        self.hasSmallRing = hasSmallRing
+        self.loop = loop
     }
 
     /// The variable's value.
-    public var encoded: String { "\(slot):\(generation):\(connectionsMax):\(hasSmallRing ? 1 : 0)" }
+    public var encoded: String { "\(slot):\(generation):\(connectionsMax):\(loop.rawValue)" }
 
     /// Reads the variable's value; nil when no supervisor wrote it.
     public init?(encoded: String) {
         let fields = encoded.split(separator: ":", omittingEmptySubsequences: false)
-        guard fields.count == 4, ["0", "1"].contains(fields[3]), let slot = Int(fields[0]),
+        guard fields.count == 4, let loop = LoopKind(rawValue: String(fields[3])), let slot = Int(fields[0]),
             let generation = UInt32(fields[1]),
             let connectionsMax = Int(fields[2]), slot >= 0, connectionsMax >= 1
         else { return nil }
-        self.init(slot: slot, generation: generation, connectionsMax: connectionsMax, hasSmallRing: fields[3] == "1")
+        self.init(slot: slot, generation: generation, connectionsMax: connectionsMax, loop: loop)
     }
 }

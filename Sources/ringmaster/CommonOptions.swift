@@ -50,6 +50,8 @@ enum LogLevel: String, ExpressibleByArgument, CaseIterable {
 
 extension LogFormat: ExpressibleByArgument {}
 
+extension TransportPreference: ExpressibleByArgument {}
+
 /// A time in seconds, whole or with a fraction, of at most a year.
 struct Seconds: ExpressibleByArgument, Equatable {
     var duration: Duration
@@ -90,6 +92,13 @@ struct CommonOptions: ParsableArguments {
             "How a connection gets its worker: least (the one with the fewest), round-robin, source-hash. \(variable("balance"))",
             valueName: "MODE"))
     var balance: Balance = .leastLoaded
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "How the kernel is reached: auto (io_uring where it can be had, else epoll), io_uring, epoll. \(variable("transport"))",
+            valueName: "TRANSPORT"))
+    var transport: TransportPreference = .auto
 
     @Option(
         name: .long,

@@ -15,7 +15,7 @@ enum EnvironmentArguments {
     private static let common = [
         Option(name: "listen", kind: .list), Option(name: "workers"), Option(name: "balance"),
         Option(name: "max-connections"), Option(name: "backlog"), Option(name: "grace"), Option(name: "log-level"),
-        Option(name: "log-format"),
+        Option(name: "log-format"), Option(name: "transport"),
     ]
 
     private static let proxy = [
@@ -28,7 +28,7 @@ enum EnvironmentArguments {
         switch command {
         case "echo": common
         case "proxy": common + proxy
-        case "check": [Option(name: "workers")]
+        case "check": [Option(name: "workers"), Option(name: "transport")]
         default: []
         }
     }

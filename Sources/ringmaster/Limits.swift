@@ -17,21 +17,6 @@ struct Limits {
         return try connectionsMax(asked: asked, workers: workers, openFiles: Int(clamping: limit))
     }
 
-    /// Locked memory of one ring of the usual size, rounded up. With less than that for each, all take the smallest.
-    static let ringBytes: UInt64 = 128 * 1024
-
-    /// Whether locked memory is so short that supervisor and workers must make do with the smallest rings.
-    func needSmallRings(workers: Int) throws(CommandError) -> Bool {
-        let limit = ResourceLimit.raiseSoftToHard(.lockedMemory).new.soft
-        guard limit / Self.ringBytes < UInt64(workers + 1) else { return false }
-        if UringAvailability.fits(rings: workers + 1) { return true }
-        throw CommandError(
-            .limitTooLow,
-            "RLIMIT_MEMLOCK is \(limit) bytes, which is too little for the rings of \(workers) workers and their supervisor: "
-                + "raise it, for example with ulimit -l \(UInt64(workers + 1) * Self.ringBytes / 1024), or start fewer workers"
-        )
-    }
-
     /// The same for a given limit of open files per process.
     func connectionsMax(asked: Int?, workers: Int, openFiles: Int) throws(CommandError) -> Int {
         if let asked {

@@ -51,13 +51,13 @@ struct Server {
         case .automatic: workers = min(budget.cpuCount, WorkerCount.max)
         case .count(let count): workers = count
         }
-        if case .unavailable(let cause) = UringAvailability.probe() {
-            throw CommandError(cause.exitCode, "\(cause)")
-        }
+        let decision = try LoopDecision.make(options.transport, workers: workers)
         let limits = Limits(descriptorsPerConnection: descriptorsPerConnection, listeners: addresses.count)
-        let hasSmallRings = try limits.needSmallRings(workers: workers)
         let connectionsMax = try limits.connectionsMax(asked: options.maxConnections, workers: workers)
         let logger = logger("supervisor")
+        if let cause = decision.cause {
+            logger.notice("serving with epoll", metadata: ["cause": "\(cause)"])
+        }
         let listeners = try bind(addresses)
         for listener in listeners {
             let bound = Socket.localAddress(of: listener)
@@ -73,7 +73,7 @@ struct Server {
             arguments: CommandLine.arguments, environment: Process.environment.map { "\($0.name)=\($0.value)" })
         do {
             let supervisor = try SupervisorProcess(
-                configuration, listeners: listeners, launcher: launcher, hasSmallRings: hasSmallRings, logger: logger)
+                configuration, listeners: listeners, launcher: launcher, loopKind: decision.kind, logger: logger)
             return supervisor.run()
         } catch {
             for case .unix(let path)? in listeners.map({ Socket.localAddress(of: $0) }) { unlink(path) }
@@ -132,7 +132,7 @@ struct Server {
         var configuration = WorkerConfiguration(
             slot: birth.slot, generation: birth.generation, connectionsMax: birth.connectionsMax,
             orphanGrace: options.grace.duration)
-        if birth.hasSmallRing { configuration.loop.uring = .smallest }
+        configuration.loop = birth.loop.configuration
         do throws(SystemError) {
             return try WorkerProcess(
                 configuration, control: control, page: page, service: makeService(logger), logger: logger

@@ -6,7 +6,8 @@ import Testing
 struct EnvironmentArgumentsTests {
     /// A value of each option that is not its default.
     private static let samples = [
-        "listen": "127.0.0.1:7000,[::1]:7001", "workers": "3", "balance": "round-robin", "max-connections": "77",
+        "listen": "127.0.0.1:7000,[::1]:7001", "workers": "3", "balance": "round-robin", "transport": "epoll",
+        "max-connections": "77",
         "backlog": "99", "grace": "2.5", "log-level": "trace", "log-format": "json",
         "upstream": "127.0.0.1:6379, unix:/run/redis.sock", "upstream-policy": "least-connections",
         "connect-timeout": "1.5", "upstream-rest": "4", "idle-timeout": "60", "accept-proxy": "true",

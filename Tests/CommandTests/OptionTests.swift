@@ -52,6 +52,7 @@ struct OptionTests {
             (echo + ["--grace", "31536001"], ["--grace <SECONDS>", "31536001"]),
             (echo + ["--grace", "nan"], ["--grace <SECONDS>", "nan"]),
             (echo + ["--balance", "fair"], ["--balance", "fair", "least", "round-robin", "source-hash"]),
+            (echo + ["--transport", "kqueue"], ["--transport", "kqueue", "auto", "io_uring", "epoll"]),
             (echo + ["--log-level", "loud"], ["--log-level", "loud", "trace", "debug", "info", "warning", "error"]),
             (echo + ["--log-format", "xml"], ["--log-format", "xml", "text", "json"]),
             (["proxy"], ["--upstream is missing", "--upstream 127.0.0.1:6379"]),

@@ -98,43 +98,4 @@ extension Integration {
                 naming: ["--max-connections 10000", "512", "ulimit -n"], launcher: Ringmaster.descriptorLimit(512))
         }
     }
-
-    /// io_uring forbidden by a seccomp filter, as container engines do.
-    @Suite(.serialized, .needs("cc"))
-    struct RingDeniedTests {
-        /// Builds the launcher that denies, and calls `body` with its path.
-        private func withLauncher(_ body: (String) throws -> Void) throws {
-            let directory = try TemporaryDirectory()
-            let source = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Fixtures/deny_uring.c")
-            let launcher = directory.path("deny_uring")
-            _ = try ChildProcess.succeed("cc", ["-Wall", "-Werror", "-o", launcher, source.path])
-            try withExtendedLifetime(directory) { try body(launcher) }
-        }
-
-        @Test(
-            "io_uring denied ends a start with exit code 5 and one line that says by what",
-            arguments: ["EPERM", "ENOSYS"])
-        func start(error: String) throws {
-            try withLauncher { launcher in
-                let process = try Ringmaster.run(
-                    ["echo", "--listen", "127.0.0.1:0", "--workers", "1"], launcher: [launcher, error])
-                #expect(process.poll() == .exited(5), "\(process.errors)")
-                #expect(process.errors.split(separator: "\n").count == 1, "\(process.errors)")
-                for word in ["io_uring", "seccomp", error] {
-                    #expect(process.errors.contains(word), "\(process.errors)")
-                }
-            }
-        }
-
-        @Test("`check` reports the denial and its cause, with exit code 5")
-        func check() throws {
-            try withLauncher { launcher in
-                let process = try Ringmaster.run(["check"], launcher: [launcher, "EPERM"])
-                #expect(process.poll() == .exited(5), "\(process.output)\(process.errors)")
-                let report = process.output + process.errors
-                #expect(report.contains("io_uring"))
-                #expect(report.contains("seccomp"))
-            }
-        }
-    }
 }

@@ -32,7 +32,8 @@ extension Integration {
             let process = try Ringmaster.run([command, "--help"])
             #expect(process.poll() == .exited(0))
             let options = [
-                "workers", "listen", "balance", "max-connections", "backlog", "grace", "log-level", "log-format",
+                "workers", "listen", "balance", "transport", "max-connections", "backlog", "grace", "log-level",
+                "log-format",
             ]
             for option in options {
                 let variable = "RINGMASTER_" + option.uppercased().replacing("-", with: "_")

@@ -16,9 +16,15 @@ enum ImportRules {
         ],
     ]
 
+    /// What an example may import besides `system`: what its reader is offered.
+    private static let products: Set<String> = ["Transport"]
+
     /// Test targets that test no single target, and what they may import besides `system` and `testing`.
     private static let ownTests: [String: Set<String>] = [
         "TidyTests": [],
+        "TransportTesting": ["Transport", "CRing", "CSocket"],
+        "TransportTests": ["Transport", "TransportTesting", "CRing", "CSocket"],
+        "ConformanceTests": ["Transport", "TransportTesting", "CRing", "CSocket"],
         "IntegrationTests": ["Transport", "CSocket"],
         "CommandTests": allowed["ringmaster", default: []].union(["ringmaster"]),
     ]
@@ -26,7 +32,9 @@ enum ImportRules {
     /// Imports of `file` that go against the order.
     static func findings(in file: SourceFile) -> [Finding] {
         guard file.language == .swift, let target = file.target.map(String.init) else { return [] }
-        let permitted = permittedModules(of: target, isTest: file.path.hasPrefix("Tests/"))
+        let permitted =
+            file.path.hasPrefix("Examples/")
+            ? products.union(system) : permittedModules(of: target, isTest: file.path.hasPrefix("Tests/"))
         return file.code.enumerated().compactMap { index, line in
             guard let module = importedModule(line), !permitted.contains(module) else { return nil }
             return Finding(

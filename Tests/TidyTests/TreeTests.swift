@@ -5,7 +5,7 @@ import Testing
 @Suite struct TreeTests {
     private static let root = URL(filePath: #filePath)
         .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-    private static let sourceDirectories = ["Sources", "Tests", "csrc", "docker", ".ci"]
+    private static let sourceDirectories = ["Sources", "Examples", "Tests", "csrc", "docker", ".ci"]
     private static let sourceSuffixes: Set<String> = ["swift", "c", "h", "sh", "py", "yaml", "yml", ""]
 
     private static let files: [SourceFile] = sourceDirectories.flatMap(sources)
@@ -41,7 +41,8 @@ import Testing
     @Test("the top level holds only what belongs there")
     func topLevel() throws {
         let expected: Set<String> = [
-            "Package.swift", "Package.resolved", "csrc", "Sources", "Tests", "docker", "README.md", "LICENSE",
+            "Package.swift", "Package.resolved", "csrc", "Sources", "Examples", "Tests", "docker", "README.md",
+            "LICENSE",
         ]
         let entries = try FileManager.default.contentsOfDirectory(atPath: Self.root.path)
         let strangers = entries.filter { !$0.hasPrefix(".") && !expected.contains($0) }

@@ -1,17 +1,19 @@
 import Handoff
 import Logging
+import Transport
 
 /// Puts the state machine's reports into words.
 struct ReportLog {
     let logger: Logger
     let workerCount: Int
+    let transport: TransportKind
 
     func log(_ report: SupervisorState.Report) {
         switch report {
         case .workerReady(let worker):
             logger.debug("worker ready", metadata: metadata(worker))
         case .allReady:
-            logger.info("ready", metadata: ["workers": "\(workerCount)"])
+            logger.info("ready", metadata: ["transport": "\(transport.rawValue)", "workers": "\(workerCount)"])
         case .workerFailed(let worker, let code, let message):
             logger.error("worker failed: \(message)", metadata: metadata(worker, ["code": "\(code.rawValue)"]))
         case .bootTimedOut(let worker):

@@ -9,7 +9,7 @@ public final class SupervisorProcess {
     private var state: SupervisorState
     private let loop: EventLoop
     private let launcher: WorkerLauncher
-    private let hasSmallRings: Bool
+    private let loopKind: LoopKind
     private let logger: Logger
     private let reports: ReportLog
     private var intake: Intake!
@@ -32,26 +32,26 @@ public final class SupervisorProcess {
     ///
     /// - Parameters:
     ///   - listeners: listening sockets, which it takes over.
-    ///   - hasSmallRings: locked memory is short: the supervisor and its workers make do with the smallest ring.
-    /// - Throws: when there is no ring, or a status page cannot be made.
+    ///   - loopKind: how the supervisor and its workers reach the kernel.
+    /// - Throws: when there is no ring or epoll instance, or a status page cannot be made.
     public init(
         _ configuration: SupervisorConfiguration, listeners: [Int32], launcher: WorkerLauncher,
-        hasSmallRings: Bool, logger: Logger
+        loopKind: LoopKind, logger: Logger
     ) throws {
         state = SupervisorState(configuration: configuration)
         self.launcher = launcher
-        self.hasSmallRings = hasSmallRings
+        self.loopKind = loopKind
         self.logger = logger
-        reports = ReportLog(logger: logger, workerCount: configuration.workerCount)
+        reports = ReportLog(
+            logger: logger, workerCount: configuration.workerCount, transport: loopKind.transport)
         handles = Array(repeating: nil, count: configuration.workerCount)
         sent = Array(repeating: 0, count: configuration.workerCount)
         reserve = DescriptorReserve(workerCount: configuration.workerCount)
         signal(SIGPIPE, SIG_IGN)
         let signals = Self.stopSignals + Self.ignoredSignals.map(\.number) + [SIGCHLD]
         signalDescriptor = try SystemError.check(csocket_signalfd(signals, signals.count), "signalfd")
-        var loopConfiguration = EventLoopConfiguration()
-        if hasSmallRings { loopConfiguration.uring = .smallest }
-        // The supervisor accepts and polls: it receives no bytes through the ring.
+        var loopConfiguration = loopKind.configuration
+        // The supervisor accepts and polls: it receives no bytes.
         loopConfiguration.receiveBuffers = .none
         loop = try EventLoop(loopConfiguration)
         for slot in 0..<configuration.workerCount {
@@ -268,7 +268,7 @@ public final class SupervisorProcess {
             let (ours, theirs) = try HandoffSocket.pair()
             let share = (state.configuration.connectionsMax - 1) / state.configuration.workerCount + 1
             let birth = WorkerBirth(
-                slot: slot, generation: worker.generation, connectionsMax: share, hasSmallRing: hasSmallRings)
+                slot: slot, generation: worker.generation, connectionsMax: share, loop: loopKind)
             let pid = try launcher.launch(birth, control: theirs.descriptor, page: pages[slot].page.descriptor)
             withExtendedLifetime(theirs) {}
             handles[slot] = WorkerHandle(

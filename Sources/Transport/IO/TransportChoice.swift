@@ -18,7 +18,8 @@ public enum TransportPreference: String, CaseIterable, Sendable {
     /// Finds the transport to use, by trying. One decision for all loops of a server: they are not to differ.
     ///
     /// - Returns: the transport, and why it is not io_uring when that was not asked for.
-    /// - Throws: why there is no io_uring, when nothing else is wanted.
+    /// - Throws: why there is no io_uring, when nothing else is wanted, or when the cause is a shortage that epoll would
+    ///   meet as well (`UringUnavailability.failed`).
     public func decide() throws(UringUnavailability) -> TransportDecision {
         switch self {
         case .epoll:
@@ -28,6 +29,7 @@ public enum TransportPreference: String, CaseIterable, Sendable {
             case .available:
                 return TransportDecision(transport: .ioUring, cause: nil)
             case .unavailable(let cause):
+                if case .failed = cause { throw cause }
                 if self == .ioUring { throw cause }
                 return TransportDecision(transport: .epoll, cause: cause)
             }

@@ -1,37 +1,5 @@
 import Glibc
 
-/// How a loop is made.
-public struct EventLoopConfiguration: Sendable {
-    /// How the loop reaches the kernel.
-    public var transport = TransportKind.ioUring
-    /// Sizes of the ring, where there is one.
-    public var uring = UringConfiguration()
-    /// What received bytes are put into.
-    public var receiveBuffers = ReceiveBufferConfiguration()
-    /// How long ``EventLoop/run()`` waits, once stopped, for the kernel to complete what is in flight.
-    public var stopTimeout: Duration = .seconds(5)
-
-    /// The defaults.
-    public init() {}
-}
-
-/// What a loop has counted since it was made.
-public struct EventLoopStatistics: Sendable {
-    /// Times round the loop.
-    public var turns: UInt64 = 0
-    /// Completions dispatched.
-    public var completions: UInt64 = 0
-    /// Completions for a registration that had ended: dropped.
-    public var staleCompletions: UInt64 = 0
-    /// Receives ended for want of a buffer (ENOBUFS), each resumed when buffers came back.
-    public var receiveBuffersExhausted: UInt64 = 0
-    /// Nanoseconds spent outside the wait.
-    public var busyNanoseconds: UInt64 = 0
-
-    /// All zero.
-    public init() {}
-}
-
 /// A thread's event loop: submits operations, waits, dispatches completions, then timers, tasks and writes.
 ///
 /// Made on any thread; ``run()`` makes the calling thread its own for good. All else, and every channel and timer
@@ -42,12 +10,12 @@ public final class EventLoop {
     let timers = TimerHeap()
     let chunks: ChunkPool
     let receiveBuffers: ReceiveBuffers
-    private let handler: any IOHandler
-    private let state: UnsafeMutablePointer<State>
+    let handler: any IOHandler
+    let state: UnsafeMutablePointer<State>
     private let batch: UnsafeMutableBufferPointer<Completion>
-    private let stopTimeout: Duration
-    private var tailTasks: [() -> Void] = []
-    private var hasRun = false
+    let stopTimeout: Duration
+    private(set) var tailTasks: [() -> Void] = []
+    var hasRun = false
 
     /// Completions dispatched per turn at most; what is left comes in the next turn, after timers and tasks.
     private static let batchMax = 1024
@@ -55,7 +23,7 @@ public final class EventLoop {
     private static let submissionsMax = 1024
 
     /// What changes on the hot path: behind a pointer, where no exclusivity check is made.
-    private struct State: ~Copyable {
+    struct State: ~Copyable {
         var registrations = RegistrationTable()
         var submissions = GrowingBuffer<Submission>(capacity: EventLoop.submissionsMax)
         /// Channels with something to send at the end of the turn.
@@ -124,49 +92,6 @@ public final class EventLoop {
     /// Channels that are registered. Loop thread.
     public var channelCount: Int { state.pointee.registrations.count }
 
-    /// Runs until ``EventLoopRemote/stop()``, then closes every channel and frees everything. Once per loop.
-    ///
-    /// - Throws: when the kernel refuses the loop's ring for good; the process had better end.
-    /// - Returns: how many channels had operations in flight when the stop timeout passed. 0 is the rule; their
-    ///   memory has been leaked on purpose, because the kernel may still write to it.
-    @discardableResult
-    public func run() throws(SystemError) -> Int {
-        precondition(!hasRun, "a loop runs once")
-        hasRun = true
-        do throws(SystemError) {
-            try runToEnd()
-        } catch {
-            leak()
-            throw error
-        }
-        let unfinished = state.pointee.registrations.count
-        if unfinished > 0 { leak() } else { handler.destroy() }
-        return unfinished
-    }
-
-    private func runToEnd() throws(SystemError) {
-        try handler.enable()
-        while !remote.stopRequested {
-            try turn(waitingUntil: .distantFuture)
-        }
-        for task in remote.close() { task(self) }
-        try endChannels(by: now + stopTimeout)
-        timers.removeAll()
-    }
-
-    /// Keeps the loop, its channels and its ring for ever: the kernel may still write to what they own.
-    private func leak() {
-        _ = Unmanaged.passRetained(self)
-    }
-
-    private func endChannels(by deadline: MonotonicTime) throws(SystemError) {
-        while state.pointee.registrations.count > 0 || !tailTasks.isEmpty, now < deadline {
-            // In every turn, since a callback may make another.
-            for channel in state.pointee.registrations.channels() where !channel.isClosing { channel.loopIsStopping() }
-            try turn(waitingUntil: deadline)
-        }
-    }
-
     /// Runs `task` once, at the end of the current turn, after all else but the writes.
     public func executeAtEndOfTurn(_ task: @escaping () -> Void) {
         tailTasks.append(task)
@@ -174,7 +99,7 @@ public final class EventLoop {
 
     // MARK: A turn
 
-    private func turn(waitingUntil limit: MonotonicTime) throws(SystemError) {
+    func turn(waitingUntil limit: MonotonicTime) throws(SystemError) {
         try submitAll()
         // A task is queued before its wake-up is signalled: when nobody has signalled since awoke(), which comes
         // before the queue is emptied, nothing is queued and the loop may sleep.

@@ -15,6 +15,12 @@ struct CheckCommand: ExitingCommand {
         name: .long, help: ArgumentHelp("Worker processes to plan for. \(variable("workers"))", valueName: "N|auto"))
     var workers: WorkerCount = .automatic
 
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "The transport to plan for: auto, io_uring, epoll. \(variable("transport"))", valueName: "TRANSPORT"))
+    var transport: TransportPreference = .auto
+
     mutating func serve() throws -> ExitCode {
         let budget = CPUBudget.read()
         let count =
@@ -23,8 +29,8 @@ struct CheckCommand: ExitingCommand {
             case .count(let count): count
             }
         line("kernel", Self.kernel)
-        let availability = UringAvailability.probe()
-        switch availability {
+        // As a policy may kill who tries, nothing is tried with --transport epoll.
+        switch transport == .epoll ? .unavailable(.switchedOff) : UringAvailability.probe() {
         case .available(let features):
             line("io_uring", "available")
             line("  set-up", features.setupFlags.joined(separator: " "))
@@ -33,6 +39,14 @@ struct CheckCommand: ExitingCommand {
             line("  registered ring", features.hasRegisteredRing ? "yes" : "no")
         case .unavailable(let cause):
             line("io_uring", "not available: \(cause)")
+        }
+        var problem: CommandError?
+        do throws(CommandError) {
+            let decision = try LoopDecision.make(transport, workers: count)
+            line("transport", decision.kind.rawValue)
+        } catch {
+            line("transport", "none: \(error.message)")
+            problem = error
         }
         limit("RLIMIT_NOFILE", .openFiles, unit: "")
         limit("RLIMIT_MEMLOCK", .lockedMemory, unit: " bytes")
@@ -50,8 +64,7 @@ struct CheckCommand: ExitingCommand {
             line("connections", error.message)
             return error.code
         }
-        if case .unavailable(let cause) = availability { return cause.exitCode }
-        return .success
+        return problem?.code ?? .success
     }
 
     private func limit(_ name: String, _ resource: ResourceLimit.Resource, unit: String) {

@@ -2,6 +2,7 @@ import Glibc
 import Testing
 
 @testable import Transport
+@testable import TransportTesting
 
 /// Walks ReadState through every sequence of events that can happen, up to a length, beside a model of the kernel:
 /// at most one receive, and at most one cancellation that may come too early, too late or in time.

@@ -2,6 +2,7 @@ import Glibc
 import Testing
 
 @testable import Transport
+@testable import TransportTesting
 
 @Suite("Socket address")
 struct SocketAddressTests {

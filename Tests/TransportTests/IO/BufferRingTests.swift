@@ -3,6 +3,7 @@ import Foundation
 import Testing
 
 @testable import Transport
+@testable import TransportTesting
 
 @Suite("CRing: the buffer ring")
 struct BufferRingTests {

@@ -2,6 +2,7 @@ import Glibc
 import Testing
 
 @testable import Transport
+@testable import TransportTesting
 
 /// Orders of completions that the kernel may choose, each made up by the test.
 @Suite("Order of completions")

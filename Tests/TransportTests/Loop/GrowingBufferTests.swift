@@ -1,6 +1,7 @@
 import Testing
 
 @testable import Transport
+@testable import TransportTesting
 
 @Suite("Growing buffer")
 struct GrowingBufferTests {

@@ -3,6 +3,7 @@ import Synchronization
 import Testing
 
 @testable import Transport
+@testable import TransportTesting
 
 @Suite("Event loop: scarce receive buffers and completions")
 struct ReceiveBufferTests {
@@ -37,7 +38,7 @@ struct ReceiveBufferTests {
         var configuration = EventLoopConfiguration()
         configuration.receiveBuffers.count = 2
         configuration.receiveBuffers.size = 512
-        let server = try TestServer(.anyLoopback, configuration, setUp: ConnectionEchoTests.echo)
+        let server = try TestServer(.anyLoopback, configuration, setUp: RecordingConnection.echo)
         try Self.exchange(server, connections: 200, bytesEach: 10_000)
         let statistics = try server.thread.on { $0.statistics }
         #expect(statistics.receiveBuffersExhausted > 0, "the case was not reached")
@@ -97,7 +98,7 @@ struct ReceiveBufferTests {
         configuration.uring.submissionEntries = 4
         configuration.uring.completionEntries = 8
         configuration.receiveBuffers.size = 256
-        let server = try TestServer(.anyLoopback, configuration, setUp: ConnectionEchoTests.echo)
+        let server = try TestServer(.anyLoopback, configuration, setUp: RecordingConnection.echo)
         try Self.exchange(server, connections: 200, bytesEach: 20_000)
         #expect(try server.thread.on { $0.completionOverflows } > 0, "the case was not reached")
         try server.join()

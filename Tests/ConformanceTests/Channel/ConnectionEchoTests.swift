@@ -2,21 +2,15 @@ import Foundation
 import Testing
 
 @testable import Transport
+@testable import TransportTesting
 
 @Suite("Connection: echo")
 struct ConnectionEchoTests {
-    static func echo(_ connection: RecordingConnection) {
-        connection.recordsData = false
-        connection.onReceived = { connection, bytes in
-            bytes.withUnsafeBytes { _ = connection.write($0) }
-        }
-    }
-
     @Test(
         "what is sent comes back, and FIN is answered by FIN",
         arguments: AddressFamily.allCases)
     func echo(family: AddressFamily) throws {
-        let server = try TestServer(family.address, setUp: Self.echo)
+        let server = try TestServer(family.address, setUp: RecordingConnection.echo)
         let peer = try Peer(connectingTo: server.address)
         try peer.send("hello")
         #expect(try peer.receive(exactly: 5) == Array("hello".utf8))
@@ -28,7 +22,7 @@ struct ConnectionEchoTests {
 
     @Test("1 MiB in random pieces comes back byte-exact (netty 54)")
     func randomPieces() throws {
-        let server = try TestServer(setUp: Self.echo)
+        let server = try TestServer(setUp: RecordingConnection.echo)
         let peer = try Peer(connectingTo: server.address)
         let data = pattern(1 << 20)
         Thread.detachNewThread {

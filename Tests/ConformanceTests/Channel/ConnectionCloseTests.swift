@@ -2,6 +2,7 @@ import Foundation
 import Testing
 
 @testable import Transport
+@testable import TransportTesting
 
 @Suite("Connection: half-close, close and abort")
 struct ConnectionCloseTests {
@@ -205,7 +206,7 @@ struct ConnectionCloseTests {
         "100 clients at once connect, echo and close, over and over: descriptors are reused, nothing is mixed up (netty 34)"
     )
     func descriptorReuse() throws {
-        let server = try TestServer(setUp: ConnectionEchoTests.echo)
+        let server = try TestServer(setUp: RecordingConnection.echo)
         let results = Recorder<Bool>()
         for worker in 0..<4 {
             Thread.detachNewThread {

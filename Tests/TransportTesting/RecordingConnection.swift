@@ -75,6 +75,12 @@ final class RecordingConnection: Connection {
 
     @discardableResult
     func write(_ text: String) -> Bool { write(Array(text.utf8)) }
+
+    /// Set-up of a connection that sends back what it receives, and records its events only.
+    static func echo(_ connection: RecordingConnection) {
+        connection.recordsData = false
+        connection.onReceived = { connection, bytes in connection.write(bytes) }
+    }
 }
 
 extension Recorder<Happening> {

@@ -2,6 +2,7 @@ import Foundation
 import Testing
 
 @testable import Transport
+@testable import TransportTesting
 
 @Suite("Connection: reading")
 struct ConnectionReadTests {

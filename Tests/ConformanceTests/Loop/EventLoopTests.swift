@@ -3,6 +3,7 @@ import Synchronization
 import Testing
 
 @testable import Transport
+@testable import TransportTesting
 
 @Suite("Event loop: tasks and life")
 struct EventLoopTests {
@@ -169,33 +170,6 @@ struct EventLoopTests {
         #expect(try loop.run() == 0)
         #expect(recorder.all == [Happening](repeating: .closed(.loopStopped), count: 3))
         #expect(loop.channelCount == 0)
-    }
-
-    @Test("a loop gives its handler back once, whether it was run or not", arguments: [true, false])
-    func handlerIsDestroyed(isRun: Bool) throws {
-        let handler = IdleHandler()
-        do {
-            let loop = EventLoop(handler: handler, remote: try EventLoopRemote(), configuration: .init())
-            loop.remote.stop()
-            if isRun { try loop.run() }
-        }
-        #expect(handler.destroyed == 1)
-    }
-
-    /// Does nothing, and notes when it is destroyed.
-    private final class IdleHandler: IOHandler {
-        var destroyed = 0
-        let receiveBuffers = ReceiveBuffers(base: UnsafeMutableRawPointer(bitPattern: 4096)!, count: 0, size: 0)
-        let overflowCount: UInt64 = 0
-        let shortageCount: UInt64 = 0
-
-        func enable() {}
-        func submit(_ submissions: UnsafeBufferPointer<Submission>) -> Int { submissions.count }
-        func run(until deadline: MonotonicTime?, into batch: UnsafeMutableBufferPointer<Completion>) -> Int { 0 }
-        func handle(_ completion: Completion) {}
-        func returnBuffers(_ ids: UnsafeBufferPointer<UInt16>) {}
-        func forget(_ id: RegistrationID) {}
-        func destroy() { destroyed += 1 }
     }
 
     @Test("the count of channels follows registration and release (netty 18)")

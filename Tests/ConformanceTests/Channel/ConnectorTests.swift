@@ -2,6 +2,7 @@ import Foundation
 import Testing
 
 @testable import Transport
+@testable import TransportTesting
 
 @Suite("Connector")
 struct ConnectorTests {
@@ -53,7 +54,7 @@ struct ConnectorTests {
         "connects, and the socket is the caller's: connected, close-on-exec, in blocking mode (netty 27)",
         arguments: AddressFamily.allCases)
     func connects(family: AddressFamily) throws {
-        let server = try TestServer(family.address, setUp: ConnectionEchoTests.echo)
+        let server = try TestServer(family.address, setUp: RecordingConnection.echo)
         let fd = try connect(server.thread, server.address).next().get()
         let peer = Peer(fd: fd)
         #expect(fcntl(fd, F_GETFD) & FD_CLOEXEC != 0 && fcntl(fd, F_GETFL) & O_NONBLOCK == 0)
@@ -184,7 +185,7 @@ struct ConnectorTests {
 
     @Test("500 connections are made at once, each to its own peer (netty 34)")
     func many() throws {
-        let server = try TestServer(setUp: ConnectionEchoTests.echo)
+        let server = try TestServer(setUp: RecordingConnection.echo)
         let clients = try LoopThread()
         let recorders = (0..<500).map { _ in Recorder<Happening>() }
         try clients.on { loop in

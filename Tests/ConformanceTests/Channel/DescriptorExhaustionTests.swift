@@ -1,61 +1,12 @@
-import CRing
 import Foundation
 import Testing
 
 @testable import Transport
+@testable import TransportTesting
 
 /// A full descriptor table, each case in a process of its own, since other tests need descriptors meanwhile.
 @Suite("No descriptor left")
 struct DescriptorExhaustionTests {
-    /// Takes every descriptor that is left; they are free again when it goes.
-    private final class FullTable {
-        private var taken: [Int32] = []
-
-        init() {
-            var limit = rlimit()
-            getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-            limit.rlim_cur = 128
-            setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-            // libdispatch closes an eventfd a little after the process has begun: that number is taken, too.
-            var quietRounds = 0
-            while quietRounds < 20 {
-                quietRounds = take() == 0 ? quietRounds + 1 : 0
-                usleep(5000)
-            }
-        }
-
-        private func take() -> Int {
-            let before = taken.count
-            while case let fd = dup(0), fd >= 0 { taken.append(fd) }
-            precondition(errno == EMFILE)
-            return taken.count - before
-        }
-
-        func release() {
-            for fd in taken { close(fd) }
-            taken = []
-        }
-    }
-
-    @Test("a multishot accept ends with EMFILE and without F_MORE; the client stays queued")
-    func multishotAccept() async {
-        await #expect(processExitsWith: .success) {
-            let listener = try Socket.listen(.anyLoopback, backlog: 8)
-            let client = try Peer(connectingTo: try #require(Socket.localAddress(of: listener)))
-            let ring = try RawRing()
-            let table = FullTable()
-            #expect(cring_accept_multishot(ring.ring, 1, listener) == 0)
-            let failed = try ring.wait(for: 1)[0]
-            #expect(failed.result == -EMFILE && !failed.hasMore)
-            table.release()
-            #expect(cring_accept_multishot(ring.ring, 2, listener) == 0)
-            let accepted = try ring.wait(for: 1)[0]
-            #expect(accepted.user_data == 2 && accepted.result >= 0 && accepted.hasMore)
-            try client.send("x")
-            #expect(try Peer(fd: accepted.result).receive() == Array("x".utf8))
-        }
-    }
-
     @Test("a listener rests instead of spinning, and accepts every client when there are descriptors again")
     func listenerRests() async {
         await #expect(processExitsWith: .success) {

@@ -1,0 +1,118 @@
+import CSocket
+import Glibc
+
+// What a connection receives: bytes, parked bytes, and the peer's end.
+extension Connection {
+    @inline(__always)
+    func receiveCompleted(_ completion: Completion) {
+        if completion.buffer != nil {
+            let bytes = loop.receivedBytes(of: completion)
+            if !bytes.isEmpty, !isClosing { deliver(bytes) }
+            loop.releaseBytes(of: completion)
+        }
+        if !completion.hasMore, !isClosing { perform(state.pointee.read.ended(completion.result)) }
+    }
+
+    @inline(__always)
+    private func deliver(_ bytes: UnsafeRawBufferPointer) {
+        state.pointee.bytesReceived &+= UInt64(bytes.count)
+        if state.pointee.read.isWanted, state.pointee.parked.isEmpty {
+            received(bytes.bytes)
+        } else {
+            state.pointee.parked.append(bytes, from: loop.chunks)
+            state.pointee.read.parked()
+        }
+    }
+
+    func perform(_ action: ReadState.Action) {
+        switch action {
+        case .none:
+            break
+        case .arm:
+            state.pointee.cancelIsCurrent = false
+            submit(.receive(fd: fd, multishot: receivesMultishot), .receive)
+        case .cancel:
+            cancelReceive()
+        case .waitForBuffers:
+            if let registration { loop.waitForReceiveBuffers(registration) }
+        case .end:
+            state.pointee.inputEnd = .pending
+            if !state.pointee.read.isWanted {
+                watchPeer()
+                tellInputEnding()
+            } else if state.pointee.parked.isEmpty {
+                tellInputEnd()
+            }
+        case .watch:
+            watchPeer()
+        case .fail(let code):
+            fail(code, "recv")
+        }
+    }
+
+    /// Tells that FIN has come, if it has and nobody reads up to it.
+    func tellInputEnding() {
+        guard !isClosing, !state.pointee.read.isWanted, !state.pointee.endingTold else { return }
+        guard state.pointee.inputEnd == .unread || state.pointee.inputEnd == .pending else { return }
+        state.pointee.endingTold = true
+        inputEnding()
+    }
+
+    private func tellInputEnd() {
+        state.pointee.inputEnd = .told
+        inputEnded()
+        closeIfFinished()
+        // Nothing else would tell of a peer that resets the half that is left.
+        if state.pointee.output == .open { watchPeer() }
+    }
+
+    private func cancelReceive() {
+        guard isInFlight(.receive), !isInFlight(.cancelReceive) else { return }
+        state.pointee.cancelIsCurrent = true
+        cancel(.receive)
+    }
+
+    func cancelReceiveCompleted(_ result: Int32) {
+        if isClosing { return cancellationCompleted() }
+        // 0 with the cancellation aimed at this receive: its terminal completion is on its way.
+        if result == 0, state.pointee.cancelIsCurrent { return }
+        if isInFlight(.receive) { perform(state.pointee.read.cancellationMissed()) }
+    }
+
+    /// Bytes that arrived while paused, before any newer ones; stops when the service pauses again.
+    func deliverParked() {
+        guard state.pointee.read.hasParked || state.pointee.inputEnd == .pending else { return }
+        while !isClosing, state.pointee.read.isWanted, !state.pointee.parked.isEmpty {
+            let bytes = state.pointee.parked.front
+            // Taken out before the call, since the service may pause, close or write in it.
+            let chunk = state.pointee.parked.removeFront()
+            received(bytes.bytes)
+            loop.chunks.give(chunk)
+        }
+        guard !isClosing else { return }
+        if state.pointee.parked.isEmpty { perform(state.pointee.read.unparked()) }
+        if state.pointee.read.isWanted, state.pointee.inputEnd == .pending { tellInputEnd() }
+    }
+
+    // MARK: While reading is paused
+
+    /// Without a receive in flight, while reading is paused or the input has ended, a poll tells of FIN and RST. It
+    /// stays until the connection closes. Multishot, since io_uring reports POLLRDHUP like POLLERR, asked for or
+    /// not: after FIN a new poll would complete at once instead of waiting for RST.
+    private func watchPeer() {
+        guard !isClosing, !isInFlight(.poll) else { return }
+        submit(.poll(fd: fd, events: UInt32(CSOCKET_POLLRDHUP), multishot: true), .poll)
+    }
+
+    func pollCompleted(_ completion: Completion) {
+        guard !isClosing, completion.result > 0 else { return }
+        let events = completion.result
+        if events & Int32(POLLERR) != 0, let error = Socket.pendingError(of: fd) { return fail(error, "poll") }
+        // Ended early, as by a full completion queue. With both directions shut there is nothing left to watch for.
+        if !completion.hasMore, events & Int32(POLLHUP) == 0 { watchPeer() }
+        if events & Int32(CSOCKET_POLLRDHUP) != 0, state.pointee.inputEnd == .notSeen {
+            state.pointee.inputEnd = .unread
+        }
+        tellInputEnding()
+    }
+}

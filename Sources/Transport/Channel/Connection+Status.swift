@@ -1,0 +1,32 @@
+// What can be asked of a connection at any time.
+extension Connection {
+    /// False when so much is queued that a well-behaved writer waits for ``becameWritable()``.
+    public var isWritable: Bool { state.pointee.isWritable }
+
+    /// Bytes queued and not yet taken by the kernel.
+    public var queuedBytes: Int { state.pointee.queue.count }
+
+    /// Bytes received while reading was paused, waiting for ``resumeReading()``.
+    public var parkedBytes: Int { state.pointee.parked.count }
+
+    /// Whether ``received(_:)`` may be called.
+    public var isReading: Bool { state.pointee.read.isWanted }
+
+    /// Whether the peer's FIN has been told by ``inputEnded()``.
+    public var isInputEnded: Bool { state.pointee.inputEnd == .told }
+
+    /// Whether FIN has been asked for by ``finishOutput()``.
+    public var isOutputFinished: Bool { state.pointee.output != .open }
+
+    /// Bytes received so far.
+    public var bytesReceived: UInt64 { state.pointee.bytesReceived }
+
+    /// Bytes the kernel has taken so far.
+    public var bytesSent: UInt64 { state.pointee.bytesSent }
+
+    /// The peer's address (getpeername(2)), or nil when it is gone.
+    public var peerAddress: SocketAddress? { Socket.peerAddress(of: fd) }
+
+    /// The local address (getsockname(2)).
+    public var localAddress: SocketAddress? { Socket.localAddress(of: fd) }
+}

@@ -1,0 +1,16 @@
+/// What a loop has counted since it was made.
+public struct EventLoopStatistics: Sendable {
+    /// Times round the loop.
+    public var turns: UInt64 = 0
+    /// Completions dispatched.
+    public var completions: UInt64 = 0
+    /// Completions for a registration that had ended: dropped.
+    public var staleCompletions: UInt64 = 0
+    /// Receives ended for want of a buffer (ENOBUFS), each resumed when buffers came back.
+    public var receiveBuffersExhausted: UInt64 = 0
+    /// Nanoseconds spent outside the wait.
+    public var busyNanoseconds: UInt64 = 0
+
+    /// All zero.
+    public init() {}
+}
