@@ -25,6 +25,8 @@ final class LoopThread: Sendable {
         remote = try made.next().get()
     }
 
+    convenience init(_ mode: TransportMode) throws { try self.init(mode.configuration) }
+
     deinit {
         // For a test that failed before it joined.
         remote.stop()

@@ -34,6 +34,15 @@ final class TestServer: Sendable {
         }
     }
 
+    convenience init(
+        _ mode: TransportMode, _ address: SocketAddress = .anyLoopback,
+        connection: ConnectionConfiguration = .init(), sendBuffer: Int32? = nil, reading: Bool = true,
+        setUp: @escaping @Sendable (RecordingConnection) -> Void = { _ in }
+    ) throws {
+        try self.init(
+            address, mode.configuration, connection: connection, sendBuffer: sendBuffer, reading: reading, setUp: setUp)
+    }
+
     /// Runs `body` on the loop with the first connection accepted.
     @discardableResult
     func first<Value: Sendable>(_ body: @escaping @Sendable (RecordingConnection) -> Value) throws -> Value {

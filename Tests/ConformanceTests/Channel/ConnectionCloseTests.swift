@@ -8,9 +8,9 @@ import Testing
 struct ConnectionCloseTests {
     @Test(
         "half-closed by the peer: the end is told once after all bytes, and the other half goes on (netty 45, 47)",
-        arguments: AddressFamily.allCases, [true, false])
-    func peerFinishes(family: AddressFamily, reading: Bool) throws {
-        let server = try TestServer(family.address, reading: reading) { $0.onInputEnded = { _ in } }
+        arguments: across(TransportMode.available, AddressFamily.allCases, [true, false]))
+    func peerFinishes(mode: TransportMode, family: AddressFamily, reading: Bool) throws {
+        let server = try TestServer(mode, family.address, reading: reading) { $0.onInputEnded = { _ in } }
         let peer = try Peer(connectingTo: server.address)
         let data = pattern(16 * 1024)
         try peer.send(data)
@@ -33,9 +33,9 @@ struct ConnectionCloseTests {
         try server.join()
     }
 
-    @Test("the end is told even when all bytes were read long before (netty 47)")
-    func finAlone() throws {
-        let server = try TestServer { $0.onInputEnded = { _ in } }
+    @Test("the end is told even when all bytes were read long before (netty 47)", arguments: TransportMode.available)
+    func finAlone(mode: TransportMode) throws {
+        let server = try TestServer(mode) { $0.onInputEnded = { _ in } }
         let peer = try Peer(connectingTo: server.address)
         try peer.send("x")
         _ = try server.recorder.waitForBytes(1)
@@ -47,9 +47,9 @@ struct ConnectionCloseTests {
 
     @Test(
         "unless inputEnded() is overridden, the connection closes when all bytes are told (netty 46)",
-        arguments: AddressFamily.allCases)
-    func closesByDefault(family: AddressFamily) throws {
-        let server = try TestServer(family.address)
+        arguments: TransportMode.available, AddressFamily.allCases)
+    func closesByDefault(mode: TransportMode, family: AddressFamily) throws {
+        let server = try TestServer(mode, family.address)
         let peer = try Peer(connectingTo: server.address)
         try peer.send(pattern(100_000))
         peer.finishOutput()
@@ -61,9 +61,9 @@ struct ConnectionCloseTests {
 
     @Test(
         "after finishOutput() the peer reads the end, and what it sends still arrives (netty 48, 49)",
-        arguments: AddressFamily.allCases)
-    func finishesFirst(family: AddressFamily) throws {
-        let server = try TestServer(family.address) { connection in
+        arguments: TransportMode.available, AddressFamily.allCases)
+    func finishesFirst(mode: TransportMode, family: AddressFamily) throws {
+        let server = try TestServer(mode, family.address) { connection in
             connection.write("bye")
             connection.finishOutput()
         }
@@ -80,9 +80,9 @@ struct ConnectionCloseTests {
         try server.join()
     }
 
-    @Test("finishOutput() and close() after close() do nothing (netty 26, 50)")
-    func closeTwice() throws {
-        let server = try TestServer()
+    @Test("finishOutput() and close() after close() do nothing (netty 26, 50)", arguments: TransportMode.available)
+    func closeTwice(mode: TransportMode) throws {
+        let server = try TestServer(mode)
         let peer = try Peer(connectingTo: server.address)
         try server.first { connection in
             connection.close()
@@ -104,9 +104,11 @@ struct ConnectionCloseTests {
         try server.join()
     }
 
-    @Test("close() without anything unread is no error at the peer (netty 53)", arguments: AddressFamily.allCases)
-    func closeIsFin(family: AddressFamily) throws {
-        let server = try TestServer(family.address) { $0.write("last words") }
+    @Test(
+        "close() without anything unread is no error at the peer (netty 53)", arguments: TransportMode.available,
+        AddressFamily.allCases)
+    func closeIsFin(mode: TransportMode, family: AddressFamily) throws {
+        let server = try TestServer(mode, family.address) { $0.write("last words") }
         let peer = try Peer(connectingTo: server.address)
         try server.recorder.wait { $0 == [.flushed] }
         try server.first { $0.close() }
@@ -117,9 +119,9 @@ struct ConnectionCloseTests {
 
     @Test(
         "abort() is ECONNRESET at the peer (netty 35, 53)",
-        arguments: [SocketAddress.anyLoopback, .anyLoopbackV6], [true, false])
-    func abort(address: SocketAddress, isJustAccepted: Bool) throws {
-        let server = try TestServer(address) { if isJustAccepted { $0.abort() } }
+        arguments: across(TransportMode.available, [SocketAddress.anyLoopback, .anyLoopbackV6], [true, false]))
+    func abort(mode: TransportMode, address: SocketAddress, isJustAccepted: Bool) throws {
+        let server = try TestServer(mode, address) { if isJustAccepted { $0.abort() } }
         let peer = try Peer(connectingTo: server.address)
         if !isJustAccepted { try server.first { $0.abort() } }
         #expect(peer.receiveError() == ECONNRESET)
@@ -127,9 +129,9 @@ struct ConnectionCloseTests {
         try server.join()
     }
 
-    @Test("abort() resets the peer even while the socket is open elsewhere")
-    func abortShared() throws {
-        let server = try TestServer()
+    @Test("abort() resets the peer even while the socket is open elsewhere", arguments: TransportMode.available)
+    func abortShared(mode: TransportMode) throws {
+        let server = try TestServer(mode)
         let peer = try Peer(connectingTo: server.address)
         let copy = try server.first { dup($0.fd) }
         defer { close(copy) }
@@ -141,11 +143,11 @@ struct ConnectionCloseTests {
 
     @Test(
         "close() of a connection that is shared gives the peer its end while the socket is open elsewhere",
-        arguments: AddressFamily.allCases)
-    func closeShared(family: AddressFamily) throws {
+        arguments: TransportMode.available, AddressFamily.allCases)
+    func closeShared(mode: TransportMode, family: AddressFamily) throws {
         var configuration = ConnectionConfiguration()
         configuration.isShared = true
-        let server = try TestServer(family.address, connection: configuration)
+        let server = try TestServer(mode, family.address, connection: configuration)
         let peer = try Peer(connectingTo: server.address)
         let copy = try server.first { dup($0.fd) }
         defer { close(copy) }
@@ -155,9 +157,11 @@ struct ConnectionCloseTests {
         try server.join()
     }
 
-    @Test("close() of a connection that is not shared leaves a socket that is open elsewhere alone")
-    func closeUnshared() throws {
-        let server = try TestServer()
+    @Test(
+        "close() of a connection that is not shared leaves a socket that is open elsewhere alone",
+        arguments: TransportMode.available)
+    func closeUnshared(mode: TransportMode) throws {
+        let server = try TestServer(mode)
         let peer = try Peer(connectingTo: server.address)
         let copy = Peer(fd: try server.first { dup($0.fd) })
         try server.first { $0.close() }
@@ -171,9 +175,9 @@ struct ConnectionCloseTests {
 
     @Test(
         "ended with a send in flight to a stopped reader: memory and descriptor are given back (netty 24, 59)",
-        arguments: AddressFamily.allCases, Ending.allCases)
-    func closeWhileSending(family: AddressFamily, ending: Ending) throws {
-        let server = try TestServer(family.address, sendBuffer: 4096)
+        arguments: across(TransportMode.available, AddressFamily.allCases, Ending.allCases))
+    func closeWhileSending(mode: TransportMode, family: AddressFamily, ending: Ending) throws {
+        let server = try TestServer(mode, family.address, sendBuffer: 4096)
         let peer = try Peer(connectingTo: server.address, receiveBuffer: 4096)
         try server.first { $0.write(pattern(8 << 20)) }
         try eventually("a send waits for the reader") {
@@ -203,10 +207,10 @@ struct ConnectionCloseTests {
     }
 
     @Test(
-        "100 clients at once connect, echo and close, over and over: descriptors are reused, nothing is mixed up (netty 34)"
-    )
-    func descriptorReuse() throws {
-        let server = try TestServer(setUp: RecordingConnection.echo)
+        "100 clients at once connect, echo and close, over and over: descriptors are reused, nothing is mixed up (netty 34)",
+        arguments: TransportMode.available)
+    func descriptorReuse(mode: TransportMode) throws {
+        let server = try TestServer(mode, setUp: RecordingConnection.echo)
         let results = Recorder<Bool>()
         for worker in 0..<4 {
             Thread.detachNewThread {
@@ -228,9 +232,9 @@ struct ConnectionCloseTests {
 
     @Test(
         "a connection that is never started closes its socket once: when it is closed, or let go",
-        arguments: [true, false])
-    func neverStarted(isClosed: Bool) throws {
-        let loop = try EventLoop()
+        arguments: TransportMode.available, [true, false])
+    func neverStarted(mode: TransportMode, isClosed: Bool) throws {
+        let loop = try EventLoop(mode.configuration)
         let recorder = Recorder<Happening>()
         var pair: [Int32] = [-1, -1]
         #expect(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0, &pair) == 0)
@@ -256,9 +260,9 @@ struct ConnectionCloseTests {
         #expect(recorder.all == [] && loop.channelCount == 0 && loop.chunks.takenCount == 0)
     }
 
-    @Test("bytes written before start() are sent by it (netty 29, 37)")
-    func writtenBeforeStart() throws {
-        let server = try TestServer { connection in
+    @Test("bytes written before start() are sent by it (netty 29, 37)", arguments: TransportMode.available)
+    func writtenBeforeStart(mode: TransportMode) throws {
+        let server = try TestServer(mode) { connection in
             connection.write("early")
             connection.finishOutput()
         }

@@ -8,9 +8,9 @@ import Testing
 struct ConnectionEchoTests {
     @Test(
         "what is sent comes back, and FIN is answered by FIN",
-        arguments: AddressFamily.allCases)
-    func echo(family: AddressFamily) throws {
-        let server = try TestServer(family.address, setUp: RecordingConnection.echo)
+        arguments: TransportMode.available, AddressFamily.allCases)
+    func echo(mode: TransportMode, family: AddressFamily) throws {
+        let server = try TestServer(mode, family.address, setUp: RecordingConnection.echo)
         let peer = try Peer(connectingTo: server.address)
         try peer.send("hello")
         #expect(try peer.receive(exactly: 5) == Array("hello".utf8))
@@ -20,9 +20,9 @@ struct ConnectionEchoTests {
         try server.join()
     }
 
-    @Test("1 MiB in random pieces comes back byte-exact (netty 54)")
-    func randomPieces() throws {
-        let server = try TestServer(setUp: RecordingConnection.echo)
+    @Test("1 MiB in random pieces comes back byte-exact (netty 54)", arguments: TransportMode.available)
+    func randomPieces(mode: TransportMode) throws {
+        let server = try TestServer(mode, setUp: RecordingConnection.echo)
         let peer = try Peer(connectingTo: server.address)
         let data = pattern(1 << 20)
         Thread.detachNewThread {

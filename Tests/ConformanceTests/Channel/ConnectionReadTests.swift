@@ -16,9 +16,9 @@ struct ConnectionReadTests {
 
     @Test(
         "started without reading, nothing is read until reading is resumed (netty 38, 39)",
-        arguments: AddressFamily.allCases)
-    func startsPaused(family: AddressFamily) throws {
-        let server = try TestServer(family.address, reading: false)
+        arguments: TransportMode.available, AddressFamily.allCases)
+    func startsPaused(mode: TransportMode, family: AddressFamily) throws {
+        let server = try TestServer(mode, family.address, reading: false)
         let peer = try Peer(connectingTo: server.address)
         try peer.send("hello")
         try expectUnread(server, 5)
@@ -27,9 +27,11 @@ struct ConnectionReadTests {
         try server.join()
     }
 
-    @Test("paused between two messages, the second is read after reading is resumed (netty 38)")
-    func pausedOutside() throws {
-        let server = try TestServer()
+    @Test(
+        "paused between two messages, the second is read after reading is resumed (netty 38)",
+        arguments: TransportMode.available)
+    func pausedOutside(mode: TransportMode) throws {
+        let server = try TestServer(mode)
         let peer = try Peer(connectingTo: server.address)
         try peer.send("one")
         #expect(try server.recorder.waitForBytes(3) == Array("one".utf8))
@@ -48,9 +50,11 @@ struct ConnectionReadTests {
         try server.join()
     }
 
-    @Test("pausing in received() stops it at once; each resumption, by the loop or another thread, goes on (netty 40)")
-    func pausedInside() throws {
-        let server = try TestServer { connection in
+    @Test(
+        "pausing in received() stops it at once; each resumption, by the loop or another thread, goes on (netty 40)",
+        arguments: TransportMode.available)
+    func pausedInside(mode: TransportMode) throws {
+        let server = try TestServer(mode) { connection in
             connection.onReceived = { connection, _ in connection.pauseReading() }
         }
         let peer = try Peer(connectingTo: server.address)
@@ -77,9 +81,9 @@ struct ConnectionReadTests {
         try server.join()
     }
 
-    @Test("pausing and resuming in the same received() stalls nothing (netty 41)")
-    func pausedAndResumed() throws {
-        let server = try TestServer { connection in
+    @Test("pausing and resuming in the same received() stalls nothing (netty 41)", arguments: TransportMode.available)
+    func pausedAndResumed(mode: TransportMode) throws {
+        let server = try TestServer(mode) { connection in
             connection.recordsData = false
             connection.onReceived = { connection, bytes in
                 connection.pauseReading()
@@ -98,9 +102,9 @@ struct ConnectionReadTests {
 
     @Test(
         "paused and resumed at random under traffic, every byte arrives once and in order",
-        arguments: UInt64(1)...12)
-    func storm(seed: UInt64) throws {
-        var configuration = EventLoopConfiguration()
+        arguments: TransportMode.available, UInt64(1)...12)
+    func storm(mode: TransportMode, seed: UInt64) throws {
+        var configuration = mode.configuration
         configuration.receiveBuffers.count = 8
         configuration.receiveBuffers.size = 1024
         let endless = EndlessPattern(seed: seed)
@@ -145,10 +149,10 @@ struct ConnectionReadTests {
 
     @Test(
         "a service that pauses in every received() never has more parked than the receive buffers hold",
-        arguments: AddressFamily.allCases)
-    func parkedIsBounded(family: AddressFamily) throws {
+        arguments: TransportMode.available, AddressFamily.allCases)
+    func parkedIsBounded(mode: TransportMode, family: AddressFamily) throws {
         // Buffers far larger than the chunks that parked bytes are told in.
-        var configuration = EventLoopConfiguration()
+        var configuration = mode.configuration
         configuration.receiveBuffers.count = 2
         configuration.receiveBuffers.size = 128 * 1024
         let most = Recorder<Int>()
@@ -176,9 +180,9 @@ struct ConnectionReadTests {
 
     @Test(
         "paused, the peer's FIN is told as ending; resumed, all bytes come and then the end (netty 44)",
-        arguments: AddressFamily.allCases)
-    func finWhilePaused(family: AddressFamily) throws {
-        let server = try TestServer(family.address, reading: false)
+        arguments: TransportMode.available, AddressFamily.allCases)
+    func finWhilePaused(mode: TransportMode, family: AddressFamily) throws {
+        let server = try TestServer(mode, family.address, reading: false)
         let peer = try Peer(connectingTo: server.address)
         try peer.send(pattern(100))
         peer.finishOutput()
@@ -192,9 +196,11 @@ struct ConnectionReadTests {
         try server.join()
     }
 
-    @Test("the FIN is told as ending although reading was resumed for a moment when it came")
-    func finDuringResumption() throws {
-        let server = try TestServer { $0.onReceived = { connection, _ in connection.pauseReading() } }
+    @Test(
+        "the FIN is told as ending although reading was resumed for a moment when it came",
+        arguments: TransportMode.available)
+    func finDuringResumption(mode: TransportMode) throws {
+        let server = try TestServer(mode) { $0.onReceived = { connection, _ in connection.pauseReading() } }
         let peer = try Peer(connectingTo: server.address)
         for round in 1...20 {
             try peer.send("x")
@@ -217,9 +223,11 @@ struct ConnectionReadTests {
         try server.join()
     }
 
-    @Test("paused, the peer's RST ends the connection", arguments: [SocketAddress.anyLoopback, .anyLoopbackV6])
-    func resetWhilePaused(address: SocketAddress) throws {
-        let server = try TestServer(address, reading: false)
+    @Test(
+        "paused, the peer's RST ends the connection", arguments: TransportMode.available,
+        [SocketAddress.anyLoopback, .anyLoopbackV6])
+    func resetWhilePaused(mode: TransportMode, address: SocketAddress) throws {
+        let server = try TestServer(mode, address, reading: false)
         let peer = try Peer(connectingTo: server.address)
         try peer.send("unread")
         peer.reset()
@@ -228,23 +236,27 @@ struct ConnectionReadTests {
         try server.join()
     }
 
-    @Test("RST and FIN are told apart while reading", arguments: [SocketAddress.anyLoopback, .anyLoopbackV6])
-    func resetOrEnd(address: SocketAddress) throws {
-        let reset = try TestServer(address)
+    @Test(
+        "RST and FIN are told apart while reading", arguments: TransportMode.available,
+        [SocketAddress.anyLoopback, .anyLoopbackV6])
+    func resetOrEnd(mode: TransportMode, address: SocketAddress) throws {
+        let reset = try TestServer(mode, address)
         try Peer(connectingTo: reset.address).reset()
         #expect(try reset.recorder.waitForEnd() == .reset)
         #expect(reset.recorder.all == [.closed(.reset)])
         try reset.join()
-        let ended = try TestServer(address)
+        let ended = try TestServer(mode, address)
         try Peer(connectingTo: ended.address).close()
         #expect(try ended.recorder.waitForEnd() == .finished)
         #expect(ended.recorder.all == [.inputEnded, .closed(.finished)])
         try ended.join()
     }
 
-    @Test("a Unix-domain peer that closes with bytes unread ends the connection as a reset")
-    func unixReset() throws {
-        let server = try TestServer(.temporaryUnix()) { connection in connection.write("never read") }
+    @Test(
+        "a Unix-domain peer that closes with bytes unread ends the connection as a reset",
+        arguments: TransportMode.available)
+    func unixReset(mode: TransportMode) throws {
+        let server = try TestServer(mode, .temporaryUnix()) { connection in connection.write("never read") }
         let peer = try Peer(connectingTo: server.address)
         try server.recorder.wait { $0 == [.flushed] }
         peer.close()
@@ -252,9 +264,11 @@ struct ConnectionReadTests {
         try server.join()
     }
 
-    @Test("a peer that resets after its FIN is noticed though nothing is read or written", arguments: [false, true])
-    func resetAfterFin(isPaused: Bool) throws {
-        let server = try TestServer(reading: !isPaused) { $0.onInputEnded = { _ in } }
+    @Test(
+        "a peer that resets after its FIN is noticed though nothing is read or written",
+        arguments: TransportMode.available, [false, true])
+    func resetAfterFin(mode: TransportMode, isPaused: Bool) throws {
+        let server = try TestServer(mode, reading: !isPaused) { $0.onInputEnded = { _ in } }
         let peer = try Peer(connectingTo: server.address)
         peer.finishOutput()
         try server.recorder.wait { $0 == [isPaused ? .inputEnding : .inputEnded] }
@@ -264,20 +278,20 @@ struct ConnectionReadTests {
         try server.join()
     }
 
-    @Test("a peer that is idle after its FIN costs the loop no turns")
-    func idleAfterFin() throws {
-        for address in AddressFamily.allCases.map(\.address) {
-            let server = try TestServer(address, reading: false) { $0.onInputEnded = { _ in } }
-            let peer = try Peer(connectingTo: server.address)
-            peer.finishOutput()
-            try server.recorder.wait { $0 == [.inputEnding] }
-            try server.thread.settle()
-            let before = try server.thread.on { $0.statistics.completions }
-            for _ in 0..<20 { try server.thread.on { _ in } }
-            let after = try server.thread.on { $0.statistics.completions }
-            // Each of our own tasks wakes the loop with at most one completion.
-            #expect(after - before <= 22)
-            try server.join()
-        }
+    @Test(
+        "a peer that is idle after its FIN costs the loop no turns", arguments: TransportMode.available,
+        AddressFamily.allCases)
+    func idleAfterFin(mode: TransportMode, family: AddressFamily) throws {
+        let server = try TestServer(mode, family.address, reading: false) { $0.onInputEnded = { _ in } }
+        let peer = try Peer(connectingTo: server.address)
+        peer.finishOutput()
+        try server.recorder.wait { $0 == [.inputEnding] }
+        try server.thread.settle()
+        let before = try server.thread.on { $0.statistics.completions }
+        for _ in 0..<20 { try server.thread.on { _ in } }
+        let after = try server.thread.on { $0.statistics.completions }
+        // Each of our own tasks wakes the loop with at most one completion.
+        #expect(after - before <= 22)
+        try server.join()
     }
 }

@@ -11,11 +11,11 @@ struct ConnectionReentrancyTests {
 
     @Test(
         "close() and abort() from each callback end the connection, once and with nothing after it (netty 26)",
-        arguments: Callback.allCases, Ending.allCases)
-    func endFromCallback(callback: Callback, ending: Ending) throws {
+        arguments: across(TransportMode.available, Callback.allCases, Ending.allCases))
+    func endFromCallback(mode: TransportMode, callback: Callback, ending: Ending) throws {
         var configuration = ConnectionConfiguration()
         (configuration.highWaterMark, configuration.lowWaterMark) = (10, 5)
-        var loopConfiguration = EventLoopConfiguration()
+        var loopConfiguration = mode.configuration
         // Several buffers at once, so that some are parked when the first pauses reading.
         if callback == .parked { loopConfiguration.receiveBuffers.size = 64 }
         let startsPaused = callback == .inputEnding || callback == .parked
@@ -79,9 +79,9 @@ struct ConnectionReentrancyTests {
 
     @Test(
         "what a callback writes to another connection is sent at once, from closed() too",
-        arguments: [Callback.received, .inputEnded, .flushed, .closed])
-    func writeToAnother(callback: Callback) throws {
-        let server = try TestServer { connection in connection.onInputEnded = { $0.close() } }
+        arguments: TransportMode.available, [Callback.received, .inputEnded, .flushed, .closed])
+    func writeToAnother(mode: TransportMode, callback: Callback) throws {
+        let server = try TestServer(mode) { connection in connection.onInputEnded = { $0.close() } }
         let first = try Peer(connectingTo: server.address)
         try server.connections.wait { $0.count == 1 }
         let second = try Peer(connectingTo: server.address)
@@ -106,10 +106,12 @@ struct ConnectionReentrancyTests {
         try server.join()
     }
 
-    @Test("a callback may close another connection whose completions are in the same batch")
-    func closeAnother() throws {
+    @Test(
+        "a callback may close another connection whose completions are in the same batch",
+        arguments: TransportMode.available)
+    func closeAnother(mode: TransportMode) throws {
         for round in 0..<20 {
-            let server = try TestServer()
+            let server = try TestServer(mode)
             let peers = try (0..<2).map { _ in try Peer(connectingTo: server.address) }
             let boxes = try server.connections.wait { $0.count == 2 }
             try server.thread.on { _ in
@@ -129,9 +131,11 @@ struct ConnectionReentrancyTests {
         }
     }
 
-    @Test("a callback may write without end to its own connection: the loop stays fair to another")
-    func writeInFlushed() throws {
-        let server = try TestServer { connection in
+    @Test(
+        "a callback may write without end to its own connection: the loop stays fair to another",
+        arguments: TransportMode.available)
+    func writeInFlushed(mode: TransportMode) throws {
+        let server = try TestServer(mode) { connection in
             connection.recordsData = false
             connection.onReceived = { connection, bytes in connection.write(bytes) }
         }
@@ -151,16 +155,16 @@ struct ConnectionReentrancyTests {
         try server.join()
     }
 
-    @Test("inputEnding() may resume reading; the rest and the end follow")
-    func resumeInEnding() throws {
-        for family in AddressFamily.allCases {
-            let server = try TestServer(family.address, reading: false) { $0.onInputEnding = { $0.resumeReading() } }
-            let peer = try Peer(connectingTo: server.address)
-            try peer.send(pattern(10_000))
-            peer.finishOutput()
-            #expect(try server.recorder.waitForEnd() == .finished)
-            #expect(server.recorder.bytes == pattern(10_000))
-            try server.join()
-        }
+    @Test(
+        "inputEnding() may resume reading; the rest and the end follow", arguments: TransportMode.available,
+        AddressFamily.allCases)
+    func resumeInEnding(mode: TransportMode, family: AddressFamily) throws {
+        let server = try TestServer(mode, family.address, reading: false) { $0.onInputEnding = { $0.resumeReading() } }
+        let peer = try Peer(connectingTo: server.address)
+        try peer.send(pattern(10_000))
+        peer.finishOutput()
+        #expect(try server.recorder.waitForEnd() == .finished)
+        #expect(server.recorder.bytes == pattern(10_000))
+        try server.join()
     }
 }

@@ -6,11 +6,11 @@ import Testing
 
 @Suite("Connection: writing")
 struct ConnectionWriteTests {
-    @Test("the high water mark may be reached, and is exceeded by one byte more")
-    func highWaterMark() throws {
+    @Test("the high water mark may be reached, and is exceeded by one byte more", arguments: TransportMode.available)
+    func highWaterMark(mode: TransportMode) throws {
         var configuration = ConnectionConfiguration()
         (configuration.highWaterMark, configuration.lowWaterMark) = (1000, 10)
-        let server = try TestServer(connection: configuration)
+        let server = try TestServer(mode, connection: configuration)
         let peer = try Peer(connectingTo: server.address)
         try server.first { connection in
             connection.write(pattern(999))
@@ -28,14 +28,14 @@ struct ConnectionWriteTests {
 
     @Test(
         "writability comes back once per time it was lost, at or below the low water mark, never above",
-        arguments: AddressFamily.allCases)
-    func lowWaterMark(family: AddressFamily) throws {
+        arguments: TransportMode.available, AddressFamily.allCases)
+    func lowWaterMark(mode: TransportMode, family: AddressFamily) throws {
         var configuration = ConnectionConfiguration()
         (configuration.highWaterMark, configuration.lowWaterMark) = (200_000, 100_000)
         let marks = Recorder<Int>()
         let losses = Recorder<Int>()
         let total = 4_000_000
-        let server = try TestServer(family.address, connection: configuration, sendBuffer: 16_384) { connection in
+        let server = try TestServer(mode, family.address, connection: configuration, sendBuffer: 16_384) { connection in
             var written = 0
             func fill(_ connection: RecordingConnection) {
                 while connection.isWritable, written < total {
@@ -62,13 +62,13 @@ struct ConnectionWriteTests {
 
     @Test(
         "100 MiB driven by becameWritable() alone arrive byte-exact (netty 55, 58)",
-        arguments: [AddressFamily.ipv4, .unix])
-    func drivenByWritability(family: AddressFamily) throws {
+        arguments: TransportMode.available, [AddressFamily.ipv4, .unix])
+    func drivenByWritability(mode: TransportMode, family: AddressFamily) throws {
         let total = 100 << 20
         let endless = EndlessPattern()
         var configuration = ConnectionConfiguration()
         (configuration.highWaterMark, configuration.lowWaterMark) = (256 * 1024, 128 * 1024)
-        let server = try TestServer(family.address, connection: configuration) { connection in
+        let server = try TestServer(mode, family.address, connection: configuration) { connection in
             var written = 0
             connection.onWritable = { connection in
                 while connection.isWritable, written < total {
@@ -92,11 +92,11 @@ struct ConnectionWriteTests {
 
     @Test(
         "random pieces, empty ones too, written at once arrive in order, and all memory is given back (netty 55, 59)",
-        arguments: UInt64(1)...4)
-    func randomPieces(seed: UInt64) throws {
+        arguments: TransportMode.available, UInt64(1)...4)
+    func randomPieces(mode: TransportMode, seed: UInt64) throws {
         let endless = EndlessPattern(seed: seed)
         let total = 10 << 20
-        let server = try TestServer(AddressFamily.allCases[Int(seed % 3)].address)
+        let server = try TestServer(mode, AddressFamily.allCases[Int(seed % 3)].address)
         let peer = try Peer(connectingTo: server.address)
         try server.first { connection in
             var generator = SeededGenerator(seed: seed)
@@ -126,9 +126,9 @@ struct ConnectionWriteTests {
 
     @Test(
         "a tiny send buffer and a slow reader: short sends lose and repeat nothing (netty 56)",
-        arguments: AddressFamily.allCases)
-    func tinySendBuffer(family: AddressFamily) throws {
-        let server = try TestServer(family.address, sendBuffer: 1024) { connection in
+        arguments: TransportMode.available, AddressFamily.allCases)
+    func tinySendBuffer(mode: TransportMode, family: AddressFamily) throws {
+        let server = try TestServer(mode, family.address, sendBuffer: 1024) { connection in
             for part in [100_000, 1, 50_000, 300_000] { connection.write(pattern(part, seed: UInt64(part))) }
             connection.finishOutput()
         }
@@ -140,9 +140,11 @@ struct ConnectionWriteTests {
         try server.join()
     }
 
-    @Test("after finishOutput() nothing can be written, and what was queued still arrives (netty 51)")
-    func writeAfterFinish() throws {
-        let server = try TestServer()
+    @Test(
+        "after finishOutput() nothing can be written, and what was queued still arrives (netty 51)",
+        arguments: TransportMode.available)
+    func writeAfterFinish(mode: TransportMode) throws {
+        let server = try TestServer(mode)
         let peer = try Peer(connectingTo: server.address)
         try server.first { connection in
             #expect(connection.write("before"))
@@ -154,11 +156,13 @@ struct ConnectionWriteTests {
         try server.join()
     }
 
-    @Test("a writer that does not heed isWritable is cut off at queuedBytesMax, and not before")
-    func overflow() throws {
+    @Test(
+        "a writer that does not heed isWritable is cut off at queuedBytesMax, and not before",
+        arguments: TransportMode.available)
+    func overflow(mode: TransportMode) throws {
         var configuration = ConnectionConfiguration()
         configuration.queuedBytesMax = 1 << 20
-        let server = try TestServer(connection: configuration)
+        let server = try TestServer(mode, connection: configuration)
         let peer = try Peer(connectingTo: server.address)
         try server.first { connection in
             #expect(connection.write(pattern(1 << 20)))
@@ -171,9 +175,9 @@ struct ConnectionWriteTests {
         try server.join()
     }
 
-    @Test("flushed() comes when the kernel has taken everything, once per time")
-    func flushed() throws {
-        let server = try TestServer()
+    @Test("flushed() comes when the kernel has taken everything, once per time", arguments: TransportMode.available)
+    func flushed(mode: TransportMode) throws {
+        let server = try TestServer(mode)
         let peer = try Peer(connectingTo: server.address)
         for round in 1...10 {
             try server.first { connection in
@@ -187,20 +191,20 @@ struct ConnectionWriteTests {
         try server.join()
     }
 
-    @Test("writing to a peer that is gone ends the connection as a reset, though reading is paused")
-    func peerIsGone() throws {
-        for family in AddressFamily.allCases {
-            let server = try TestServer(family.address, reading: false)
-            let peer = try Peer(connectingTo: server.address)
-            peer.close()
-            try server.recorder.wait { $0 == [.inputEnding] }
-            // The first write may only call forth the RST that the second one meets.
-            let box = try server.connections.wait { !$0.isEmpty }[0]
-            try eventually("reset") {
-                try server.thread.on { _ in _ = box.connection.write("anybody?") }
-                return server.recorder.all.last == .closed(.reset)
-            }
-            try server.join()
+    @Test(
+        "writing to a peer that is gone ends the connection as a reset, though reading is paused",
+        arguments: TransportMode.available, AddressFamily.allCases)
+    func peerIsGone(mode: TransportMode, family: AddressFamily) throws {
+        let server = try TestServer(mode, family.address, reading: false)
+        let peer = try Peer(connectingTo: server.address)
+        peer.close()
+        try server.recorder.wait { $0 == [.inputEnding] }
+        // The first write may only call forth the RST that the second one meets.
+        let box = try server.connections.wait { !$0.isEmpty }[0]
+        try eventually("reset") {
+            try server.thread.on { _ in _ = box.connection.write("anybody?") }
+            return server.recorder.all.last == .closed(.reset)
         }
+        try server.join()
     }
 }

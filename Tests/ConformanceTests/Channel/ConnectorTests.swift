@@ -52,10 +52,11 @@ struct ConnectorTests {
 
     @Test(
         "connects, and the socket is the caller's: connected, close-on-exec, in blocking mode (netty 27)",
-        arguments: AddressFamily.allCases)
-    func connects(family: AddressFamily) throws {
-        let server = try TestServer(family.address, setUp: RecordingConnection.echo)
-        let fd = try connect(server.thread, server.address).next().get()
+        arguments: across(TransportMode.available, TransportMode.available, AddressFamily.allCases))
+    func connects(serverMode: TransportMode, mode: TransportMode, family: AddressFamily) throws {
+        let server = try TestServer(serverMode, family.address, setUp: RecordingConnection.echo)
+        let clients = try LoopThread(mode)
+        let fd = try connect(clients, server.address).next().get()
         let peer = Peer(fd: fd)
         #expect(fcntl(fd, F_GETFD) & FD_CLOEXEC != 0 && fcntl(fd, F_GETFL) & O_NONBLOCK == 0)
         #expect(Socket.peerAddress(of: fd) == server.address)
@@ -66,12 +67,15 @@ struct ConnectorTests {
         }
         try peer.send("hello")
         #expect(try peer.receive(exactly: 5) == Array("hello".utf8))
+        try clients.join()
         try server.join()
     }
 
-    @Test("an IPv4 client of a listener on all IPv6 addresses is seen as a mapped address (netty 32)")
-    func mappedAddress() throws {
-        let server = try TestServer(.ipv6(high: 0, low: 0, port: 0, scope: 0))
+    @Test(
+        "an IPv4 client of a listener on all IPv6 addresses is seen as a mapped address (netty 32)",
+        arguments: TransportMode.available)
+    func mappedAddress(mode: TransportMode) throws {
+        let server = try TestServer(mode, .ipv6(high: 0, low: 0, port: 0, scope: 0))
         let port = try #require(server.address.port)
         let peer = try Peer(connectingTo: .ipv4(0x7f00_0001, port: port))
         let local = try #require(Socket.localAddress(of: peer.fd)?.port)
@@ -79,10 +83,12 @@ struct ConnectorTests {
         try server.join()
     }
 
-    @Test("what is written to the new connection from the completion is sent at once")
-    func writeFromCompletion() throws {
-        let server = try TestServer()
-        let clients = try LoopThread()
+    @Test(
+        "what is written to the new connection from the completion is sent at once", arguments: TransportMode.available,
+        TransportMode.available)
+    func writeFromCompletion(serverMode: TransportMode, mode: TransportMode) throws {
+        let server = try TestServer(serverMode)
+        let clients = try LoopThread(mode)
         let recorder = Recorder<Happening>()
         try clients.on { loop in
             _ = Connector.connect(loop, to: server.address, timeout: .seconds(10)) { outcome in
@@ -97,9 +103,11 @@ struct ConnectorTests {
         try server.join()
     }
 
-    @Test("connected and closed in the completion: the server sees both, once each and in that order (netty 28)")
-    func connectAndClose() throws {
-        let server = try TestServer()
+    @Test(
+        "connected and closed in the completion: the server sees both, once each and in that order (netty 28)",
+        arguments: TransportMode.available)
+    func connectAndClose(mode: TransportMode) throws {
+        let server = try TestServer(mode)
         for round in 1...20 {
             let outcomes = try connect(server.thread, server.address)
             close(try outcomes.next().get())
@@ -110,9 +118,11 @@ struct ConnectorTests {
         try server.join()
     }
 
-    @Test("refused is an error at once, never a connection (netty 30)", arguments: AddressFamily.allCases)
-    func refused(family: AddressFamily) throws {
-        let thread = try LoopThread()
+    @Test(
+        "refused is an error at once, never a connection (netty 30)", arguments: TransportMode.available,
+        AddressFamily.allCases)
+    func refused(mode: TransportMode, family: AddressFamily) throws {
+        let thread = try LoopThread(mode)
         // Bound and not listening: nobody else can listen there meanwhile.
         let fd = try Socket.stream(family.address.family)
         defer { close(fd) }
@@ -126,18 +136,20 @@ struct ConnectorTests {
         if case .unix(let path) = address { unlink(path) }
     }
 
-    @Test("a Unix-domain path that is not there is ENOENT")
-    func missingPath() throws {
-        let thread = try LoopThread()
+    @Test("a Unix-domain path that is not there is ENOENT", arguments: TransportMode.available)
+    func missingPath(mode: TransportMode) throws {
+        let thread = try LoopThread(mode)
         let outcomes = try connect(thread, .temporaryUnix())
         #expect(try outcomes.next() == .failure(.failed(SystemError("connect", code: ENOENT))))
         try thread.join()
     }
 
-    @Test("without an answer the timeout ends it, not before its time (netty 30)", arguments: AddressFamily.allCases)
-    func timesOut(family: AddressFamily) throws {
+    @Test(
+        "without an answer the timeout ends it, not before its time (netty 30)", arguments: TransportMode.available,
+        AddressFamily.allCases)
+    func timesOut(mode: TransportMode, family: AddressFamily) throws {
         let full = try FullListener(family)
-        let thread = try LoopThread()
+        let thread = try LoopThread(mode)
         let start = MonotonicTime.now
         let outcomes = try connect(thread, full.address, timeout: .milliseconds(150))
         #expect(try outcomes.next() == .failure(.timedOut))
@@ -146,10 +158,11 @@ struct ConnectorTests {
         try thread.join()
     }
 
-    @Test("cancel() ends a pending attempt, once (netty 30)", arguments: AddressFamily.allCases)
-    func cancelled(family: AddressFamily) throws {
+    @Test(
+        "cancel() ends a pending attempt, once (netty 30)", arguments: TransportMode.available, AddressFamily.allCases)
+    func cancelled(mode: TransportMode, family: AddressFamily) throws {
         let full = try FullListener(family)
-        let thread = try LoopThread()
+        let thread = try LoopThread(mode)
         let outcomes = try connect(thread, full.address) { connector in
             connector?.cancel()
             connector?.cancel()
@@ -162,18 +175,20 @@ struct ConnectorTests {
 
     @Test(
         "a loop that stops cancels what is pending, those started by its last tasks too",
-        arguments: AddressFamily.allCases)
-    func stopped(family: AddressFamily) throws {
+        arguments: TransportMode.available, AddressFamily.allCases)
+    func stopped(mode: TransportMode, family: AddressFamily) throws {
         let full = try FullListener(family)
-        let thread = try LoopThread()
+        let thread = try LoopThread(mode)
         let outcomes = try connect(thread, full.address)
         try thread.join()
         #expect(try outcomes.next() == .failure(.cancelled))
     }
 
-    @Test("an address that no connection can be made to fails with the kernel's reason, from the loop")
-    func impossibleAddress() throws {
-        let thread = try LoopThread()
+    @Test(
+        "an address that no connection can be made to fails with the kernel's reason, from the loop",
+        arguments: TransportMode.available)
+    func impossibleAddress(mode: TransportMode) throws {
+        let thread = try LoopThread(mode)
         let broadcast = SocketAddress.ipv4(0xffff_ffff, port: 9)
         guard case .failure(.failed(let error)) = try connect(thread, broadcast, timeout: .seconds(5)).next() else {
             Issue.record("connected to the broadcast address")
@@ -183,10 +198,12 @@ struct ConnectorTests {
         try thread.join()
     }
 
-    @Test("500 connections are made at once, each to its own peer (netty 34)")
-    func many() throws {
-        let server = try TestServer(setUp: RecordingConnection.echo)
-        let clients = try LoopThread()
+    @Test(
+        "500 connections are made at once, each to its own peer (netty 34)", arguments: TransportMode.available,
+        TransportMode.available)
+    func many(serverMode: TransportMode, mode: TransportMode) throws {
+        let server = try TestServer(serverMode, setUp: RecordingConnection.echo)
+        let clients = try LoopThread(mode)
         let recorders = (0..<500).map { _ in Recorder<Happening>() }
         try clients.on { loop in
             for (index, recorder) in recorders.enumerated() {

@@ -7,15 +7,17 @@ import Testing
 /// A full descriptor table, each case in a process of its own, since other tests need descriptors meanwhile.
 @Suite("No descriptor left")
 struct DescriptorExhaustionTests {
-    @Test("a listener rests instead of spinning, and accepts every client when there are descriptors again")
-    func listenerRests() async {
-        await #expect(processExitsWith: .success) {
+    @Test(
+        "a listener rests instead of spinning, and accepts every client when there are descriptors again",
+        arguments: TransportMode.available)
+    func listenerRests(mode: TransportMode) async {
+        await #expect(processExitsWith: .success) { [mode] in
             let fd = try Socket.listen(.anyLoopback, backlog: 64)
             let address = try #require(Socket.localAddress(of: fd))
             let clients = try (0..<20).map { _ in try Peer(connectingTo: address) }
             let accepted = Recorder<Int32>()
             let counts = Recorder<UInt64>()
-            let thread = try LoopThread()
+            let thread = try LoopThread(mode)
             let table = FullTable()
             try thread.on { loop in
                 let listener = Listener(loop, fd: fd) { accepted.record($0) }
@@ -34,16 +36,16 @@ struct DescriptorExhaustionTests {
         }
     }
 
-    @Test("a drain waits for descriptors and loses no client")
-    func drainWaits() async {
-        await #expect(processExitsWith: .success) {
+    @Test("a drain waits for descriptors and loses no client", arguments: TransportMode.available)
+    func drainWaits(mode: TransportMode) async {
+        await #expect(processExitsWith: .success) { [mode] in
             let fd = try Socket.listen(.anyLoopback, backlog: 64)
             let address = try #require(Socket.localAddress(of: fd))
             let clients = try (0..<20).map { _ in try Peer(connectingTo: address) }
             let accepted = Recorder<Int32>()
             let exhausted = Recorder<UInt64>()
             let drained = Recorder<Int>()
-            let thread = try LoopThread()
+            let thread = try LoopThread(mode)
             let table = FullTable()
             try thread.on { loop in
                 let listener = Listener(loop, fd: fd) { accepted.record($0) }
@@ -59,10 +61,10 @@ struct DescriptorExhaustionTests {
         }
     }
 
-    @Test("a connector fails with EMFILE from the loop, not from within connect()")
-    func connectorFails() async {
-        await #expect(processExitsWith: .success) {
-            let thread = try LoopThread()
+    @Test("a connector fails with EMFILE from the loop, not from within connect()", arguments: TransportMode.available)
+    func connectorFails(mode: TransportMode) async {
+        await #expect(processExitsWith: .success) { [mode] in
+            let thread = try LoopThread(mode)
             let outcomes = Recorder<Result<Int32, ConnectError>>()
             let table = FullTable()
             try thread.on { loop in
@@ -77,11 +79,13 @@ struct DescriptorExhaustionTests {
         }
     }
 
-    @Test("a loop that cannot have its ring says which call failed, and why")
-    func noRing() async {
-        await #expect(processExitsWith: .success) {
+    @Test(
+        "a loop that cannot have its ring says which call failed, and why",
+        arguments: TransportMode.available.filter(\.hasRing))
+    func noRing(mode: TransportMode) async {
+        await #expect(processExitsWith: .success) { [mode] in
             let table = FullTable()
-            let error = #expect(throws: SystemError.self) { try EventLoop() }
+            let error = #expect(throws: SystemError.self) { try EventLoop(mode.configuration) }
             table.release()
             #expect(error?.code == EMFILE)
             // The test library may give one descriptor back meanwhile: then it is the ring that has none.

@@ -14,12 +14,12 @@ struct ListenerTests {
         private let box: ListenerBox
 
         init(
-            _ address: SocketAddress = .anyLoopback, backlog: Int32 = 1024, accepting: Bool = true,
+            _ mode: TransportMode, _ address: SocketAddress = .anyLoopback, accepting: Bool = true,
             onAccept: @escaping @Sendable (Listener) -> Void = { _ in }
         ) throws {
-            let fd = try Socket.listen(address, backlog: backlog)
+            let fd = try Socket.listen(address, backlog: 1024)
             self.address = try #require(Socket.localAddress(of: fd))
-            thread = try LoopThread()
+            thread = try LoopThread(mode)
             let accepted = accepted
             box = try thread.on { loop in
                 let box = ListenerBox()
@@ -56,9 +56,11 @@ struct ListenerTests {
         try (0..<count).map { _ in try Peer(connectingTo: address) }
     }
 
-    @Test("every client is accepted once, close-on-exec and in blocking mode", arguments: AddressFamily.allCases)
-    func accepts(family: AddressFamily) throws {
-        let listening = try Listening(family.address)
+    @Test(
+        "every client is accepted once, close-on-exec and in blocking mode", arguments: TransportMode.available,
+        AddressFamily.allCases)
+    func accepts(mode: TransportMode, family: AddressFamily) throws {
+        let listening = try Listening(mode, family.address)
         let clients = try connect(100, to: listening.address)
         let accepted = try listening.accepted.wait { $0.count == 100 }
         for peer in accepted {
@@ -74,9 +76,9 @@ struct ListenerTests {
 
     @Test(
         "paused from the start, clients wait in the backlog; resuming accepts them all (netty 33, 38)",
-        arguments: AddressFamily.allCases)
-    func startsPaused(family: AddressFamily) throws {
-        let listening = try Listening(family.address, accepting: false)
+        arguments: TransportMode.available, AddressFamily.allCases)
+    func startsPaused(mode: TransportMode, family: AddressFamily) throws {
+        let listening = try Listening(mode, family.address, accepting: false)
         let clients = try connect(50, to: listening.address)
         try listening.thread.settle()
         #expect(listening.accepted.all.isEmpty)
@@ -87,9 +89,11 @@ struct ListenerTests {
         try listening.thread.join()
     }
 
-    @Test("paused while accepting, no further client is accepted until it resumes (netty 33)")
-    func pausedLater() throws {
-        let listening = try Listening()
+    @Test(
+        "paused while accepting, no further client is accepted until it resumes (netty 33)",
+        arguments: TransportMode.available)
+    func pausedLater(mode: TransportMode) throws {
+        let listening = try Listening(mode)
         let first = try connect(1, to: listening.address)
         try listening.accepted.wait { $0.count == 1 }
         for round in 1...20 {
@@ -106,9 +110,11 @@ struct ListenerTests {
         try listening.thread.join()
     }
 
-    @Test("paused and resumed in quick succession, in one turn and over several, the last word holds")
-    func storm() throws {
-        let listening = try Listening()
+    @Test(
+        "paused and resumed in quick succession, in one turn and over several, the last word holds",
+        arguments: TransportMode.available)
+    func storm(mode: TransportMode) throws {
+        let listening = try Listening(mode)
         var clients: [Peer] = []
         var generator = SeededGenerator(seed: 5)
         for _ in 0..<200 {
@@ -137,9 +143,11 @@ struct ListenerTests {
         try listening.thread.join()
     }
 
-    @Test("pausing in accepted() leaves the rest of the queue for later; nothing accepted is lost")
-    func pausedInside() throws {
-        let listening = try Listening(accepting: false) { $0.pause() }
+    @Test(
+        "pausing in accepted() leaves the rest of the queue for later; nothing accepted is lost",
+        arguments: TransportMode.available)
+    func pausedInside(mode: TransportMode) throws {
+        let listening = try Listening(mode, accepting: false) { $0.pause() }
         let clients = try connect(50, to: listening.address)
         var resumptions = 0
         while listening.accepted.all.count < 50 {
@@ -157,9 +165,9 @@ struct ListenerTests {
 
     @Test(
         "a drain hands over all that is queued before it closes, and then clients are refused",
-        arguments: AddressFamily.allCases, [true, false])
-    func drain(family: AddressFamily, isPaused: Bool) throws {
-        let listening = try Listening(family.address, accepting: !isPaused)
+        arguments: across(TransportMode.available, AddressFamily.allCases, [true, false]))
+    func drain(mode: TransportMode, family: AddressFamily, isPaused: Bool) throws {
+        let listening = try Listening(mode, family.address, accepting: !isPaused)
         let clients = try connect(50, to: listening.address)
         #expect(try listening.drain().next() == 50)
         #expect(listening.accepted.all.count == 50)
@@ -171,9 +179,11 @@ struct ListenerTests {
         try listening.thread.join()
     }
 
-    @Test("clients that come while the accept is being cancelled are handed over by the drain")
-    func comeDuringDrain() throws {
-        let listening = try Listening()
+    @Test(
+        "clients that come while the accept is being cancelled are handed over by the drain",
+        arguments: TransportMode.available)
+    func comeDuringDrain(mode: TransportMode) throws {
+        let listening = try Listening(mode)
         let clients = Recorder<[Peer]>()
         let drained = Recorder<Int>()
         let (accepted, address) = (listening.accepted, listening.address)
@@ -186,10 +196,10 @@ struct ListenerTests {
         try listening.thread.join()
     }
 
-    @Test("a drain asked for in accepted() hands over the rest, once")
-    func drainInside() throws {
+    @Test("a drain asked for in accepted() hands over the rest, once", arguments: TransportMode.available)
+    func drainInside(mode: TransportMode) throws {
         let drained = Recorder<Bool>()
-        let listening = try Listening(accepting: false) { listener in
+        let listening = try Listening(mode, accepting: false) { listener in
             listener.drainAndClose { drained.record(true) }
             listener.drainAndClose { drained.record(false) }
         }
@@ -203,9 +213,9 @@ struct ListenerTests {
         try listening.thread.join()
     }
 
-    @Test("a client that has gone before it is accepted harms nobody behind it")
-    func goneClient() throws {
-        let listening = try Listening(accepting: false)
+    @Test("a client that has gone before it is accepted harms nobody behind it", arguments: TransportMode.available)
+    func goneClient(mode: TransportMode) throws {
+        let listening = try Listening(mode, accepting: false)
         for _ in 0..<10 { try Peer(connectingTo: listening.address).reset() }
         let client = try Peer(connectingTo: listening.address)
         try listening.on { $0.resume() }
@@ -214,19 +224,21 @@ struct ListenerTests {
         try listening.thread.join()
     }
 
-    @Test("the path of a Unix-domain listener is there while it is open, and gone when it is closed")
-    func unixPath() throws {
-        let listening = try Listening(.temporaryUnix())
+    @Test(
+        "the path of a Unix-domain listener is there while it is open, and gone when it is closed",
+        arguments: TransportMode.available)
+    func unixPath(mode: TransportMode) throws {
+        let listening = try Listening(mode, .temporaryUnix())
         guard case .unix(let path) = listening.address else { return }
         #expect(access(path, F_OK) == 0)
         try listening.thread.join()
         #expect(access(path, F_OK) != 0)
     }
 
-    @Test("an abstract Unix-domain address accepts, and has no path to remove")
-    func abstractAddress() throws {
+    @Test("an abstract Unix-domain address accepts, and has no path to remove", arguments: TransportMode.available)
+    func abstractAddress(mode: TransportMode) throws {
         let address = SocketAddress.unix(path: "@ringmaster-listener-\(getpid())")
-        let listening = try Listening(address)
+        let listening = try Listening(mode, address)
         #expect(try listening.on { $0.localAddress } == address)
         let client = try connect(1, to: address)
         try listening.accepted.wait { $0.count == 1 }
@@ -234,12 +246,12 @@ struct ListenerTests {
         try listening.thread.join()
     }
 
-    @Test("an address in use and a path that exists are EADDRINUSE from bind")
-    func inUse() throws {
-        for family in AddressFamily.allCases {
-            let listening = try Listening(family.address)
-            #expect(throws: SystemError("bind", code: EADDRINUSE)) { try Socket.listen(listening.address, backlog: 1) }
-            try listening.thread.join()
-        }
+    @Test(
+        "an address in use and a path that exists are EADDRINUSE from bind", arguments: TransportMode.available,
+        AddressFamily.allCases)
+    func inUse(mode: TransportMode, family: AddressFamily) throws {
+        let listening = try Listening(mode, family.address)
+        #expect(throws: SystemError("bind", code: EADDRINUSE)) { try Socket.listen(listening.address, backlog: 1) }
+        try listening.thread.join()
     }
 }

@@ -7,9 +7,11 @@ import Testing
 
 @Suite("Event loop: tasks and life")
 struct EventLoopTests {
-    @Test("tasks of one thread run in the order of the calls, on the loop's thread (netty 13)")
-    func order() throws {
-        let thread = try LoopThread()
+    @Test(
+        "tasks of one thread run in the order of the calls, on the loop's thread (netty 13)",
+        arguments: TransportMode.available)
+    func order(mode: TransportMode) throws {
+        let thread = try LoopThread(mode)
         let log = Recorder<[Int]>()
         let loopThread = try thread.on { _ in pthread_self() }
         let ran = Mutex<[Int]>([])
@@ -25,16 +27,19 @@ struct EventLoopTests {
         try thread.join()
     }
 
-    @Test("tasks one at a time, each after the loop has gone to sleep again, all run")
-    func wakesEachTime() throws {
-        let thread = try LoopThread()
+    @Test(
+        "tasks one at a time, each after the loop has gone to sleep again, all run", arguments: TransportMode.available)
+    func wakesEachTime(mode: TransportMode) throws {
+        let thread = try LoopThread(mode)
         for index in 0..<2000 { #expect(try thread.on { _ in index } == index) }
         try thread.join()
     }
 
-    @Test("of four threads with 50,000 tasks each, every task runs exactly once and in its thread's order")
-    func storm() throws {
-        let thread = try LoopThread()
+    @Test(
+        "of four threads with 50,000 tasks each, every task runs exactly once and in its thread's order",
+        arguments: TransportMode.available)
+    func storm(mode: TransportMode) throws {
+        let thread = try LoopThread(mode)
         let perThread = 50_000
         let next = Mutex([Int](repeating: 0, count: 4))
         let outOfOrder = Atomic<Int>(0)
@@ -62,16 +67,18 @@ struct EventLoopTests {
         try thread.join()
     }
 
-    @Test("a queue that is full refuses a task instead of growing")
-    func fullQueue() throws {
-        let loop = try EventLoop()
+    @Test("a queue that is full refuses a task instead of growing", arguments: TransportMode.available)
+    func fullQueue(mode: TransportMode) throws {
+        let loop = try EventLoop(mode.configuration)
         for _ in 0..<EventLoopRemote.taskCountMax { #expect(loop.remote.execute { _ in }) }
         #expect(!loop.remote.execute { _ in })
     }
 
-    @Test("a task executed by a task runs; a tail task runs in the same turn, after the tasks")
-    func nested() throws {
-        let thread = try LoopThread()
+    @Test(
+        "a task executed by a task runs; a tail task runs in the same turn, after the tasks",
+        arguments: TransportMode.available)
+    func nested(mode: TransportMode) throws {
+        let thread = try LoopThread(mode)
         let log = Recorder<String>()
         thread.remote.execute { loop in
             loop.remote.execute { _ in log.record("next turn") }
@@ -83,9 +90,9 @@ struct EventLoopTests {
         try thread.join()
     }
 
-    @Test("a tail task of a tail task runs without anything else waking the loop")
-    func nestedTailTask() throws {
-        let thread = try LoopThread()
+    @Test("a tail task of a tail task runs without anything else waking the loop", arguments: TransportMode.available)
+    func nestedTailTask(mode: TransportMode) throws {
+        let thread = try LoopThread(mode)
         let log = Recorder<Int>()
         thread.remote.execute { loop in
             loop.executeAtEndOfTurn { loop.executeAtEndOfTurn { loop.executeAtEndOfTurn { log.record(3) } } }
@@ -94,30 +101,32 @@ struct EventLoopTests {
         try thread.join()
     }
 
-    @Test("after the loop has ended tasks are refused (netty 11, 17)")
-    func executeAfterEnd() throws {
-        let thread = try LoopThread()
+    @Test("after the loop has ended tasks are refused (netty 11, 17)", arguments: TransportMode.available)
+    func executeAfterEnd(mode: TransportMode) throws {
+        let thread = try LoopThread(mode)
         try thread.join()
         let isTaken = thread.remote.execute { _ in Issue.record("ran after the end") }
         #expect(!isTaken)
         thread.remote.stop()
     }
 
-    @Test("a loop stopped before it runs, or right after its first task, ends at once (netty 9, 16)")
-    func stopEarly() throws {
+    @Test(
+        "a loop stopped before it runs, or right after its first task, ends at once (netty 9, 16)",
+        arguments: TransportMode.available)
+    func stopEarly(mode: TransportMode) throws {
         for _ in 0..<20 {
-            let loop = try EventLoop()
+            let loop = try EventLoop(mode.configuration)
             loop.remote.stop()
             #expect(try loop.run() == 0)
-            let thread = try LoopThread()
+            let thread = try LoopThread(mode)
             thread.remote.execute { $0.remote.stop() }
             try thread.join()
         }
     }
 
-    @Test("tasks taken before the stop run; those refused after it do not")
-    func tasksAtStop() throws {
-        let loop = try EventLoop()
+    @Test("tasks taken before the stop run; those refused after it do not", arguments: TransportMode.available)
+    func tasksAtStop(mode: TransportMode) throws {
+        let loop = try EventLoop(mode.configuration)
         let ran = Mutex(0)
         for _ in 0..<10 { #expect(loop.remote.execute { _ in ran.withLock { $0 += 1 } }) }
         loop.remote.stop()
@@ -125,34 +134,38 @@ struct EventLoopTests {
         #expect(ran.withLock { $0 } == 10)
     }
 
-    @Test("a loop with a listener, clients and accepted connections stops with nothing in flight (netty 12, 16, 25)")
-    func stopWithChannels() throws {
-        for address in AddressFamily.allCases.map(\.address) {
-            let server = try TestServer(address)
-            let peers = try (0..<20).map { _ in try Peer(connectingTo: server.address) }
-            try server.connections.wait { $0.count == 20 }
-            try server.join()
-            #expect(server.recorder.all == [Happening](repeating: .closed(.loopStopped), count: 20))
-            for peer in peers { #expect(try peer.receiveToEnd() == []) }
-        }
+    @Test(
+        "a loop with a listener, clients and accepted connections stops with nothing in flight (netty 12, 16, 25)",
+        arguments: TransportMode.available, AddressFamily.allCases)
+    func stopWithChannels(mode: TransportMode, family: AddressFamily) throws {
+        let server = try TestServer(mode, family.address)
+        let peers = try (0..<20).map { _ in try Peer(connectingTo: server.address) }
+        try server.connections.wait { $0.count == 20 }
+        try server.join()
+        #expect(server.recorder.all == [Happening](repeating: .closed(.loopStopped), count: 20))
+        for peer in peers { #expect(try peer.receiveToEnd() == []) }
     }
 
-    @Test("the same address is bound, closed and bound again, twice in a row (netty 12)")
-    func bindAgain() throws {
-        var server = try TestServer()
+    @Test(
+        "the same address is bound, closed and bound again, twice in a row (netty 12)",
+        arguments: TransportMode.available)
+    func bindAgain(mode: TransportMode) throws {
+        var server = try TestServer(mode)
         let address = server.address
         for _ in 0..<2 {
             try server.join()
-            server = try TestServer(address)
+            server = try TestServer(mode, address)
             #expect(server.address == address)
         }
         try server.join()
     }
 
-    @Test("channels made by a last task or by a closed() while the loop stops are ended too")
-    func lateChannels() throws {
+    @Test(
+        "channels made by a last task or by a closed() while the loop stops are ended too",
+        arguments: TransportMode.available)
+    func lateChannels(mode: TransportMode) throws {
         let recorder = Recorder<Happening>()
-        let loop = try EventLoop()
+        let loop = try EventLoop(mode.configuration)
         let pairs = try (0..<3).map { _ in try SocketPair() }
         let fds = pairs.map { dup($0.left) }
         loop.remote.execute { loop in
@@ -172,9 +185,9 @@ struct EventLoopTests {
         #expect(loop.channelCount == 0)
     }
 
-    @Test("the count of channels follows registration and release (netty 18)")
-    func channelCount() throws {
-        let server = try TestServer()
+    @Test("the count of channels follows registration and release (netty 18)", arguments: TransportMode.available)
+    func channelCount(mode: TransportMode) throws {
+        let server = try TestServer(mode)
         #expect(try server.thread.on { $0.channelCount } == 1)
         let peers = try (0..<2).map { _ in try Peer(connectingTo: server.address) }
         try server.connections.wait { $0.count == 2 }

@@ -6,9 +6,9 @@ import Testing
 
 @Suite("Event loop: timers")
 struct EventLoopTimerTests {
-    @Test("timers fire in the order of their deadlines, none before its time")
-    func order() throws {
-        let thread = try LoopThread()
+    @Test("timers fire in the order of their deadlines, none before its time", arguments: TransportMode.available)
+    func order(mode: TransportMode) throws {
+        let thread = try LoopThread(mode)
         let log = Recorder<Int>()
         _ = try thread.on { loop in
             let start = MonotonicTime.now
@@ -24,9 +24,11 @@ struct EventLoopTimerTests {
         try thread.join()
     }
 
-    @Test("a timer for zero, or for the past, fires in the coming turn though nothing else wakes the loop")
-    func zero() throws {
-        let thread = try LoopThread()
+    @Test(
+        "a timer for zero, or for the past, fires in the coming turn though nothing else wakes the loop",
+        arguments: TransportMode.available)
+    func zero(mode: TransportMode) throws {
+        let thread = try LoopThread(mode)
         let log = Recorder<Int>()
         _ = try thread.on { loop in
             LoopTimer(loop) { log.record(1) }.arm(after: .zero)
@@ -37,9 +39,11 @@ struct EventLoopTimerTests {
         try thread.join()
     }
 
-    @Test("a timer for the distant future neither overflows nor fires, and is cancelled (netty 14)")
-    func distantFuture() throws {
-        let thread = try LoopThread()
+    @Test(
+        "a timer for the distant future neither overflows nor fires, and is cancelled (netty 14)",
+        arguments: TransportMode.available)
+    func distantFuture(mode: TransportMode) throws {
+        let thread = try LoopThread(mode)
         let log = Recorder<Int>()
         _ = try thread.on { loop in
             let never = LoopTimer(loop) { log.record(0) }
@@ -58,9 +62,11 @@ struct EventLoopTimerTests {
         try thread.join()
     }
 
-    @Test("5,000 timers that re-arm themselves, with random ones cancelled, all come to their end (netty 15)")
-    func many() throws {
-        let thread = try LoopThread()
+    @Test(
+        "5,000 timers that re-arm themselves, with random ones cancelled, all come to their end (netty 15)",
+        arguments: TransportMode.available)
+    func many(mode: TransportMode) throws {
+        let thread = try LoopThread(mode)
         let done = Recorder<Int>()
         _ = try thread.on { loop in
             var generator = SeededGenerator(seed: 3)
@@ -100,9 +106,9 @@ struct EventLoopTimerTests {
         }
     }
 
-    @Test("a timer that was armed again fires once, at the later time")
-    func rearmed() throws {
-        let thread = try LoopThread()
+    @Test("a timer that was armed again fires once, at the later time", arguments: TransportMode.available)
+    func rearmed(mode: TransportMode) throws {
+        let thread = try LoopThread(mode)
         let log = Recorder<Bool>()
         _ = try thread.on { loop in
             let start = MonotonicTime.now

@@ -33,9 +33,11 @@ struct ReceiveBufferTests {
         #expect(results == [Bool](repeating: true, count: connections))
     }
 
-    @Test("two small buffers serve 200 connections: every byte arrives, nobody starves (netty 21)")
-    func exhaustion() throws {
-        var configuration = EventLoopConfiguration()
+    @Test(
+        "two small buffers serve 200 connections: every byte arrives, nobody starves (netty 21)",
+        arguments: TransportMode.available)
+    func exhaustion(mode: TransportMode) throws {
+        var configuration = mode.configuration
         configuration.receiveBuffers.count = 2
         configuration.receiveBuffers.size = 512
         let server = try TestServer(.anyLoopback, configuration, setUp: RecordingConnection.echo)
@@ -47,9 +49,11 @@ struct ReceiveBufferTests {
         try server.join()
     }
 
-    @Test("connections that pause while they wait for buffers do not hold up those behind them")
-    func pausedWhileStarved() throws {
-        var configuration = EventLoopConfiguration()
+    @Test(
+        "connections that pause while they wait for buffers do not hold up those behind them",
+        arguments: TransportMode.available)
+    func pausedWhileStarved(mode: TransportMode) throws {
+        var configuration = mode.configuration
         configuration.receiveBuffers.count = 2
         configuration.receiveBuffers.size = 256
         let server = try TestServer(.anyLoopback, configuration) { connection in
@@ -69,9 +73,9 @@ struct ReceiveBufferTests {
         try server.join()
     }
 
-    @Test("connections that close with bytes on their way give their buffers back")
-    func closedWithBytes() throws {
-        var configuration = EventLoopConfiguration()
+    @Test("connections that close with bytes on their way give their buffers back", arguments: TransportMode.available)
+    func closedWithBytes(mode: TransportMode) throws {
+        var configuration = mode.configuration
         configuration.receiveBuffers.count = 8
         configuration.receiveBuffers.size = 64
         let server = try TestServer(.anyLoopback, configuration) { connection in
@@ -92,9 +96,11 @@ struct ReceiveBufferTests {
         try server.join()
     }
 
-    @Test("a completion queue far too small for its connections overflows, and nothing is lost")
-    func overflow() throws {
-        var configuration = EventLoopConfiguration()
+    @Test(
+        "a completion queue far too small for its connections overflows, and nothing is lost",
+        arguments: TransportMode.available.filter(\.hasRing))
+    func overflow(mode: TransportMode) throws {
+        var configuration = mode.configuration
         configuration.uring.submissionEntries = 4
         configuration.uring.completionEntries = 8
         configuration.receiveBuffers.size = 256

@@ -1,0 +1,20 @@
+import Testing
+
+@testable import Transport
+@testable import TransportTesting
+
+/// Says which modes the other tests run in, and for each that is missing why.
+@Suite("Transport modes")
+struct ModeTests {
+    @Test("io_uring", .enabled(if: TransportMode.uring.obstacle == nil, "\(TransportMode.uring.obstacle ?? "")"))
+    func uring() throws { try expectEcho(.uring) }
+
+    private func expectEcho(_ mode: TransportMode) throws {
+        #expect(TransportMode.available.contains(mode))
+        let server = try TestServer(mode, setUp: RecordingConnection.echo)
+        let peer = try Peer(connectingTo: server.address)
+        try peer.send("hello")
+        #expect(try peer.receive(exactly: 5) == Array("hello".utf8))
+        try server.join()
+    }
+}

@@ -1,0 +1,43 @@
+import Glibc
+
+@testable import Transport
+
+/// A way for the transport to reach the kernel. Every behaviour is shown in each, since nothing above the handlers may
+/// be able to tell them apart.
+enum TransportMode: String, CaseIterable, Codable, Sendable {
+    case uring
+
+    /// The defaults of a loop in this mode.
+    var configuration: EventLoopConfiguration {
+        let configuration = EventLoopConfiguration()
+        return configuration
+    }
+
+    /// Whether operations go through a ring, with a completion queue of its own.
+    var hasRing: Bool { configuration.transport == .ioUring }
+
+    /// Why this process cannot have it; nil when it can.
+    var obstacle: String? { hasRing ? Self.ringObstacle : nil }
+
+    /// The modes that can be had here. `ModeTests` tells why others cannot.
+    static let available = allCases.filter { $0.obstacle == nil }
+
+    /// Rings that the tests which run at the same time may have between them.
+    private static let ringsMax = 32
+
+    private static let ringObstacle: String? = {
+        if case .unavailable(let cause) = UringAvailability.probe() { return "\(cause)" }
+        if !UringAvailability.fits(rings: ringsMax) { return "RLIMIT_MEMLOCK does not allow \(ringsMax) rings" }
+        return nil
+    }()
+}
+
+/// Every combination, for tests with three arguments.
+func across<A, B, C>(_ a: [A], _ b: [B], _ c: [C]) -> [(A, B, C)] {
+    a.flatMap { a in b.flatMap { b in c.map { (a, b, $0) } } }
+}
+
+/// Every combination, for tests with four arguments.
+func across<A, B, C, D>(_ a: [A], _ b: [B], _ c: [C], _ d: [D]) -> [(A, B, C, D)] {
+    across(a, b, c).flatMap { a, b, c in d.map { (a, b, c, $0) } }
+}
