@@ -32,6 +32,11 @@ enum TransportMode: String, CaseIterable, Codable, Sendable {
     }()
 }
 
+/// Every combination, for tests with two arguments.
+func across<A, B>(_ a: [A], _ b: [B]) -> [(A, B)] {
+    a.flatMap { a in b.map { (a, $0) } }
+}
+
 /// Every combination, for tests with three arguments.
 func across<A, B, C>(_ a: [A], _ b: [B], _ c: [C]) -> [(A, B, C)] {
     a.flatMap { a in b.flatMap { b in c.map { (a, b, $0) } } }

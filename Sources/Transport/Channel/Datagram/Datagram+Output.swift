@@ -86,14 +86,20 @@ extension Datagram {
         try changePeer { fd in address.withSockaddr { Glibc.connect(fd, $0, $1) } }
     }
 
-    /// Dissolves the connection: the socket receives from everybody again. A port that it was bound to by connecting,
-    /// not by name, is given up.
+    /// Dissolves the connection: the socket receives from everybody again, at the same address.
+    ///
+    /// - Throws: EADDRINUSE when another process has got the port meanwhile.
     public func disconnect() throws(SystemError) {
+        let port = localAddress?.port
         try changePeer { fd in
             var address = sockaddr()
             address.sa_family = sa_family_t(AF_UNSPEC)
             return Glibc.connect(fd, &address, socklen_t(MemoryLayout<sockaddr>.size))
         }
+        // The kernel takes a port that was not asked for by number, and only that, away again (__udp_disconnect()).
+        guard let port, port != 0, let address = localAddress, address.port == 0 else { return }
+        let result = address.withPort(port).withSockaddr { bind(fd, $0, $1) }
+        if result < 0 { throw .last("bind") }
     }
 
     private func changePeer(_ call: (Int32) -> Int32) throws(SystemError) {
