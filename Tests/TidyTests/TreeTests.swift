@@ -49,6 +49,19 @@ import Testing
         #expect(strangers.isEmpty)
     }
 
+    @Test("the list of behaviours agrees with the tests")
+    func cases() throws {
+        let path = "Tests/ConformanceTests/CASES.md"
+        let list = SourceFile(
+            path: path, text: try String(contentsOf: Self.root.appending(path: path), encoding: .utf8))
+        for finding in CaseRules.findings(list: list, tests: Self.files) { Issue.record("\(finding)") }
+    }
+
+    @Test("every conformance test is run in every transport mode")
+    func modes() {
+        Self.check(CaseRules.modeFindings)
+    }
+
     @Test("imports point downwards only")
     func imports() {
         Self.check(ImportRules.findings)

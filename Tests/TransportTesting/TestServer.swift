@@ -83,7 +83,7 @@ extension SocketAddress {
 }
 
 /// The families that every behaviour holds for.
-enum AddressFamily: CaseIterable {
+enum AddressFamily: String, CaseIterable, Codable, Sendable {
     case ipv4, ipv6, unix
 
     /// A new address to listen on.

@@ -26,6 +26,21 @@ public enum Socket {
         return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &length) == 0 ? family : -1
     }
 
+    /// Whether `fd` is a TCP socket (SO_PROTOCOL, socket(7)).
+    static func isTCP(_ fd: Int32) -> Bool {
+        var protocolNumber: Int32 = -1
+        var length = socklen_t(MemoryLayout<Int32>.size)
+        guard getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocolNumber, &length) == 0 else { return false }
+        return protocolNumber == Int32(IPPROTO_TCP)
+    }
+
+    /// Takes O_NONBLOCK from a listening socket, which its former user (epoll, another process) may have set: a ring
+    /// would not wait for connections but tell EAGAIN.
+    static func setBlocking(_ fd: Int32) {
+        let mode = fcntl(fd, F_GETFL)
+        if mode >= 0, mode & O_NONBLOCK != 0 { _ = fcntl(fd, F_SETFL, mode & ~O_NONBLOCK) }
+    }
+
     /// The error that waits at the socket (SO_ERROR), taken from it; nil when there is none.
     static func pendingError(of fd: Int32) -> Int32? {
         var code: Int32 = 0

@@ -56,15 +56,23 @@ public struct Completion: BitwiseCopyable {
         self.flags = flags
     }
 
+    static var bufferFlag: UInt32 { 1 << 0 }
+    static var moreFlag: UInt32 { 1 << 1 }
+    static var notificationFlag: UInt32 { 1 << 3 }
+    /// Where the buffer id begins.
+    static var bufferShift: UInt32 { 16 }
+
     /// More completions of the same operation follow. Without it this is the terminal one, whatever the result.
-    public var hasMore: Bool { flags & (1 << 1) != 0 }
+    public var hasMore: Bool { flags & Self.moreFlag != 0 }
 
     /// The kernel has let go of the memory of a send without copying; the result means nothing.
-    public var isNotification: Bool { flags & (1 << 3) != 0 }
+    public var isNotification: Bool { flags & Self.notificationFlag != 0 }
 
     /// The receive buffer is not used up: the next completions that name it follow these bytes (incremental buffer ring).
     public var bufferHasMore: Bool { flags & (1 << 4) != 0 }
 
     /// The receive buffer that holds the data, or nil when none was used.
-    public var buffer: UInt16? { flags & 1 != 0 ? UInt16(truncatingIfNeeded: flags >> 16) : nil }
+    public var buffer: UInt16? {
+        flags & Self.bufferFlag != 0 ? UInt16(truncatingIfNeeded: flags >> Self.bufferShift) : nil
+    }
 }

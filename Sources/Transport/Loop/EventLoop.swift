@@ -51,7 +51,8 @@ public final class EventLoop {
             handler = try UringHandler(
                 configuration.uring, buffers: configuration.receiveBuffers, wakeup: remote.wakeup)
         case .epoll:
-            throw SystemError("epoll", code: ENOSYS)
+            handler = try EpollHandler(
+                configuration.epoll, buffers: configuration.receiveBuffers, wakeup: remote.wakeup)
         }
         self.init(handler: handler, remote: remote, configuration: configuration)
     }

@@ -157,6 +157,42 @@ struct ConnectionWriteTests {
     }
 
     @Test(
+        "finishOutput() during a send: the rest is sent first, then the end (shutdown during a send)",
+        arguments: TransportMode.available, AddressFamily.allCases)
+    func finishDuringSend(mode: TransportMode, family: AddressFamily) throws {
+        let server = try TestServer(mode, family.address, sendBuffer: 4096)
+        let peer = try Peer(connectingTo: server.address, receiveBuffer: 4096)
+        try server.first { $0.write(pattern(2 << 20)) }
+        try server.thread.settle()
+        try server.first { connection in
+            #expect(connection.queuedBytes > 0, "the case was not reached")
+            connection.finishOutput()
+        }
+        #expect(try peer.receiveToEnd() == pattern(2 << 20))
+        #expect(try server.first { $0.isOutputFinished && !$0.isInputEnded })
+        try server.join()
+    }
+
+    @Test(
+        "writing to a peer that is gone raises no SIGPIPE",
+        arguments: TransportMode.available, AddressFamily.allCases)
+    func noSignal(mode: TransportMode, family: AddressFamily) async {
+        await #expect(processExitsWith: .success) { [mode, family] in
+            signal(SIGPIPE, SIG_DFL)
+            let server = try TestServer(mode, family.address, reading: false)
+            let peer = try Peer(connectingTo: server.address)
+            peer.close()
+            try server.recorder.wait { $0 == [.inputEnding] }
+            let box = try server.connections.wait { !$0.isEmpty }[0]
+            try eventually("reset") {
+                try server.thread.on { _ in _ = box.connection.write("anybody?") }
+                return server.recorder.all.last == .closed(.reset)
+            }
+            try server.join()
+        }
+    }
+
+    @Test(
         "a writer that does not heed isWritable is cut off at queuedBytesMax, and not before",
         arguments: TransportMode.available)
     func overflow(mode: TransportMode) throws {

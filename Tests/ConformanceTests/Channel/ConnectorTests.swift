@@ -136,6 +136,26 @@ struct ConnectorTests {
         if case .unix(let path) = address { unlink(path) }
     }
 
+    @Test(
+        "refused over and over, the descriptor's number being reused, each attempt fails by itself and the last succeeds (netty 70)",
+        arguments: TransportMode.available, [AddressFamily.ipv4, .ipv6])
+    func refusedOften(mode: TransportMode, family: AddressFamily) throws {
+        let thread = try LoopThread(mode)
+        // Bound and not yet listening.
+        let fd = try Socket.stream(family.address.family)
+        #expect(family.address.withSockaddr { bind(fd, $0, $1) } == 0)
+        let address = try #require(Socket.localAddress(of: fd))
+        for _ in 0..<100 {
+            let outcome = try connect(thread, address).next()
+            #expect(outcome == .failure(.failed(SystemError("connect", code: ECONNREFUSED))))
+        }
+        #expect(listen(fd, 8) == 0)
+        close(try connect(thread, address).next().get())
+        close(fd)
+        #expect(try thread.on { $0.channelCount } == 0)
+        try thread.join()
+    }
+
     @Test("a Unix-domain path that is not there is ENOENT", arguments: TransportMode.available)
     func missingPath(mode: TransportMode) throws {
         let thread = try LoopThread(mode)

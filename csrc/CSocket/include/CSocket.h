@@ -7,6 +7,8 @@
 #ifndef RINGMASTER_CSOCKET_H
 #define RINGMASTER_CSOCKET_H
 
+#include "csocket_epoll.h"
+
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>

@@ -56,6 +56,7 @@ final class UringHandler: IOHandler {
         let userData = submission.userData.rawValue
         switch submission.operation {
         case .accept(let fd):
+            Socket.setBlocking(fd)
             return cring_accept_multishot(ring, userData, fd)
         case .receive(let fd, let multishot):
             return cring_receive(ring, userData, fd, UringSetup.bufferGroup, multishot ? 1 : 0)
