@@ -5,11 +5,12 @@ import Glibc
 /// A way for the transport to reach the kernel. Every behaviour is shown in each, since nothing above the handlers may
 /// be able to tell them apart.
 enum TransportMode: String, CaseIterable, Codable, Sendable {
-    case uring
+    case uring, epoll
 
     /// The defaults of a loop in this mode.
     var configuration: EventLoopConfiguration {
-        let configuration = EventLoopConfiguration()
+        var configuration = EventLoopConfiguration()
+        if self == .epoll { configuration.transport = .epoll }
         return configuration
     }
 

@@ -27,7 +27,7 @@ struct MulticastPlace: Sendable, CustomTestStringConvertible {
         for entry in sequence(first: list, next: { $0?.pointee.ifa_next }) {
             guard let entry = entry?.pointee, let raw = entry.ifa_addr else { continue }
             let flags = Int32(entry.ifa_flags)
-            guard flags & Int32(IFF_UP.rawValue) != 0, flags & Int32(IFF_MULTICAST.rawValue) != 0 else { continue }
+            guard flags & Int32(IFF_UP) != 0, flags & Int32(IFF_MULTICAST) != 0 else { continue }
             guard raw.pointee.sa_family == AF_INET6 else { continue }
             guard let address = SocketAddress(raw, length: socklen_t(MemoryLayout<sockaddr_in6>.size)) else { continue }
             let name = String(cString: entry.ifa_name)

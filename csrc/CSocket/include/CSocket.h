@@ -7,6 +7,7 @@
 #ifndef RINGMASTER_CSOCKET_H
 #define RINGMASTER_CSOCKET_H
 
+#include "csocket_datagram.h"
 #include "csocket_epoll.h"
 
 #include <stddef.h>
@@ -75,31 +76,5 @@ int csocket_pidfd_open(pid_t pid);
  */
 int csocket_spawn(const char *path, char *const argv[], char *const envp[], const int *fds, uint32_t fd_count,
                   pid_t *pid);
-
-/* ---- Datagrams (datagram.c) -----------------------------------------------------------------------------
- */
-
-/* Socket options at level SOL_UDP (udp(7)): the kernel splits what is sent (4.18), joins what is received
- * (5.0).
- */
-enum { CSOCKET_UDP_SEGMENT = 103, CSOCKET_UDP_GRO = 104 };
-
-/* Datagrams that one call sends at most. */
-enum { CSOCKET_DATAGRAMS_MAX = 64 };
-
-/* A datagram to send; with a segment size, one that the kernel splits into datagrams of that size. */
-struct csocket_datagram {
-    const void *name; /* a sockaddr, or NULL for the connected peer */
-    const void *bytes;
-    size_t length;
-    uint32_t name_length;
-    uint16_t segment_size; /* bytes, or 0 */
-};
-
-/*
- * sendmmsg(2) of 1 to CSOCKET_DATAGRAMS_MAX datagrams, without blocking and without SIGPIPE. How many were
- * sent, or why the first was not: an error of a later one comes when that one is the first.
- */
-int csocket_send_datagrams(int socket, const struct csocket_datagram *datagrams, uint32_t count);
 
 #endif
