@@ -5,7 +5,7 @@ public struct DatagramConfiguration: Sendable {
     public var queuedBytesMax = 1024 * 1024
     /// Have the kernel join datagrams of one sender and one size (UDP_GRO, Linux 5.0): fewer, larger calls, of which
     /// ``DatagramHeader/segmentSize`` tells the parts. UDP only; needs receive buffers that hold 65,535 bytes beside a
-    /// datagram's head (``ReceiveBufferConfiguration/size`` of 65,640 or more).
+    /// datagram's head (``ReceiveBufferConfiguration/size`` of 65,607 or more).
     public var joinsReceived = false
 
     /// The defaults: 1 MiB of queue, datagrams as they were sent.
