@@ -6,8 +6,16 @@ import Testing
 /// Says which modes the other tests run in, and for each that is missing why.
 @Suite("Transport modes")
 struct ModeTests {
-    @Test("io_uring", .enabled(if: TransportMode.uring.obstacle == nil, "\(TransportMode.uring.obstacle ?? "")"))
-    func uring() throws { try expectEcho(.uring) }
+    @Test("io_uring", .needsRing)
+    func uring() throws { try expectEcho(TransportMode.uring) }
+
+    @Test("epoll, which can be had everywhere (netty 68)")
+    func epoll() throws { try expectEcho(TransportMode.epoll) }
+
+    @Test(
+        "io_uring with incremental receive buffers",
+        .enabled(if: TransportMode.incremental.obstacle == nil, "\(TransportMode.incremental.obstacle ?? "")"))
+    func incremental() throws { try expectEcho(.incremental) }
 
     private func expectEcho(_ mode: TransportMode) throws {
         #expect(TransportMode.available.contains(mode))

@@ -22,6 +22,7 @@ enum ImportRules {
     /// Test targets that test no single target, and what they may import besides `system` and `testing`.
     private static let ownTests: [String: Set<String>] = [
         "TidyTests": [],
+        "Benchmarks": ["Transport"],
         "TransportTesting": ["Transport", "CRing", "CSocket"],
         "TransportTests": ["Transport", "TransportTesting", "CRing", "CSocket"],
         "ConformanceTests": ["Transport", "TransportTesting", "CRing", "CSocket"],

@@ -43,7 +43,8 @@ enum Confinement {
         if setrlimit(__rlimit_resource_t(__RLIMIT_MEMLOCK.rawValue), &limit) != 0 {
             throw SystemError.last("setrlimit")
         }
-        let nobody: uid_t = 65_534
-        if getuid() == 0, setuid(nobody) != 0 { throw SystemError.last("setuid") }
+        // The kernel charges all processes of a user together: a user of one's own, so that tests keep out of each other's way.
+        let user = 100_000 + uid_t(getpid())
+        if getuid() == 0, setuid(user) != 0 { throw SystemError.last("setuid") }
     }
 }

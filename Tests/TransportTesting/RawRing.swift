@@ -1,4 +1,5 @@
 import CRing
+import CSocket
 import Glibc
 import Testing
 
@@ -54,28 +55,42 @@ final class RawRing {
 final class RawBuffers {
     let buffers: OpaquePointer
     let size: Int
+    let base: UnsafeMutableRawPointer
     private let ring: RawRing
 
-    init(_ ring: RawRing, group: UInt16 = 1, count: UInt32, size: UInt32) throws {
+    init(
+        _ ring: RawRing, group: UInt16 = 1, count: UInt32, size: UInt32, incremental: Bool = false
+    ) throws {
+        let base = UnsafeMutableRawPointer.allocate(byteCount: max(1, Int(count) * Int(size)), alignment: 16)
         var made: OpaquePointer?
-        try SystemError.check(cring_buffers_create(ring.ring, group, count, size, &made), "buffers")
-        buffers = try #require(made)
+        let result = cring_buffers_create(ring.ring, group, count, incremental ? 1 : 0, base, size, &made)
+        guard result == 0, let made else {
+            base.deallocate()
+            throw SystemError("buffers", code: result)
+        }
+        buffers = made
+        self.base = base
         self.size = Int(size)
         self.ring = ring
+        give(Array(0..<UInt16(count)))
     }
 
-    deinit { cring_buffers_destroy(ring.ring, buffers) }
+    deinit {
+        cring_buffers_destroy(ring.ring, buffers)
+        base.deallocate()
+    }
 
-    func give(_ ids: [UInt16]) { cring_buffers_return(buffers, ids, UInt32(ids.count)) }
+    func give(_ ids: [UInt16]) { cring_buffers_give(buffers, ids, UInt32(ids.count), UInt32(size)) }
 
     func bytes(_ completion: cring_completion) -> [UInt8] {
-        let base = cring_buffers_base(buffers)! + Int(completion.bufferID) * size
-        return Array(UnsafeRawBufferPointer(start: base, count: Int(max(0, completion.result))))
+        let start = base + Int(completion.bufferID) * size
+        return Array(UnsafeRawBufferPointer(start: start, count: Int(max(0, completion.result))))
     }
 }
 
 extension cring_completion {
     var hasMore: Bool { flags & UInt32(CRING_COMPLETION_MORE) != 0 }
+    var bufferHasMore: Bool { flags & UInt32(CRING_COMPLETION_BUFFER_MORE) != 0 }
     var hasBuffer: Bool { flags & UInt32(CRING_COMPLETION_BUFFER) != 0 }
     var bufferID: UInt16 { UInt16(flags >> 16) }
 }
@@ -95,5 +110,12 @@ final class SocketPair {
     deinit {
         close(left)
         close(right)
+    }
+}
+
+extension UringAvailability {
+    /// Whether this kernel lets a receive be limited.
+    static var limitsReceivesHere: Bool {
+        if case .available(let features) = probe() { features.hasReceiveLimit } else { false }
     }
 }

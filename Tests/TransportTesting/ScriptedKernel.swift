@@ -11,7 +11,12 @@ final class ScriptedKernel: IOHandler {
 
     /// What has been submitted and has not been completed for good, in order.
     private(set) var inFlight: [Submission] = []
-    private(set) var returnedBuffers: [UInt16] = []
+    /// What the loop has given, call by call: first the buffers that it begins with.
+    private(set) var given: [(buffers: [UInt16], size: Int)] = []
+    /// Buffers given after those that the loop began with.
+    var returnedBuffers: [UInt16] { given.dropFirst().flatMap(\.buffers) }
+    /// How the loop is made.
+    var configuration = EventLoopConfiguration()
     let receiveBuffers: ReceiveBuffers
     let overflowCount: UInt64 = 0
     let shortageCount: UInt64 = 0
@@ -31,7 +36,7 @@ final class ScriptedKernel: IOHandler {
 
     func run(setUp: @escaping (EventLoop) -> Void, all steps: [Step]) throws {
         let remote = try EventLoopRemote()
-        let loop = EventLoop(handler: self, remote: remote, configuration: .init())
+        let loop = EventLoop(handler: self, remote: remote, configuration: configuration)
         self.steps = [{ _ in setUp(loop) }] + steps + [{ _ in remote.stop() }]
         #expect(try loop.run() == 0)
         #expect(inFlight.isEmpty, "the loop ended with operations in flight")
@@ -55,11 +60,21 @@ final class ScriptedKernel: IOHandler {
         complete(submission.userData, result, buffer: buffer, more: more)
     }
 
-    func complete(_ userData: UserData, _ result: Int32, buffer: UInt16? = nil, more: Bool = false) {
+    func complete(
+        _ userData: UserData, _ result: Int32, buffer: UInt16? = nil, more: Bool = false, bufferMore: Bool = false
+    ) {
         var flags: UInt32 = more ? UInt32(CRING_COMPLETION_MORE) : 0
+        if bufferMore { flags |= UInt32(CRING_COMPLETION_BUFFER_MORE) }
         if let buffer { flags |= UInt32(CRING_COMPLETION_BUFFER) | UInt32(buffer) << 16 }
         completions.append(Completion(userData: userData, result: result, flags: flags))
         if !more { inFlight.removeAll { $0.userData == userData } }
+    }
+
+    /// Receives `bytes` for an operation at a place in a buffer of an incremental ring.
+    func receive(_ bytes: [UInt8], for userData: UserData, buffer: UInt16, at offset: Int, bufferMore: Bool) {
+        let start = memory + Int(buffer) * receiveBuffers.size + offset
+        start.copyMemory(from: bytes, byteCount: bytes.count)
+        complete(userData, Int32(bytes.count), buffer: buffer, more: true, bufferMore: bufferMore)
     }
 
     /// Receives `bytes` in a buffer.
@@ -98,7 +113,9 @@ final class ScriptedKernel: IOHandler {
 
     func handle(_ completion: Completion) {}
 
-    func returnBuffers(_ ids: UnsafeBufferPointer<UInt16>) { returnedBuffers += ids }
+    func giveBuffers(_ ids: UnsafeBufferPointer<UInt16>, size: Int) {
+        given.append((Array(ids), size))
+    }
 
     func forget(_ id: RegistrationID) {}
 

@@ -17,7 +17,10 @@ final class TestClient: Sendable {
         let (recorder, connections) = (recorder, connections)
         try thread.on { loop -> Void in
             Connector.connect(loop, to: address, timeout: .seconds(10)) { outcome in
-                guard case .success(let fd) = outcome else { return }
+                guard case .success(let fd) = outcome else {
+                    Issue.record("\(outcome)")
+                    return
+                }
                 let connection = RecordingConnection(loop, fd: fd, recorder)
                 setUp(connection)
                 connection.start()

@@ -1,16 +1,20 @@
-import Glibc
+import Testing
 
 @testable import Transport
 
 /// A way for the transport to reach the kernel. Every behaviour is shown in each, since nothing above the handlers may
 /// be able to tell them apart.
 enum TransportMode: String, CaseIterable, Codable, Sendable {
-    case uring, epoll
+    case uring, incremental, epoll
 
     /// The defaults of a loop in this mode.
     var configuration: EventLoopConfiguration {
         var configuration = EventLoopConfiguration()
-        if self == .epoll { configuration.transport = .epoll }
+        switch self {
+        case .uring: break
+        case .incremental: configuration.receiveBuffers.isIncremental = true
+        case .epoll: configuration.transport = .epoll
+        }
         return configuration
     }
 
@@ -18,7 +22,11 @@ enum TransportMode: String, CaseIterable, Codable, Sendable {
     var hasRing: Bool { configuration.transport == .ioUring }
 
     /// Why this process cannot have it; nil when it can.
-    var obstacle: String? { hasRing ? Self.ringObstacle : nil }
+    var obstacle: String? {
+        if hasRing, let obstacle = Self.ringObstacle { return obstacle }
+        if self == .incremental, !UringIncremental.isSupported { return "no reliable incremental buffer rings" }
+        return nil
+    }
 
     /// The modes that can be had here. `ModeTests` tells why others cannot.
     static let available = allCases.filter { $0.obstacle == nil }
@@ -31,6 +39,13 @@ enum TransportMode: String, CaseIterable, Codable, Sendable {
         if !UringAvailability.fits(rings: ringsMax) { return "RLIMIT_MEMLOCK does not allow \(ringsMax) rings" }
         return nil
     }()
+}
+
+extension Trait where Self == ConditionTrait {
+    /// For tests of the ring itself.
+    static var needsRing: Self {
+        .enabled(if: TransportMode.uring.obstacle == nil, "\(TransportMode.uring.obstacle ?? "")")
+    }
 }
 
 /// Every combination, for tests with two arguments.

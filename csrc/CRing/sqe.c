@@ -25,7 +25,8 @@ int cring_accept_multishot(struct cring *ring, uint64_t user_data, int fd) {
     return 0;
 }
 
-int cring_receive(struct cring *ring, uint64_t user_data, int fd, uint16_t buffer_group, int multishot) {
+int cring_receive(struct cring *ring, uint64_t user_data, int fd, uint16_t buffer_group, int multishot,
+                  uint32_t total_max) {
     GET_SQE_OR_BUSY(ring, sqe);
     if (multishot)
         io_uring_prep_recv_multishot(sqe, fd, NULL, 0, 0);
@@ -33,6 +34,8 @@ int cring_receive(struct cring *ring, uint64_t user_data, int fd, uint16_t buffe
         io_uring_prep_recv(sqe, fd, NULL, 0, 0);
     sqe->flags |= IOSQE_BUFFER_SELECT;
     sqe->buf_group = buffer_group;
+    /* sqe->optlen in the headers since 6.17: the same 32 bits. */
+    sqe->file_index = total_max;
     /* Of a multishot only the first shot polls first; later ones run after a poll anyway. */
     sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
     sqe->user_data = user_data;

@@ -79,21 +79,9 @@ public enum Socket {
         }
     }
 
-    /// A bound, listening stream socket. A Unix-domain path must not exist yet.
-    ///
-    /// - Parameter backlog: connections the kernel holds until they are accepted; it cuts it to `net.core.somaxconn`.
-    /// - Throws: the failed call: `socket`, `bind` (EADDRINUSE, EACCES, EADDRNOTAVAIL) or `listen`.
-    public static func listen(_ address: SocketAddress, backlog: Int32) throws(SystemError) -> Int32 {
-        let fd = try stream(address.family)
-        do throws(SystemError) {
-            if address.port != nil, !set(fd, SOL_SOCKET, SO_REUSEADDR, 1) { throw .last("setsockopt") }
-            let bound = address.withSockaddr { bind(fd, $0, $1) }
-            if bound < 0 { throw .last("bind") }
-            if Glibc.listen(fd, backlog) < 0 { throw .last("listen") }
-            return fd
-        } catch {
-            close(fd)
-            throw error
-        }
+    /// bind(2), with an error for an address that the kernel could not even be given.
+    static func bind(_ fd: Int32, to address: SocketAddress) throws(SystemError) {
+        try address.check(for: "bind")
+        if address.withSockaddr({ Glibc.bind(fd, $0, $1) }) < 0 { throw .last("bind") }
     }
 }

@@ -94,6 +94,15 @@ public enum SocketAddress: Hashable, Sendable {
         }
     }
 
+    /// Refuses a Unix-domain path that a call would not take as it stands: ENAMETOOLONG when it has more than
+    /// ``unixPathLengthMax`` bytes; EINVAL when it is empty, or has a zero byte at which the kernel would cut it off.
+    func check(for call: String) throws(SystemError) {
+        guard case .unix(let path) = self else { return }
+        if path.utf8.count > Self.unixPathLengthMax { throw SystemError(call, code: ENAMETOOLONG) }
+        let isAbstract = path.utf8.first == UInt8(ascii: "@")
+        if path.isEmpty || (!isAbstract && path.utf8.contains(0)) { throw SystemError(call, code: EINVAL) }
+    }
+
     /// Writes this address into `storage` and returns how many bytes of it count.
     func write(to storage: inout sockaddr_storage) -> socklen_t {
         withUnsafeMutableBytes(of: &storage) { raw in

@@ -6,7 +6,7 @@
 /// the loop's `Wakeup` and waits for its eventfd beside all else; whatever it submits for that bears
 /// ``RegistrationID/handler``.
 public protocol IOHandler: AnyObject {
-    /// The buffers that receive operations fill.
+    /// The memory that receive operations fill. The loop gives it to the handler, by and by: ``giveBuffers(_:size:)``.
     var receiveBuffers: ReceiveBuffers { get }
 
     /// Makes the calling thread the only one that may use this handler from now on.
@@ -25,8 +25,10 @@ public protocol IOHandler: AnyObject {
     /// Deals with a completion of the handler's own (``RegistrationID/handler``).
     func handle(_ completion: Completion)
 
-    /// Takes receive buffers back. Each was named by one completion, and is returned once.
-    func returnBuffers(_ ids: UnsafeBufferPointer<UInt16>)
+    /// Gives the handler receive buffers: those it begins with, those added when all are in use, and each that a
+    /// completion has used up. A receive may put up to `size` bytes into one, a message as many as it holds. Once per
+    /// turn at most.
+    func giveBuffers(_ ids: UnsafeBufferPointer<UInt16>, size: Int)
 
     /// The registration is over and nothing is in flight for it: forget its descriptor, which is about to be closed or
     /// moved to another loop. A copy of it may live on in another process, and must not be reported here any more.

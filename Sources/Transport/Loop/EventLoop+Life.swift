@@ -22,6 +22,7 @@ extension EventLoop {
 
     private func runToEnd() throws(SystemError) {
         try handler.enable()
+        giveFirstBuffers()
         while !remote.stopRequested {
             try turn(waitingUntil: .distantFuture)
         }

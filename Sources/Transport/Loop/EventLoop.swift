@@ -9,7 +9,6 @@ public final class EventLoop {
     public let remote: EventLoopRemote
     let timers = TimerHeap()
     let chunks: ChunkPool
-    let receiveBuffers: ReceiveBuffers
     let handler: any IOHandler
     let state: UnsafeMutablePointer<State>
     private let batch: UnsafeMutableBufferPointer<Completion>
@@ -32,11 +31,16 @@ public final class EventLoop {
         var ending = GrowingBuffer<RegistrationID>(capacity: 256)
         /// Channels whose receive ended for want of buffers, in that order.
         var starved = GrowingBuffer<RegistrationID>(capacity: 64)
-        /// Buffers to give back at the end of the turn.
+        /// Buffers to give to the handler at the end of the turn.
         var returns = GrowingBuffer<UInt16>(capacity: 512)
+        var receiveBuffers: ReceiveBufferLedger
         var statistics = EventLoopStatistics()
         var handlerError: SystemError?
         var turnTime = MonotonicTime(nanoseconds: 0)
+
+        init(_ receiveBuffers: consuming ReceiveBufferLedger) {
+            self.receiveBuffers = receiveBuffers
+        }
     }
 
     /// A loop on the configuration's transport.
@@ -62,9 +66,8 @@ public final class EventLoop {
         self.remote = remote
         stopTimeout = configuration.stopTimeout
         chunks = ChunkPool()
-        receiveBuffers = handler.receiveBuffers
         state = .allocate(capacity: 1)
-        state.initialize(to: State())
+        state.initialize(to: State(ReceiveBufferLedger(handler.receiveBuffers, configuration.receiveBuffers)))
         batch = .allocate(capacity: Self.batchMax)
     }
 
@@ -76,7 +79,12 @@ public final class EventLoop {
     }
 
     /// The counters. Loop thread.
-    public var statistics: EventLoopStatistics { state.pointee.statistics }
+    public var statistics: EventLoopStatistics {
+        var statistics = state.pointee.statistics
+        statistics.receiveBufferCount = UInt64(state.pointee.receiveBuffers.count)
+        statistics.receiveBufferCountMax = UInt64(state.pointee.receiveBuffers.countMax)
+        return statistics
+    }
 
     /// How often the completion queue overflowed (nothing is lost; it costs time). Loop thread.
     public var completionOverflows: UInt64 { handler.overflowCount }
@@ -173,16 +181,35 @@ public final class EventLoop {
     }
 
     private func returnBuffers(completionsDrained: Bool) {
+        if !state.pointee.starved.isEmpty { hold(state.pointee.receiveBuffers.grow()) }
         let returned = state.pointee.returns.count
-        if returned > 0 { handler.returnBuffers(state.pointee.returns.elements) }
-        state.pointee.returns.removeAll()
+        giveHeldBuffers()
         // With every completion dispatched the kernel has all buffers again; else it has those just returned.
-        let available = completionsDrained ? receiveBuffers.count : returned
+        let available = completionsDrained ? state.pointee.receiveBuffers.count : returned
         let resumable = min(available, state.pointee.starved.count)
         for index in 0..<resumable {
             state.pointee.registrations.channel(state.pointee.starved[index])?.receiveBuffersReturned()
         }
         state.pointee.starved.removeFirst(resumable)
+    }
+
+    /// What the handler begins with.
+    func giveFirstBuffers() {
+        hold(0..<UInt16(state.pointee.receiveBuffers.count))
+        giveHeldBuffers()
+    }
+
+    private func hold(_ ids: Range<UInt16>) {
+        for id in ids { state.pointee.returns.append(id) }
+    }
+
+    /// Every buffer that the loop holds goes to the handler, all in one call: one publication to the kernel.
+    private func giveHeldBuffers() {
+        assert(state.pointee.returns.count == state.pointee.receiveBuffers.heldCount, "every held buffer is returned")
+        guard !state.pointee.returns.isEmpty else { return }
+        state.pointee.receiveBuffers.give(state.pointee.returns.elements)
+        handler.giveBuffers(state.pointee.returns.elements, size: state.pointee.receiveBuffers.sizeGiven)
+        state.pointee.returns.removeAll()
     }
 
     private func submitAll() throws(SystemError) {
@@ -227,18 +254,24 @@ public final class EventLoop {
         state.pointee.dirty.append(id)
     }
 
+    /// Bytes of a receive buffer, all of which a received datagram may use.
+    var receiveBufferSize: Int { state.pointee.receiveBuffers.sizeMax }
+
     /// The bytes that a completion brought, valid until ``releaseBytes(of:)``. Once per completion that names a buffer.
     @inline(__always)
     func receivedBytes(of completion: Completion) -> UnsafeRawBufferPointer {
         guard let buffer = completion.buffer else { return UnsafeRawBufferPointer(start: nil, count: 0) }
-        return receiveBuffers.bytes(buffer, length: Int(max(0, completion.result)))
+        return state.pointee.receiveBuffers.bytes(buffer, length: Int(max(0, completion.result)))
     }
 
     /// Nobody needs the completion's bytes any more. Once per completion that names a buffer.
     @inline(__always)
     func releaseBytes(of completion: Completion) {
         guard let buffer = completion.buffer else { return }
-        state.pointee.returns.append(buffer)
+        let length = Int(max(0, completion.result))
+        if state.pointee.receiveBuffers.consume(buffer, length: length, hasMore: completion.bufferHasMore) {
+            state.pointee.returns.append(buffer)
+        }
     }
 
     /// The channel's receive ended with ENOBUFS: it is told by `receiveBuffersReturned()`, in order of waiting.

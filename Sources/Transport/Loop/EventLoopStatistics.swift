@@ -8,6 +8,10 @@ public struct EventLoopStatistics: Sendable {
     public var staleCompletions: UInt64 = 0
     /// Receives ended for want of a buffer (ENOBUFS), each resumed when buffers came back.
     public var receiveBuffersExhausted: UInt64 = 0
+    /// Receive buffers in use now, any kept for messages included.
+    public var receiveBufferCount: UInt64 = 0
+    /// Receive buffers there may be at most; exhaustion adds some up to here.
+    public var receiveBufferCountMax: UInt64 = 0
     /// Nanoseconds spent outside the wait.
     public var busyNanoseconds: UInt64 = 0
 

@@ -37,6 +37,8 @@ struct CheckCommand: ExitingCommand {
             line("  queues", "\(features.submissionEntries) submissions, \(features.completionEntries) completions")
             line("  multishot", "accept, receive, poll; buffer ring")
             line("  registered ring", features.hasRegisteredRing ? "yes" : "no")
+            line("  incremental receive buffers", features.hasIncrementalBuffers ? "yes" : "no")
+            line("  receive limit", features.hasReceiveLimit ? "yes" : "no")
         case .unavailable(let cause):
             line("io_uring", "not available: \(cause)")
         }

@@ -260,7 +260,7 @@ struct ConnectionCloseTests {
         #expect(recorder.all == [] && loop.channelCount == 0 && loop.chunks.takenCount == 0)
     }
 
-    @Test("bytes written before start() are sent by it (netty 29, 37)", arguments: TransportMode.available)
+    @Test("bytes written before start() are sent by it (netty 37)", arguments: TransportMode.available)
     func writtenBeforeStart(mode: TransportMode) throws {
         let server = try TestServer(mode) { connection in
             connection.write("early")

@@ -20,6 +20,23 @@ struct ConnectionEchoTests {
         try server.join()
     }
 
+    @Test(
+        "over a Unix-domain path bytes come back, and each side knows the path (netty 63)",
+        arguments: TransportMode.available, TransportMode.available)
+    func unixPath(serverMode: TransportMode, mode: TransportMode) throws {
+        let server = try TestServer(serverMode, .temporaryUnix(), setUp: RecordingConnection.echo)
+        let address = server.address
+        let client = try TestClient(mode, connectingTo: address) { $0.write("hello") }
+        #expect(try client.recorder.waitForBytes(5) == Array("hello".utf8))
+        #expect(try client.on { $0.peerAddress } == address)
+        #expect(try server.first { $0.localAddress } == address)
+        // The client has no name of its own.
+        #expect(try client.on { $0.localAddress } == .unix(path: ""))
+        #expect(try server.first { $0.peerAddress } == .unix(path: ""))
+        try client.join()
+        try server.join()
+    }
+
     @Test("1 MiB in random pieces comes back byte-exact (netty 54)", arguments: TransportMode.available)
     func randomPieces(mode: TransportMode) throws {
         let server = try TestServer(mode, setUp: RecordingConnection.echo)

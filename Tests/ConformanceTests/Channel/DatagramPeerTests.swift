@@ -137,7 +137,7 @@ struct DatagramPeerTests {
         try server.join()
     }
 
-    @Test("an address in use is refused; with SO_REUSEPORT by all, several share it (netty 69)")
+    @Test("an address in use is refused; with SO_REUSEPORT by all, several share it (netty 65)")
     func reusePort() throws {
         let first = try Socket.datagram(boundTo: .anyLoopback, reusePort: true)
         defer { close(first) }

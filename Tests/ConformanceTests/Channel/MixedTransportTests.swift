@@ -37,9 +37,9 @@ struct MixedTransportTests {
     }
 
     @Test(
-        "8 MiB in each direction at once arrive byte-exact, and each half ends by itself (netty 67)", arguments: places)
+        "4 MiB in each direction at once arrive byte-exact, and each half ends by itself (netty 67)", arguments: places)
     func bothDirections(serverMode: TransportMode, mode: TransportMode, family: AddressFamily) throws {
-        let total = 8 << 20
+        let total = 4 << 20
         let differences = Recorder<Int>()
         let (there, back) = (EndlessPattern(seed: 1), EndlessPattern(seed: 2))
         let server = try TestServer(serverMode, family.address) { connection in
@@ -84,6 +84,8 @@ struct MixedTransportTests {
     func abort(serverMode: TransportMode, mode: TransportMode, family: AddressFamily) throws {
         let server = try TestServer(serverMode, family.address)
         let client = try TestClient(mode, connectingTo: server.address)
+        // Not before the connector is done: it would tell of the reset instead.
+        try client.on { _ in }
         try server.first { $0.abort() }
         #expect(try client.recorder.waitForEnd() == .reset)
         #expect(try server.recorder.waitForEnd() == .aborted)

@@ -5,7 +5,7 @@ import Testing
 @testable import Transport
 @testable import TransportTesting
 
-@Suite("CRing: no descriptor left")
+@Suite("CRing: no descriptor left", .needsRing)
 struct AcceptExhaustionTests {
     @Test("a multishot accept ends with EMFILE and without F_MORE; the client stays queued")
     func multishotAccept() async {

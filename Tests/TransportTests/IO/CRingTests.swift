@@ -5,7 +5,7 @@ import Testing
 @testable import Transport
 @testable import TransportTesting
 
-@Suite("CRing: the ring")
+@Suite("CRing: the ring", .needsRing)
 struct CRingTests {
     @Test("a NOP comes back with its user data, once")
     func nop() throws {

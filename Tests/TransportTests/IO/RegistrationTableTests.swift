@@ -51,7 +51,7 @@ struct RegistrationTableTests {
     private let loop: EventLoop
     private let life = Life()
 
-    init() throws { loop = try EventLoop() }
+    init() throws { loop = try EventLoop(TransportMode.epoll.configuration) }
 
     @Test("a registration is alive until it is cancelled and every operation has completed")
     func lifetime() {

@@ -26,7 +26,7 @@ struct HandlerLifeTests {
         func submit(_ submissions: UnsafeBufferPointer<Submission>) -> Int { submissions.count }
         func run(until deadline: MonotonicTime?, into batch: UnsafeMutableBufferPointer<Completion>) -> Int { 0 }
         func handle(_ completion: Completion) {}
-        func returnBuffers(_ ids: UnsafeBufferPointer<UInt16>) {}
+        func giveBuffers(_ ids: UnsafeBufferPointer<UInt16>, size: Int) {}
         func forget(_ id: RegistrationID) {}
         func destroy() { destroyed += 1 }
     }

@@ -7,7 +7,7 @@ import Testing
 struct TimerHeapTests {
     private let loop: EventLoop
 
-    init() throws { loop = try EventLoop() }
+    init() throws { loop = try EventLoop(TransportMode.epoll.configuration) }
 
     private static func moment(_ nanoseconds: UInt64) -> MonotonicTime { MonotonicTime(nanoseconds: nanoseconds) }
 

@@ -120,8 +120,10 @@ int cring_nop(struct cring *ring, uint64_t user_data);
  */
 int cring_accept_multishot(struct cring *ring, uint64_t user_data, int fd);
 /* Receive into a buffer of the group, or with multishot (6.0) one after the other; polls first, so that an
- * empty group does not end it at once. */
-int cring_receive(struct cring *ring, uint64_t user_data, int fd, uint16_t buffer_group, int multishot);
+ * empty group does not end it at once. A multishot ends by itself after `total_max` bytes or a little more,
+ * if that is not 0 (6.17; before: -EINVAL). */
+int cring_receive(struct cring *ring, uint64_t user_data, int fd, uint16_t buffer_group, int multishot,
+                  uint32_t total_max);
 /* MSG_NOSIGNAL | MSG_WAITALL: the kernel goes on after a short send, and still may complete short (cancel).
  */
 int cring_send(struct cring *ring, uint64_t user_data, int fd, const void *bytes, uint32_t length);
@@ -165,16 +167,17 @@ int cring_has_overflow(const struct cring *ring);
 struct cring_buffers; /* opaque */
 
 /*
- * Registers `count` (a power of two, at most 32768) buffers of `size` bytes as group `group` and gives all of
- * them to the kernel. -ENOMEM: RLIMIT_MEMLOCK; -EINVAL: no buffer rings here.
+ * Registers an empty ring of `entries` (a power of two, at most 32768) as group `group`. Buffer i, whatever
+ * its number, is at base + i * stride: memory of the caller's that must outlive the ring. Incremental (6.12):
+ * a receive takes only as many bytes of a buffer as it has, and the next one, of whatever socket, goes on
+ * behind them. -ENOMEM: RLIMIT_MEMLOCK; -EINVAL: no buffer rings here, or no incremental ones.
  */
-int cring_buffers_create(struct cring *ring, uint16_t group, uint32_t count, uint32_t size,
-                         struct cring_buffers **out);
-/* Unregisters and unmaps; nothing may be in flight that could still write to a buffer. */
+int cring_buffers_create(struct cring *ring, uint16_t group, uint32_t entries, int incremental, void *base,
+                         uint32_t stride, struct cring_buffers **out);
+/* Unregisters; nothing may be in flight that could still write to a buffer. */
 void cring_buffers_destroy(struct cring *ring, struct cring_buffers *buffers);
-/* Buffer 0; buffer i starts i * size bytes on. */
-void *cring_buffers_base(const struct cring_buffers *buffers);
-/* Gives these buffers back, in this order, and publishes the tail once. */
-void cring_buffers_return(struct cring_buffers *buffers, const uint16_t *ids, uint32_t count);
+/* Gives the kernel the first `length` bytes of each of these buffers, in this order, and publishes the tail
+ * once. No more than `entries` may be the kernel's at once. */
+void cring_buffers_give(struct cring_buffers *buffers, const uint16_t *ids, uint32_t count, uint32_t length);
 
 #endif

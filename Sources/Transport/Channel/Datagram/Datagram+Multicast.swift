@@ -25,7 +25,8 @@ public enum NetworkInterface: Hashable, Sendable {
     }
 }
 
-/// Multicast (ip(7), ipv6(7)). The options apply to what this socket sends; joining to what it receives.
+/// Multicast (ip(7), ipv6(7)). Options: ``SocketOption/multicastTimeToLive``, ``SocketOption/multicastLoopback`` and
+/// ``SocketOption/multicastAll``.
 extension Datagram {
     /// Receives what is sent to `group` from now on, from `source` only if that is given. The socket must be bound to
     /// the port, and to the wildcard address or the group's.
@@ -81,30 +82,6 @@ extension Datagram {
             request.imr_ifindex = Int32(bitPattern: index)
             try setOption(Int32(IPPROTO_IP), IP_MULTICAST_IF, request)
         }
-    }
-
-    /// How many routers a multicast datagram may pass, plus one (0 to 255): 1, which is the kernel's default, keeps it
-    /// in the local network, 0 on this machine.
-    public func setMulticastHops(_ hops: UInt8) throws(SystemError) {
-        if family == AF_INET6 {
-            try setOption(Int32(IPPROTO_IPV6), IPV6_MULTICAST_HOPS, Int32(hops))
-        } else {
-            try setOption(Int32(IPPROTO_IP), IP_MULTICAST_TTL, Int32(hops))
-        }
-    }
-
-    /// Whether members on this machine receive what is sent from here too; they do at first.
-    public func setMulticastLoops(_ loops: Bool) throws(SystemError) {
-        if family == AF_INET6 {
-            try setOption(Int32(IPPROTO_IPV6), IPV6_MULTICAST_LOOP, Int32(loops ? 1 : 0))
-        } else {
-            try setOption(Int32(IPPROTO_IP), IP_MULTICAST_LOOP, Int32(loops ? 1 : 0))
-        }
-    }
-
-    /// Whether datagrams may be sent to a broadcast address (SO_BROADCAST, socket(7)); at first EACCES says that not.
-    public func setBroadcast(_ isAllowed: Bool) throws(SystemError) {
-        try setOption(SOL_SOCKET, SO_BROADCAST, Int32(isAllowed ? 1 : 0))
     }
 
     private func setOption<Value: BitwiseCopyable>(

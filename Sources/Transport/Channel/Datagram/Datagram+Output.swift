@@ -81,8 +81,9 @@ extension Datagram {
     /// Datagrams queued without an address belong to the former peer: those that the socket has no room for now are dropped.
     ///
     /// - Throws: ENETUNREACH, EACCES (a broadcast address that is not allowed), ECONNREFUSED or ENOENT (no such
-    ///   Unix-domain socket), EAFNOSUPPORT, …; EBADF when closing.
+    ///   Unix-domain socket), EAFNOSUPPORT, ENAMETOOLONG, …; EBADF when closing.
     public func connect(to address: SocketAddress) throws(SystemError) {
+        try address.check(for: "connect")
         try changePeer { fd in address.withSockaddr { Glibc.connect(fd, $0, $1) } }
     }
 
@@ -98,8 +99,7 @@ extension Datagram {
         }
         // The kernel takes a port that was not asked for by number, and only that, away again (__udp_disconnect()).
         guard let port, port != 0, let address = localAddress, address.port == 0 else { return }
-        let result = address.withPort(port).withSockaddr { bind(fd, $0, $1) }
-        if result < 0 { throw .last("bind") }
+        try Socket.bind(fd, to: address.withPort(port))
     }
 
     private func changePeer(_ call: (Int32) -> Int32) throws(SystemError) {

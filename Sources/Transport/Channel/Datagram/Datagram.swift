@@ -32,7 +32,7 @@ open class Datagram: Channel {
         let controlRoom = joins ? Self.joinedControlRoom : 0
         state = .allocate(capacity: 1)
         state.initialize(to: DatagramState(nameRoom: nameRoom, controlRoom: controlRoom))
-        let room = loop.receiveBuffers.size - ReceivedMessage.headerSize - nameRoom - controlRoom
+        let room = loop.receiveBufferSize - ReceivedMessage.headerSize - nameRoom - controlRoom
         precondition(room > 0, "the receive buffers are too small for datagrams")
         precondition(!joins || room >= Int(UInt16.max), "the receive buffers are too small for joined datagrams")
         receiveSizeMax = room

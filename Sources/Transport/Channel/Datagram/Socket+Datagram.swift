@@ -21,33 +21,30 @@ extension Socket {
     ///     comes among them by its sender. UDP only.
     ///   - isV6Only: whether an IPv6 wildcard takes no IPv4 (IPV6_V6ONLY); nil for the machine's default
     ///     (`net.ipv6.bindv6only`).
-    /// - Throws: the failed call: `socket`, `setsockopt`, or `bind` (EADDRINUSE, EACCES, EADDRNOTAVAIL).
-    /// - Precondition: a Unix-domain path has at most ``SocketAddress/unixPathLengthMax`` bytes.
+    /// - Throws: the failed call: `socket`, `setsockopt`, or `bind` (EADDRINUSE, EACCES, EADDRNOTAVAIL, ENAMETOOLONG).
     public static func datagram(
         boundTo address: SocketAddress, reuseAddress: Bool = false, reusePort: Bool = false, isV6Only: Bool? = nil
     ) throws(SystemError) -> Int32 {
         let fd = try datagram(family: address.family)
         do throws(SystemError) {
             if address.port != nil {
-                if reuseAddress, !set(fd, SOL_SOCKET, SO_REUSEADDR, 1) { throw .last("setsockopt") }
-                if reusePort, !set(fd, SOL_SOCKET, SO_REUSEPORT, 1) { throw .last("setsockopt") }
+                if reuseAddress { try set(.reuseAddress, true, of: fd) }
+                if reusePort { try set(.reusePort, true, of: fd) }
             }
-            if let isV6Only, address.family == AF_INET6,
-                !set(fd, Int32(IPPROTO_IPV6), IPV6_V6ONLY, isV6Only ? 1 : 0)
-            {
-                throw .last("setsockopt")
-            }
-            let result = address.withSockaddr { pointer, length in
-                // Nothing but the family asks for a name.
-                let isUnnamed = address == .unix(path: "")
-                return bind(fd, pointer, isUnnamed ? socklen_t(MemoryLayout<sa_family_t>.size) : length)
-            }
-            if result < 0 { throw .last("bind") }
+            if let isV6Only, address.family == AF_INET6 { try set(.v6Only, isV6Only, of: fd) }
+            if address == .unix(path: "") { try autobind(fd) } else { try bind(fd, to: address) }
             return fd
         } catch {
             close(fd)
             throw error
         }
+    }
+
+    /// Has the kernel choose a name for a Unix-domain socket: an address of nothing but the family asks for one.
+    private static func autobind(_ fd: Int32) throws(SystemError) {
+        var address = sockaddr()
+        address.sa_family = sa_family_t(AF_UNIX)
+        if Glibc.bind(fd, &address, socklen_t(MemoryLayout<sa_family_t>.size)) < 0 { throw .last("bind") }
     }
 
     /// The file that a Unix-domain socket is bound to, or nil when it is none.

@@ -12,7 +12,7 @@ extension EpollCore {
     /// Receives until there is nothing, the operation has ended, or others are to have their turn.
     @inline(__always)
     mutating func receive(_ entry: UnsafeMutablePointer<EpollEntry>) {
-        for _ in 0..<Self.callsPerRunMax {
+        for _ in 0..<min(Self.callsPerRunMax, buffers.shareMax) {
             guard let buffer = buffers.take() else { return receiveWithoutBuffer(entry) }
             guard receiveOnce(entry, buffer) else { return }
         }
@@ -23,7 +23,7 @@ extension EpollCore {
     @inline(__always)
     private mutating func receiveOnce(_ entry: UnsafeMutablePointer<EpollEntry>, _ buffer: UInt16) -> Bool {
         if let message = entry.pointee.receive.message { return receiveMessage(entry, message.pointee, buffer) }
-        let size = buffers.memory.size
+        let size = buffers.size
         let result = Int(csocket_try_receive(entry.pointee.fd, buffers.bytes(buffer), size))
         guard result > 0 else {
             buffers.give(buffer)

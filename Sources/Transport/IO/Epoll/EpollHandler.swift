@@ -48,7 +48,8 @@ final class EpollHandler: IOHandler {
         preconditionFailure("this handler submits nothing of its own")
     }
 
-    func returnBuffers(_ ids: UnsafeBufferPointer<UInt16>) {
+    func giveBuffers(_ ids: UnsafeBufferPointer<UInt16>, size: Int) {
+        core.pointee.buffers.size = size
         for id in ids { core.pointee.buffers.give(id) }
     }
 

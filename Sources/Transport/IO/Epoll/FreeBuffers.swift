@@ -3,28 +3,33 @@ import Glibc
 /// Receive buffers and those of them that are free: the one returned last is used first, since the cache still has it.
 struct FreeBuffers: ~Copyable {
     let memory: ReceiveBuffers
+    /// Bytes of a buffer that a receive may fill; a message may fill it all.
+    var size: Int
+    /// Buffers that one registration may take in a run, so that there are some for the others.
+    let shareMax: Int
+    private let owned: ReceiveBufferMemory
     private let ids: UnsafeMutablePointer<UInt16>
     private(set) var count: Int
 
-    private static let pageSize = 4096
-
-    /// - Throws: EINVAL when the number is no power of two up to 32,768, or the size is 0, as the ring does.
+    /// None is free until the loop has given some.
+    ///
+    /// - Throws: EINVAL for a configuration that no handler takes; ENOMEM.
     init(_ configuration: ReceiveBufferConfiguration) throws(SystemError) {
-        let number = Int(configuration.count)
+        try configuration.validate()
+        let number = Int(configuration.countBound)
         let size = Int(configuration.size)
-        guard number > 0, number & (number - 1) == 0, number <= 32_768, size > 0 else {
-            throw SystemError("receive buffers", code: EINVAL)
-        }
-        let base = UnsafeMutableRawPointer.allocate(byteCount: number * size, alignment: Self.pageSize)
-        memory = ReceiveBuffers(base: base, count: number, size: size)
+        let owned = try ReceiveBufferMemory(count: number, size: size)
+        memory = ReceiveBuffers(base: owned.base, count: number, size: size)
+        shareMax = max(1, Int(configuration.count) / 4)
         ids = .allocate(capacity: number)
-        for index in 0..<number { (ids + index).initialize(to: UInt16(number - 1 - index)) }
-        count = number
+        self.size = size
+        self.owned = owned
+        count = 0
     }
 
     deinit {
         ids.deallocate()
-        memory.base.deallocate()
+        owned.deallocate()
     }
 
     /// A free buffer, or nil.
@@ -39,7 +44,7 @@ struct FreeBuffers: ~Copyable {
     @inline(__always)
     mutating func give(_ id: UInt16) {
         precondition(count < memory.count && Int(id) < memory.count, "a buffer was returned that was not out")
-        ids[count] = id
+        (ids + count).initialize(to: id)
         count += 1
     }
 

@@ -19,6 +19,11 @@ public struct UringFeatures: Sendable {
     public var completionEntries: UInt32
     /// Entering by a registered ring descriptor works (Linux 5.18).
     public var hasRegisteredRing: Bool
+    /// Incremental buffer rings are there and reliable (Linux 6.12, and completions in the order of their bytes).
+    /// Tried at the first look, once per process.
+    public var hasIncrementalBuffers: Bool { UringIncremental.isSupported }
+    /// A receive can be told to end after so many bytes (Linux 6.17), which keeps one connection from taking every buffer.
+    public var hasReceiveLimit: Bool
 }
 
 /// Why there is no ring, and what helps.
@@ -99,12 +104,12 @@ extension UringAvailability {
         for (opcode, name) in operations where cring_supports(ring, UInt8(opcode)) == 0 {
             return .unavailable(.oldKernel(missing: "the operation \(name)"))
         }
-        if let failure = passBytes(ring) { return .unavailable(failure) }
+        if let failure = passBytes(made) { return .unavailable(failure) }
         return .available(
             UringFeatures(
                 setupFlags: flagNames.filter { made.flags & $0.0 != 0 }.map(\.1),
                 submissionEntries: cring_sq_entries(ring), completionEntries: cring_cq_entries(ring),
-                hasRegisteredRing: registered == 1))
+                hasRegisteredRing: registered == 1, hasReceiveLimit: limitsReceives(ring)))
     }
 
     private static func cause(of error: SystemError) -> UringUnavailability {
@@ -162,7 +167,10 @@ extension UringAvailability {
     }
 
     /// A multishot receive into the buffer ring must deliver twice.
-    private static func passBytes(_ ring: OpaquePointer) -> UringUnavailability? {
+    private static func passBytes(_ made: UringSetup.Made) -> UringUnavailability? {
+        let ring = made.ring
+        let ids: [UInt16] = [0, 1]
+        ids.withUnsafeBufferPointer { made.buffers.give($0, size: made.buffers.memory.size) }
         var pair: [Int32] = [-1, -1]
         guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0, &pair) == 0 else {
             return .failed(.last("socketpair"))
@@ -174,7 +182,7 @@ extension UringAvailability {
             close(pair[0])
             close(pair[1])
         }
-        guard cring_receive(ring, 1, pair[0], UringSetup.bufferGroup, 1) == 0 else {
+        guard cring_receive(ring, 1, pair[0], UringBuffers.streamGroup, 1, 0) == 0 else {
             return .oldKernel(missing: "submissions")
         }
         for _ in 0..<2 {
@@ -187,9 +195,13 @@ extension UringAvailability {
         return nil
     }
 
-    private static let waitNanoseconds: Int64 = 1_000_000_000
+    /// A receive with a limit, which older kernels refuse before they look at the descriptor. Nothing is in flight.
+    static func limitsReceives(_ ring: OpaquePointer) -> Bool {
+        cring_receive(ring, 1, -1, UringBuffers.streamGroup, 1, 1) == 0 && completion(ring)?.result == -EBADF
+    }
 
-    private static func completion(_ ring: OpaquePointer) -> cring_completion? {
+    /// One completion, waiting for it at most so long.
+    static func completion(_ ring: OpaquePointer, waitNanoseconds: Int64 = 1_000_000_000) -> cring_completion? {
         var completion = cring_completion()
         guard cring_enter(ring, 1, waitNanoseconds) == 0, cring_reap(ring, &completion, 1) == 1 else { return nil }
         return completion

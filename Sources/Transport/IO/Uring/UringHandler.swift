@@ -2,14 +2,15 @@ import CRing
 import CSocket
 import Glibc
 
-/// The io_uring handler: one ring, one registered buffer ring, and a multishot poll on the loop's eventfd.
+/// The io_uring handler: one ring, its registered receive buffers, and a multishot poll on the loop's eventfd.
 final class UringHandler: IOHandler {
     private let ring: OpaquePointer
-    private let buffers: OpaquePointer
+    private let buffers: UringBuffers
     private let wakeup: Wakeup
     /// The wake-up poll has ended and is to be armed before the next wait.
     private var needsWakeup = true
-    let receiveBuffers: ReceiveBuffers
+    /// Bytes after which a receive ends and is armed anew, behind those of other connections; 0: it goes on.
+    private var receiveBytesMax: UInt32
     private(set) var overflowCount: UInt64 = 0
     private(set) var shortageCount: UInt64 = 0
 
@@ -24,18 +25,25 @@ final class UringHandler: IOHandler {
         _ configuration: UringConfiguration, buffers bufferConfiguration: ReceiveBufferConfiguration, wakeup: Wakeup
     ) throws(SystemError) {
         let made = try UringSetup.create(configuration, bufferConfiguration)
-        guard let base = cring_buffers_base(made.buffers) else { preconditionFailure("buffers have memory") }
         // Refused only by kernels before 5.15, where it is merely not available.
         _ = cring_limit_workers(made.ring, 1, Self.kernelThreadsMax)
         ring = made.ring
         buffers = made.buffers
         self.wakeup = wakeup
-        receiveBuffers = ReceiveBuffers(
-            base: base, count: Int(bufferConfiguration.count), size: Int(bufferConfiguration.size))
+        receiveBytesMax = Self.receiveBytesMax(bufferConfiguration)
+    }
+
+    var receiveBuffers: ReceiveBuffers { buffers.memory }
+
+    /// A quarter of the buffers that the loop begins with: no connection can take all of them between two turns.
+    private static func receiveBytesMax(_ configuration: ReceiveBufferConfiguration) -> UInt32 {
+        let quarter = UInt64(configuration.count) * UInt64(configuration.size) / 4
+        return max(configuration.size, UInt32(min(quarter, UInt64(Int32.max))))
     }
 
     func enable() throws(SystemError) {
         try SystemError.check(cring_enable(ring), "io_uring_register(ENABLE_RINGS)")
+        if !UringAvailability.limitsReceives(ring) { receiveBytesMax = 0 }
     }
 
     /// Returns false when the queue is full: then the loop may not block.
@@ -59,7 +67,8 @@ final class UringHandler: IOHandler {
             Socket.setBlocking(fd)
             return cring_accept_multishot(ring, userData, fd)
         case .receive(let fd, let multishot):
-            return cring_receive(ring, userData, fd, UringSetup.bufferGroup, multishot ? 1 : 0)
+            return cring_receive(
+                ring, userData, fd, UringBuffers.streamGroup, multishot ? 1 : 0, multishot ? receiveBytesMax : 0)
         case .send(let fd, let bytes, let count):
             return cring_send(ring, userData, fd, bytes, count)
         case .sendMessage(let fd, let message):
@@ -67,7 +76,7 @@ final class UringHandler: IOHandler {
         case .sendMessageZeroCopy(let fd, let message):
             return cring_send_message_zero_copy(ring, userData, fd, message)
         case .receiveMessages(let fd, let message):
-            return cring_receive_messages(ring, userData, fd, .init(mutating: message), UringSetup.bufferGroup)
+            return cring_receive_messages(ring, userData, fd, .init(mutating: message), buffers.messageGroup)
         case .connect(let fd, let address, let length):
             return cring_connect(ring, userData, fd, address, length)
         case .poll(let fd, let events, let multishot):
@@ -128,15 +137,15 @@ final class UringHandler: IOHandler {
         }
     }
 
-    func returnBuffers(_ ids: UnsafeBufferPointer<UInt16>) {
-        cring_buffers_return(buffers, ids.baseAddress, UInt32(ids.count))
+    func giveBuffers(_ ids: UnsafeBufferPointer<UInt16>, size: Int) {
+        buffers.give(ids, size: size)
     }
 
     /// The ring knows descriptors only while an operation is in flight.
     func forget(_ id: RegistrationID) {}
 
     func destroy() {
-        cring_buffers_destroy(ring, buffers)
+        buffers.destroy(ring)
         cring_destroy(ring)
     }
 }

@@ -44,17 +44,14 @@ enum UringSetup {
     private static let memoryRetries = 3
     private static let memoryRetryMilliseconds: UInt32 = 20
 
-    /// The only group: one buffer ring per loop.
-    static let bufferGroup: UInt16 = 1
-
     /// A disabled ring with its buffers, and the flags it was made with.
     struct Made {
         var ring: OpaquePointer
-        var buffers: OpaquePointer
+        var buffers: UringBuffers
         var flags: UInt32
 
         func destroy() {
-            cring_buffers_destroy(ring, buffers)
+            buffers.destroy(ring)
             cring_destroy(ring)
         }
     }
@@ -63,6 +60,10 @@ enum UringSetup {
     static func create(
         _ configuration: UringConfiguration, _ buffers: ReceiveBufferConfiguration
     ) throws(SystemError) -> Made {
+        try buffers.validate()
+        var buffers = buffers
+        // Asked before there is a ring, since the answer needs one too, and locked memory may be tight.
+        if buffers.isIncremental { buffers.isIncremental = UringIncremental.isSupported }
         var sizes = configuration
         while true {
             do {
@@ -101,15 +102,27 @@ enum UringSetup {
     private static func create(
         _ sizes: UringConfiguration, _ configuration: ReceiveBufferConfiguration, flags: UInt32
     ) throws(SystemError) -> Made {
+        let ring = try createRing(sizes, flags: flags)
+        do throws(SystemError) {
+            return Made(ring: ring, buffers: try UringBuffers(ring, configuration), flags: flags)
+        } catch {
+            cring_destroy(ring)
+            throw error
+        }
+    }
+
+    private static func createRing(_ sizes: UringConfiguration, flags: UInt32) throws(SystemError) -> OpaquePointer {
         var ring: OpaquePointer?
         let result = cring_create(flags, sizes.submissionEntries, sizes.completionEntries, &ring)
         guard result == 0, let ring else { throw SystemError("io_uring_setup", code: result) }
-        var buffers: OpaquePointer?
-        let registered = cring_buffers_create(ring, bufferGroup, configuration.count, configuration.size, &buffers)
-        guard registered == 0, let buffers else {
-            cring_destroy(ring)
-            throw SystemError("io_uring_register(PBUF_RING)", code: registered)
+        return ring
+    }
+
+    /// The smallest ring, with the best flags and without buffers, or nil: to try something on.
+    static func createSmallest() -> OpaquePointer? {
+        for flags in ladder {
+            if let ring = try? createRing(.smallest, flags: flags) { return ring }
         }
-        return Made(ring: ring, buffers: buffers, flags: flags)
+        return nil
     }
 }
