@@ -45,7 +45,9 @@ public final class WorkerProcess {
         self.page = WorkerPage(page)
         self.service = service
         self.logger = logger
-        loop = try EventLoop(configuration.loop)
+        var loopConfiguration = configuration.loop
+        loopConfiguration.report = { logger.warning("event loop: \($0)") }
+        loop = try EventLoop(loopConfiguration)
         lifecycle = WorkerLifecycle(
             capacity: Self.capacity(
                 connectionsMax: configuration.connectionsMax, perConnection: service.descriptorsPerConnection))

@@ -47,6 +47,11 @@ final class LoopThread: Sendable {
     /// Stops the loop; nothing may be left in flight.
     func join() throws {
         remote.stop()
+        try waitForEnd()
+    }
+
+    /// Waits for a loop that has been asked to end; nothing may be left in flight.
+    func waitForEnd() throws {
         #expect(try ended.next() == 0, "channels with operations in flight after the stop timeout")
     }
 }

@@ -39,6 +39,14 @@ final class RecordingConnection: Connection {
         super.init(loop, fd: fd, configuration: configuration)
     }
 
+    init(
+        _ loop: EventLoop, _ detached: consuming DetachedConnection, _ recorder: Recorder<Happening>,
+        _ configuration: ConnectionConfiguration = .init()
+    ) {
+        self.recorder = recorder
+        super.init(loop, detached, configuration: configuration)
+    }
+
     override func received(_ bytes: RawSpan) {
         let copy = bytes.withUnsafeBytes { Array($0) }
         if recordsData { recorder.record(.received(copy)) }

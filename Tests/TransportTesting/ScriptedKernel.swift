@@ -52,18 +52,22 @@ final class ScriptedKernel: IOHandler {
     func count(_ kind: OperationKind) -> Int { inFlight.count { $0.userData.kind == kind } }
 
     /// Completes the operation of the kind, of which there must be one, in this turn's batch.
-    func complete(_ kind: OperationKind, _ result: Int32, buffer: UInt16? = nil, more: Bool = false) {
+    func complete(
+        _ kind: OperationKind, _ result: Int32, buffer: UInt16? = nil, more: Bool = false, notification: Bool = false
+    ) {
         guard let submission = only(kind) else {
             Issue.record("\(count(kind)) operations of kind \(kind) in flight")
             return
         }
-        complete(submission.userData, result, buffer: buffer, more: more)
+        complete(submission.userData, result, buffer: buffer, more: more, notification: notification)
     }
 
     func complete(
-        _ userData: UserData, _ result: Int32, buffer: UInt16? = nil, more: Bool = false, bufferMore: Bool = false
+        _ userData: UserData, _ result: Int32, buffer: UInt16? = nil, more: Bool = false, notification: Bool = false,
+        bufferMore: Bool = false
     ) {
         var flags: UInt32 = more ? UInt32(CRING_COMPLETION_MORE) : 0
+        if notification { flags |= UInt32(CRING_COMPLETION_NOTIFICATION) }
         if bufferMore { flags |= UInt32(CRING_COMPLETION_BUFFER_MORE) }
         if let buffer { flags |= UInt32(CRING_COMPLETION_BUFFER) | UInt32(buffer) << 16 }
         completions.append(Completion(userData: userData, result: result, flags: flags))

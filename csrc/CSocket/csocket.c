@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -80,6 +81,43 @@ int csocket_receive(int socket, void *bytes, size_t capacity, struct csocket_mes
         }
     }
     return 0;
+}
+
+int csocket_peer_credentials(int socket, struct csocket_credentials *credentials) {
+    struct ucred peer;
+    socklen_t length = sizeof peer;
+    if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0)
+        return -errno;
+    if (peer.uid == (uid_t)-1)
+        return -ENOTCONN;
+    *credentials = (struct csocket_credentials){.pid = peer.pid, .uid = peer.uid, .gid = peer.gid};
+    return 0;
+}
+
+int64_t csocket_send_file(int socket, int file, int64_t offset, size_t count) {
+    int flags = fcntl(socket, F_GETFL);
+    if (flags < 0 || fcntl(socket, F_SETFL, flags | O_NONBLOCK) < 0)
+        return -errno;
+    /* There is no MSG_NOSIGNAL for it: the signal, which goes to the calling thread, is held back and taken.
+     */
+    sigset_t pipe_only, before;
+    sigemptyset(&pipe_only);
+    sigaddset(&pipe_only, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe_only, &before);
+    ssize_t n;
+    off_t position = offset;
+    do {
+        n = sendfile(socket, file, &position, count);
+    } while (n < 0 && errno == EINTR);
+    int64_t result = n < 0 ? -errno : n;
+    /* Also after a part has been sent, when the error itself is kept for the next call. */
+    if (result != (int64_t)count) {
+        struct timespec now = {0};
+        sigtimedwait(&pipe_only, NULL, &now);
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    fcntl(socket, F_SETFL, flags);
+    return result;
 }
 
 int csocket_accept(int socket) {

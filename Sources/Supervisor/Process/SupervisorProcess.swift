@@ -53,6 +53,7 @@ public final class SupervisorProcess {
         var loopConfiguration = loopKind.configuration
         // The supervisor accepts and polls: it receives no bytes.
         loopConfiguration.receiveBuffers = .none
+        loopConfiguration.report = { logger.warning("event loop: \($0)") }
         loop = try EventLoop(loopConfiguration)
         for slot in 0..<configuration.workerCount {
             pages.append(SupervisorPage(try StatusPage.create(slot: slot)))

@@ -23,7 +23,7 @@ struct ByteQueue {
             let room = Chunk.capacity - Int(chunk.pointee.end)
             let number = min(room, left)
             memcpy(Chunk.bytes(of: chunk) + Int(chunk.pointee.end), source, number)
-            chunk.pointee.end += UInt32(number)
+            chunk.pointee.end += UInt16(truncatingIfNeeded: number)
             source += number
             left -= number
             count += number
@@ -31,7 +31,7 @@ struct ByteQueue {
     }
 
     private mutating func roomyTail(_ pool: ChunkPool) -> UnsafeMutablePointer<Chunk> {
-        if let tail, tail.pointee.end < UInt32(Chunk.capacity) { return tail }
+        if let tail, Int(tail.pointee.end) < Chunk.capacity { return tail }
         let chunk = pool.take()
         if let tail { tail.pointee.next = chunk } else { head = chunk }
         tail = chunk
@@ -47,19 +47,31 @@ struct ByteQueue {
     /// Whether all bytes are in the first chunk.
     var isContiguous: Bool { head == tail }
 
-    /// Describes the front chunks in `vector`; returns how many entries and bytes were used.
-    func gather(into vector: UnsafeMutablePointer<iovec>) -> (entries: Int, bytes: Int) {
+    /// Describes at most `limit` bytes of the front chunks in `vector`; returns how many entries and bytes were used.
+    func gather(into vector: UnsafeMutablePointer<iovec>, limit: Int = .max) -> (entries: Int, bytes: Int) {
         var chunk = head
         var entries = 0
         var bytes = 0
-        while let current = chunk, entries < Self.gatherMax {
+        while let current = chunk, entries < Self.gatherMax, bytes < limit {
             let part = Self.bytes(current)
-            vector[entries] = iovec(iov_base: UnsafeMutableRawPointer(mutating: part.baseAddress), iov_len: part.count)
+            let number = min(part.count, limit - bytes)
+            vector[entries] = iovec(iov_base: UnsafeMutableRawPointer(mutating: part.baseAddress), iov_len: number)
             entries += 1
-            bytes += part.count
+            bytes += number
             chunk = current.pointee.next
         }
         return (entries, bytes)
+    }
+
+    /// Takes a reference to each of the first `number` chunks and notes them in `chunks`.
+    func hold(_ number: Int, in chunks: inout InlineArray<8, UnsafeMutablePointer<Chunk>?>) {
+        var chunk = head
+        for index in 0..<number {
+            guard let current = chunk else { preconditionFailure("more chunks held than queued") }
+            current.pointee.references += 1
+            chunks[index] = current
+            chunk = current.pointee.next
+        }
     }
 
     private static func bytes(_ chunk: UnsafeMutablePointer<Chunk>) -> UnsafeRawBufferPointer {
@@ -76,7 +88,7 @@ struct ByteQueue {
         while let chunk = head {
             let held = Int(chunk.pointee.end - chunk.pointee.start)
             if left < held {
-                chunk.pointee.start += UInt32(left)
+                chunk.pointee.start += UInt16(truncatingIfNeeded: left)
                 return
             }
             left -= held

@@ -35,10 +35,17 @@ open class Channel {
         return loop.isInFlight(kind, registration)
     }
 
+    /// The operation of `kind` is over but for its notification, which neither closing nor anything else waits for.
+    func awaitNotification(_ kind: OperationKind) {
+        guard let registration else { preconditionFailure("a result after the release") }
+        loop.awaitNotification(kind, registration)
+    }
+
     /// Asks the kernel to end the operation of `kind`, unless none is in flight or it is being asked already.
     func cancel(_ kind: OperationKind) {
         guard let registration, let cancellation = kind.cancellation else { return }
         guard isInFlight(kind), !isInFlight(cancellation) else { return }
+        guard !loop.awaitsNotification(kind, registration) else { return }
         submit(.cancel(UserData(kind, registration)), cancellation)
     }
 
@@ -77,7 +84,8 @@ open class Channel {
         beginClosing()
     }
 
-    /// Nothing is in flight any more and the registration is gone: the descriptor can be closed.
+    /// Nothing is in flight any more, but for notifications about memory: the descriptor can be closed. The loop keeps
+    /// the channel alive until those have come, too.
     func released() {
         registration = nil
     }

@@ -8,8 +8,10 @@ struct Chunk {
 
     var next: UnsafeMutablePointer<Chunk>?
     /// Offsets of the bytes not yet sent, and of the room not yet filled.
-    var start: UInt32
-    var end: UInt32
+    var start: UInt16 = 0
+    var end: UInt16 = 0
+    /// Who needs its bytes: the queue it stands in, and sends without copying that the kernel has not let go of.
+    var references: UInt32 = 1
 
     static func bytes(of chunk: UnsafeMutablePointer<Chunk>) -> UnsafeMutableRawPointer {
         assert(MemoryLayout<Chunk>.size <= headerSize)
@@ -46,21 +48,27 @@ final class ChunkPool {
         state.deallocate()
     }
 
+    /// An empty chunk with one reference, the caller's.
     func take() -> UnsafeMutablePointer<Chunk> {
         state.pointee.takenCount += 1
         if let chunk = state.pointee.spare {
             state.pointee.spare = chunk.pointee.next
             state.pointee.spareCount -= 1
-            chunk.initialize(to: Chunk(next: nil, start: 0, end: 0))
+            chunk.initialize(to: Chunk())
             return chunk
         }
         guard let memory = malloc(16 * 1024) else { preconditionFailure("out of memory") }
         let chunk = memory.bindMemory(to: Chunk.self, capacity: 1)
-        chunk.initialize(to: Chunk(next: nil, start: 0, end: 0))
+        chunk.initialize(to: Chunk())
         return chunk
     }
 
+    /// Drops a reference to a chunk. With the last one it is spare again.
     func give(_ chunk: UnsafeMutablePointer<Chunk>) {
+        guard chunk.pointee.references == 1 else {
+            chunk.pointee.references -= 1
+            return
+        }
         assert(state.pointee.takenCount > 0, "a chunk is given back once")
         state.pointee.takenCount -= 1
         guard state.pointee.spareCount < Self.spareMax else { return free(chunk) }

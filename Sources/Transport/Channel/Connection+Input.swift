@@ -5,9 +5,10 @@ import Glibc
 extension Connection {
     @inline(__always)
     func receiveCompleted(_ completion: Completion) {
+        guard !isClosing else { return receivedWhileClosing(completion) }
         if completion.buffer != nil {
             let bytes = loop.receivedBytes(of: completion)
-            if !bytes.isEmpty, !isClosing { deliver(bytes) }
+            if !bytes.isEmpty { deliver(bytes) }
             loop.releaseBytes(of: completion)
         }
         if !completion.hasMore, !isClosing { perform(state.pointee.read.ended(completion.result)) }
@@ -24,13 +25,21 @@ extension Connection {
         }
     }
 
+    /// What reading submits and cancels.
+    private var receiveKind: OperationKind { configuration.receivesDescriptors ? .pollRead : .receive }
+
+    private func submitReceive() {
+        if configuration.receivesDescriptors { return awaitMessage() }
+        submit(.receive(fd: fd, multishot: receivesMultishot), .receive)
+    }
+
     func perform(_ action: ReadState.Action) {
         switch action {
         case .none:
             break
         case .arm:
             state.pointee.cancelIsCurrent = false
-            submit(.receive(fd: fd, multishot: receivesMultishot), .receive)
+            submitReceive()
         case .cancel:
             cancelReceive()
         case .waitForBuffers:
@@ -66,17 +75,24 @@ extension Connection {
         if state.pointee.output == .open { watchPeer() }
     }
 
+    /// A connection starts whose input has ended in its former life.
+    func startEnded() {
+        closeIfFinished()
+        watchPeer()
+    }
+
     private func cancelReceive() {
-        guard isInFlight(.receive), !isInFlight(.cancelReceive) else { return }
+        let kind = receiveKind
+        guard isInFlight(kind), let cancellation = kind.cancellation, !isInFlight(cancellation) else { return }
         state.pointee.cancelIsCurrent = true
-        cancel(.receive)
+        cancel(kind)
     }
 
     func cancelReceiveCompleted(_ result: Int32) {
         if isClosing { return cancellationCompleted() }
         // 0 with the cancellation aimed at this receive: its terminal completion is on its way.
         if result == 0, state.pointee.cancelIsCurrent { return }
-        if isInFlight(.receive) { perform(state.pointee.read.cancellationMissed()) }
+        if isInFlight(receiveKind) { perform(state.pointee.read.cancellationMissed()) }
     }
 
     /// Bytes that arrived while paused, before any newer ones; stops when the service pauses again.
@@ -86,7 +102,11 @@ extension Connection {
             let bytes = state.pointee.parked.front
             // Taken out before the call, since the service may pause, close or write in it.
             let chunk = state.pointee.parked.removeFront()
-            received(bytes.bytes)
+            if configuration.receivesDescriptors {
+                received(bytes.bytes, descriptors: ReceivedDescriptors())
+            } else {
+                received(bytes.bytes)
+            }
             loop.chunks.give(chunk)
         }
         guard !isClosing else { return }

@@ -3,8 +3,11 @@ extension Connection {
     /// False when so much is queued that a well-behaved writer waits for ``becameWritable()``.
     public var isWritable: Bool { state.pointee.isWritable }
 
-    /// Bytes queued and not yet taken by the kernel.
+    /// Bytes queued in memory and not yet taken by the kernel. File regions are not among them.
     public var queuedBytes: Int { state.pointee.queue.count }
+
+    /// Bytes of file regions queued and not yet sent. They take no memory, and count towards no water mark.
+    public var queuedFileBytes: Int { state.pointee.queue.fileBytes }
 
     /// Bytes received while reading was paused, waiting for ``resumeReading()``.
     public var parkedBytes: Int { state.pointee.parked.count }

@@ -10,16 +10,33 @@ open class Connection: Channel {
     let state: UnsafeMutablePointer<ConnectionState>
     /// Not on a Unix-domain socket: since Linux 6.17 a multishot receive loses the end of file there when it came
     /// together with the last bytes (liburing issue 1549), and waits for ever.
-    let receivesMultishot: Bool
+    var receivesMultishot: Bool { !isUnixDomain }
+    let isUnixDomain: Bool
 
     /// Takes ownership of a connected socket in blocking mode. Call ``start(reading:)`` next.
     public init(_ loop: EventLoop, fd: Int32, configuration: ConnectionConfiguration = .init()) {
         precondition(fd >= 0 && configuration.lowWaterMark <= configuration.highWaterMark)
         self.configuration = configuration
+        isUnixDomain = Socket.family(of: fd) == AF_UNIX
         state = .allocate(capacity: 1)
-        state.initialize(to: ConnectionState())
-        receivesMultishot = Socket.family(of: fd) != AF_UNIX
+        state.initialize(to: ConnectionState(configuration, isUnixDomain: isUnixDomain))
         super.init(loop, fd: fd)
+    }
+
+    /// Goes on with a connection that ``detach(_:)`` has let go of, in this process or another: tells what is unread
+    /// before any newer bytes, and sends what is unsent before anything written. It counts bytes and events anew, and
+    /// goes by its own configuration. Call ``start(reading:)`` next.
+    public init(
+        _ loop: EventLoop, _ detached: consuming DetachedConnection, configuration: ConnectionConfiguration = .init()
+    ) {
+        precondition(configuration.lowWaterMark <= configuration.highWaterMark)
+        self.configuration = configuration
+        isUnixDomain = Socket.family(of: detached.fd) == AF_UNIX
+        state = .allocate(capacity: 1)
+        state.initialize(to: ConnectionState(configuration, isUnixDomain: isUnixDomain))
+        let remainder = detached.remainder
+        super.init(loop, fd: detached.takeDescriptor())
+        restore(remainder)
     }
 
     deinit {
@@ -34,6 +51,13 @@ open class Connection: Channel {
 
     /// Bytes have arrived. They are valid during the call only; never called while reading is paused.
     open func received(_ bytes: RawSpan) {}
+
+    /// Bytes have arrived with these descriptors, or with none: called in place of ``received(_:)`` on a connection that
+    /// ``ConnectionConfiguration/receivesDescriptors``. Descriptors come no later than the bytes they were sent with, and
+    /// those sent in two messages never come in one call. Unless overridden, they are closed, and the bytes told by ``received(_:)``.
+    open func received(_ bytes: RawSpan, descriptors: consuming ReceivedDescriptors) {
+        received(bytes)
+    }
 
     /// The peer has sent FIN and all its bytes have been received. Unless overridden, the connection is finished too.
     open func inputEnded() {
@@ -60,6 +84,7 @@ open class Connection: Channel {
         guard !isClosing else { return }
         register()
         perform(reading ? state.pointee.read.resume() : state.pointee.read.pause())
+        if isInputEnded { startEnded() }
         markDirty()
     }
 
@@ -99,7 +124,7 @@ open class Connection: Channel {
     // MARK: Closing
 
     func close(_ reason: CloseReason, reset: Bool) {
-        guard !isClosing else { return }
+        guard !isClosing else { return abandonDetaching(reason, reset: reset) }
         state.pointee.closeReason = reason
         if reset { Socket.disconnect(fd) }
         let isStarted = registration != nil
@@ -122,6 +147,7 @@ open class Connection: Channel {
 
     override func released() {
         super.released()
+        if handOver() { return }
         releaseSocket()
         closed(state.pointee.closeReason)
     }
@@ -129,8 +155,10 @@ open class Connection: Channel {
     private func releaseSocket() {
         if configuration.isShared { shutdown(fd, Int32(SHUT_RDWR)) }
         Glibc.close(fd)
-        state.pointee.queue.removeAll(into: loop.chunks)
+        let dropped = state.pointee.queue.removeAll(into: loop.chunks)
         state.pointee.parked.removeAll(into: loop.chunks)
+        // Last, since the owners of uncopied memory are told by it.
+        _ = consume dropped
     }
 
     // MARK: What the loop calls
@@ -143,9 +171,16 @@ open class Connection: Channel {
             sendCompleted(completion.result)
         case .poll:
             pollCompleted(completion)
-        case .cancelReceive:
+        case .pollRead:
+            readinessCompleted(completion.result)
+        case .cancelReceive, .cancelPollRead:
             cancelReceiveCompleted(completion.result)
-        case .cancelSend, .cancelPoll:
+        case .pollWrite:
+            roomCompleted(completion.result)
+        case .zeroCopySend0, .zeroCopySend1, .zeroCopySend2, .zeroCopySend3:
+            zeroCopyCompleted(kind, completion)
+        case .cancelSend, .cancelPoll, .cancelPollWrite, .cancelZeroCopySend0, .cancelZeroCopySend1,
+            .cancelZeroCopySend2, .cancelZeroCopySend3:
             cancellationCompleted()
         default:
             preconditionFailure("a connection does not \(kind)")

@@ -2,12 +2,15 @@ import Glibc
 
 /// What changes in a connection, kept behind a pointer so that the hot path makes no exclusivity check.
 struct ConnectionState {
-    enum Output {
-        case open
-        /// FIN follows what is queued.
-        case finishing
-        /// FIN has been sent.
-        case finished
+    /// What the sending direction waits for: one operation at a time, since two sends may overtake each other.
+    enum Sending {
+        case idle
+        /// The result of a send.
+        case plain
+        /// The result of a send without copying; its notification is not waited for.
+        case zeroCopy
+        /// Room in the socket's send buffer, after plain calls.
+        case room
     }
 
     enum InputEnd {
@@ -21,25 +24,36 @@ struct ConnectionState {
     }
 
     var read = ReadState()
-    var queue = ByteQueue()
+    var queue = WriteQueue()
     var parked = ByteQueue()
-    var output = Output.open
+    var output = OutputState.open
     var inputEnd = InputEnd.notSeen
     var closeReason = CloseReason.closed
     var bytesReceived: UInt64 = 0
     var bytesSent: UInt64 = 0
     var gather: UnsafeMutablePointer<GatherMemory>?
-    var sendInFlight = false
+    var sending = Sending.idle
+    /// Bytes that are worth sending without copying; `Int.max` when that is switched off or impossible.
+    var zeroCopyThreshold = Int.max
+    var zeroCopySends: ZeroCopySends?
     var isWritable = true
     var isDirty = false
     /// The cancellation in flight was submitted after the receive in flight, and so is aimed at it.
     var cancelIsCurrent = false
     /// `inputEnding()` has been called.
     var endingTold = false
+    /// Messages that had lost descriptors.
+    var messagesTruncated: UInt64 = 0
+    /// The connection leaves this loop with its socket open: whom to give it to.
+    var detachment: ((consuming DetachedConnection) -> Void)?
 
-    /// Describes the front of the queue in memory that lives as long as the connection, as the kernel needs it
-    /// until the send completes.
-    mutating func gatherMessage() -> UnsafePointer<msghdr> {
+    init(_ configuration: ConnectionConfiguration, isUnixDomain: Bool) {
+        if let threshold = configuration.zeroCopyThreshold, !isUnixDomain { zeroCopyThreshold = max(threshold, 1) }
+    }
+
+    /// Describes at most `limit` bytes at the front of the queue in memory that lives as long as the connection, as
+    /// the kernel needs it until the send completes.
+    mutating func gatherMessage(limit: Int) -> UnsafePointer<msghdr> {
         let memory: UnsafeMutablePointer<GatherMemory>
         if let gather {
             memory = gather
@@ -48,25 +62,7 @@ struct ConnectionState {
             memory.initialize(to: GatherMemory())
             gather = memory
         }
-        return UnsafeRawPointer(memory).assumingMemoryBound(to: msghdr.self).fill(memory, from: queue)
-    }
-}
-
-/// A message header and the vector it points to, in one allocation.
-struct GatherMemory {
-    var header = msghdr()
-    var vector = InlineArray<8, iovec>(repeating: iovec())
-}
-
-extension UnsafePointer<msghdr> {
-    fileprivate func fill(_ memory: UnsafeMutablePointer<GatherMemory>, from queue: ByteQueue) -> UnsafePointer<msghdr>
-    {
-        assert(ByteQueue.gatherMax == 8)
-        let offset = MemoryLayout<GatherMemory>.offset(of: \.vector)!
-        let vector = (UnsafeMutableRawPointer(memory) + offset).assumingMemoryBound(to: iovec.self)
-        let entries = queue.gather(into: vector).entries
-        memory.pointee.header.msg_iov = vector
-        memory.pointee.header.msg_iovlen = entries
-        return self
+        let entries = queue.gather(into: GatherMemory.vector(of: memory), limit: limit)
+        return GatherMemory.message(in: memory, entries: entries)
     }
 }

@@ -38,6 +38,14 @@ struct ReadState {
     /// that pauses in every callback would otherwise let them grow without bound.
     private(set) var hasParked = false
 
+    /// Goes on where another owner of the socket left off: with bytes to be told first, or after the end of the input.
+    mutating func restore(hasParked: Bool, isFinished: Bool) {
+        assert(receive == .idle && !isWanted, "restored before the start")
+        assert(!hasParked || !isFinished, "bytes behind the end")
+        self.hasParked = hasParked
+        if isFinished { receive = .finished }
+    }
+
     private var mayReceive: Bool { isWanted && !hasParked }
 
     mutating func resume() -> Action {

@@ -34,8 +34,8 @@ public enum Socket {
         return protocolNumber == Int32(IPPROTO_TCP)
     }
 
-    /// Takes O_NONBLOCK from a listening socket, which its former user (epoll, another process) may have set: a ring
-    /// would not wait for connections but tell EAGAIN.
+    /// Takes O_NONBLOCK from a listening socket, which its former user (epoll, another process) may have set: an older
+    /// kernel's ring would tell EAGAIN instead of waiting for a connection (6.18 waits).
     static func setBlocking(_ fd: Int32) {
         let mode = fcntl(fd, F_GETFL)
         if mode >= 0, mode & O_NONBLOCK != 0 { _ = fcntl(fd, F_SETFL, mode & ~O_NONBLOCK) }

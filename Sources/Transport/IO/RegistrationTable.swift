@@ -2,14 +2,25 @@
 ///
 /// A slot lives until every operation submitted for it has had its terminal completion. Cancelling the
 /// registration only marks it; the last completion frees it, and the next owner gets the next generation, so
-/// that a stale completion is recognised. Loop thread only.
+/// that a stale completion is recognised. Notifications about the memory of sends keep the slot, but not the
+/// descriptor: its channel is released before. Loop thread only.
 struct RegistrationTable: ~Copyable {
+    private enum Phase {
+        case open
+        /// To be released as soon as nothing is in flight but notifications.
+        case cancelled
+        /// The channel has been told that its descriptor can be closed.
+        case released
+    }
+
     private struct Entry {
         var channel: Unmanaged<Channel>?
         var generation: UInt32 = 0
         /// Kinds in flight, one bit each. Also the count: at most one of a kind.
         var inFlight: UInt32 = 0
-        var isCancelled = false
+        /// Those of them that are over but for the kernel's notification that it has let go of their memory.
+        var notifying: UInt32 = 0
+        var phase = Phase.open
         var nextFree: UInt32 = 0
     }
 
@@ -54,7 +65,7 @@ struct RegistrationTable: ~Copyable {
         }
         assert(entries[Int(slot)].channel == nil && entries[Int(slot)].inFlight == 0)
         entries[Int(slot)].channel = .passRetained(channel)
-        entries[Int(slot)].isCancelled = false
+        entries[Int(slot)].phase = .open
         count += 1
         return RegistrationID(slot: slot, generation: entries[Int(slot)].generation)
     }
@@ -90,20 +101,50 @@ struct RegistrationTable: ~Copyable {
     @inline(__always)
     mutating func completed(_ kind: OperationKind, _ id: RegistrationID, isTerminal: Bool) -> Delivery {
         guard isCurrent(id), entries[Int(id.slot)].inFlight & kind.bit != 0 else { return .stale }
-        if isTerminal { entries[Int(id.slot)].inFlight &= ~kind.bit }
+        if isTerminal {
+            entries[Int(id.slot)].inFlight &= ~kind.bit
+            entries[Int(id.slot)].notifying &= ~kind.bit
+        }
         return .deliver(entries[Int(id.slot)].channel!)
     }
 
-    /// Marks the registration as ended: it is freed as soon as nothing is in flight for it.
-    mutating func cancel(_ id: RegistrationID) {
-        precondition(isCurrent(id) && !entries[Int(id.slot)].isCancelled, "a registration ends once")
-        entries[Int(id.slot)].isCancelled = true
+    /// Notes that of the operation of `kind` only the notification is still to come.
+    mutating func awaitNotification(_ kind: OperationKind, _ id: RegistrationID) {
+        precondition(isInFlight(kind, id), "a notification of an operation that is over")
+        entries[Int(id.slot)].notifying |= kind.bit
     }
 
-    /// Frees the slot if it was cancelled and nothing is in flight; returns its channel, whose reference the caller now owns.
+    /// Whether of the operation of `kind` only the notification is still to come.
+    func awaitsNotification(_ kind: OperationKind, _ id: RegistrationID) -> Bool {
+        isCurrent(id) && entries[Int(id.slot)].notifying & kind.bit != 0
+    }
+
+    /// Marks the registration as ended: it is released, and then freed, as soon as the kernel allows it.
+    mutating func cancel(_ id: RegistrationID) {
+        precondition(isCurrent(id) && entries[Int(id.slot)].phase == .open, "a registration ends once")
+        entries[Int(id.slot)].phase = .cancelled
+    }
+
+    /// Whether the registration is marked as ended and not freed yet.
     @inline(__always)
+    func isEnding(_ id: RegistrationID) -> Bool {
+        // The phase first: hardly any registration is ending.
+        assert(Int(id.slot) < used, "a registration that never was")
+        return entries[Int(id.slot)].phase != .open && isCurrent(id)
+    }
+
+    /// Returns the channel, once, if it was cancelled and nothing is in flight but notifications.
+    mutating func releaseIfDone(_ id: RegistrationID) -> Unmanaged<Channel>? {
+        guard isCurrent(id), entries[Int(id.slot)].phase == .cancelled else { return nil }
+        guard entries[Int(id.slot)].inFlight == entries[Int(id.slot)].notifying else { return nil }
+        entries[Int(id.slot)].phase = .released
+        return entries[Int(id.slot)].channel
+    }
+
+    /// Frees the slot if it was released and nothing is in flight; returns its channel, whose reference the caller now owns.
     mutating func freeIfDone(_ id: RegistrationID) -> Unmanaged<Channel>? {
-        guard isCurrent(id), entries[Int(id.slot)].isCancelled, entries[Int(id.slot)].inFlight == 0 else { return nil }
+        guard isCurrent(id), entries[Int(id.slot)].phase == .released else { return nil }
+        guard entries[Int(id.slot)].inFlight == 0 else { return nil }
         let slot = Int(id.slot)
         let channel = entries[slot].channel!
         entries[slot].channel = nil

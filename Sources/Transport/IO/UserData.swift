@@ -23,6 +23,8 @@ public enum OperationKind: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case zeroCopySend2 = 9
     /// Send without copying, fourth of them.
     case zeroCopySend3 = 10
+    /// Wait for something to read, for what is received by a plain call (descriptors).
+    case pollRead = 11
     /// Cancel the registration's accept.
     case cancelAccept = 17
     /// Cancel the registration's receive.
@@ -43,6 +45,8 @@ public enum OperationKind: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case cancelZeroCopySend2 = 25
     /// Cancel the fourth.
     case cancelZeroCopySend3 = 26
+    /// Cancel the registration's wait for something to read.
+    case cancelPollRead = 27
 
     private static let cancellationOffset: UInt8 = 16
 

@@ -1,6 +1,7 @@
 /// How a loop runs and ends.
 extension EventLoop {
-    /// Runs until ``EventLoopRemote/stop()``, then closes every channel and frees everything. Once per loop.
+    /// Runs until ``EventLoopRemote/stop()`` or ``EventLoopRemote/shutdownGracefully(quietPeriod:timeout:)``, then
+    /// closes every channel and frees everything. Once per loop.
     ///
     /// - Throws: when the kernel refuses the loop's ring for good; the process had better end.
     /// - Returns: how many channels had operations in flight when the stop timeout passed. 0 is the rule; their
@@ -9,9 +10,12 @@ extension EventLoop {
     public func run() throws(SystemError) -> Int {
         precondition(!hasRun, "a loop runs once")
         hasRun = true
+        remote.began()
+        defer { remote.ended() }
         do throws(SystemError) {
             try runToEnd()
         } catch {
+            _ = remote.close()
             leak()
             throw error
         }
@@ -23,9 +27,11 @@ extension EventLoop {
     private func runToEnd() throws(SystemError) {
         try handler.enable()
         giveFirstBuffers()
-        while !remote.stopRequested {
+        state.pointee.turnEnd = now
+        while !remote.isAskedToEnd {
             try turn(waitingUntil: .distantFuture)
         }
+        try waitForQuiet()
         for task in remote.close() { task(self) }
         try endChannels(by: now + stopTimeout)
         timers.removeAll()
@@ -36,11 +42,27 @@ extension EventLoop {
         _ = Unmanaged.passRetained(self)
     }
 
+    /// Goes on with the tasks of a graceful shutdown, the channels being closed meanwhile.
+    private func waitForQuiet() throws(SystemError) {
+        guard let plan = remote.shutdownPlan else { return }
+        var quiet = QuietPeriod(plan, now: now)
+        while remote.shutdownPlan != nil, let limit = quiet.nextLook(now: now, hasTasks: remote.taskCount > 0) {
+            closeChannels()
+            let tasksBefore = state.pointee.statistics.tasks
+            try turn(waitingUntil: limit)
+            if state.pointee.statistics.tasks != tasksBefore { quiet.tasksRan(state.pointee.turnEnd) }
+        }
+    }
+
     private func endChannels(by deadline: MonotonicTime) throws(SystemError) {
         while state.pointee.registrations.count > 0 || !tailTasks.isEmpty, now < deadline {
             // In every turn, since a callback may make another.
-            for channel in state.pointee.registrations.channels() where !channel.isClosing { channel.loopIsStopping() }
+            closeChannels()
             try turn(waitingUntil: deadline)
         }
+    }
+
+    private func closeChannels() {
+        for channel in state.pointee.registrations.channels() where !channel.isClosing { channel.loopIsStopping() }
     }
 }

@@ -13,11 +13,18 @@ public final class EventLoop {
     let state: UnsafeMutablePointer<State>
     private let batch: UnsafeMutableBufferPointer<Completion>
     let stopTimeout: Duration
+    private var selectStrategy: any SelectStrategy
+    private var skipsInRow = 0
+    private let taskConfiguration: TaskConfiguration
     private(set) var tailTasks: [() -> Void] = []
+    private let report: (@Sendable (EventLoopReport) -> Void)?
+    private var reportLimiters = ReportLimiters()
     var hasRun = false
 
     /// Completions dispatched per turn at most; what is left comes in the next turn, after timers and tasks.
     private static let batchMax = 1024
+    /// More tail tasks in one turn are a defect of who asks for them.
+    private static let tailTasksMax = 65_536
     /// Submissions gathered before they are handed to the handler early.
     private static let submissionsMax = 1024
 
@@ -37,6 +44,10 @@ public final class EventLoop {
         var statistics = EventLoopStatistics()
         var handlerError: SystemError?
         var turnTime = MonotonicTime(nanoseconds: 0)
+        /// When the turn before ended.
+        var turnEnd = MonotonicTime(nanoseconds: 0)
+        /// The turn before had no completion, no timer and no task.
+        var wasIdle = false
 
         init(_ receiveBuffers: consuming ReceiveBufferLedger) {
             self.receiveBuffers = receiveBuffers
@@ -48,7 +59,7 @@ public final class EventLoop {
     /// - Throws: `SystemError`, whose code says why there is no ring (EPERM, ENOSYS, EINVAL, ENOMEM, EMFILE), or no
     ///   epoll instance (EMFILE, ENFILE, ENOMEM).
     public convenience init(_ configuration: EventLoopConfiguration = .init()) throws(SystemError) {
-        let remote = try EventLoopRemote()
+        let remote = try EventLoopRemote(tasks: configuration.tasks)
         let handler: any IOHandler
         switch configuration.transport {
         case .ioUring:
@@ -65,6 +76,9 @@ public final class EventLoop {
         self.handler = handler
         self.remote = remote
         stopTimeout = configuration.stopTimeout
+        selectStrategy = configuration.selectStrategy
+        taskConfiguration = configuration.tasks
+        report = configuration.report
         chunks = ChunkPool()
         state = .allocate(capacity: 1)
         state.initialize(to: State(ReceiveBufferLedger(handler.receiveBuffers, configuration.receiveBuffers)))
@@ -72,7 +86,10 @@ public final class EventLoop {
     }
 
     deinit {
-        if !hasRun { handler.destroy() }
+        if !hasRun {
+            _ = remote.close()
+            handler.destroy()
+        }
         state.deinitialize(count: 1)
         state.deallocate()
         batch.deallocate()
@@ -101,32 +118,64 @@ public final class EventLoop {
     /// Channels that are registered. Loop thread.
     public var channelCount: Int { state.pointee.registrations.count }
 
-    /// Runs `task` once, at the end of the current turn, after all else but the writes.
+    /// Whether the caller is the loop's thread. Any thread, though others have only ``remote`` to ask.
+    public var isCurrent: Bool { remote.isCurrent }
+
+    /// States, in debug builds, that the caller may use the loop: it is on its thread, or the loop is not running.
+    @inline(__always)
+    public func preconditionOnLoop() {
+        assert(remote.mayUseLoop, "a loop and all that belongs to it is for the loop's thread only")
+    }
+
+    /// Runs `task` once, at the end of the current turn, after all else but the writes. Loop thread.
     public func executeAtEndOfTurn(_ task: @escaping () -> Void) {
+        preconditionOnLoop()
+        precondition(tailTasks.count < Self.tailTasksMax, "tail tasks without end")
         tailTasks.append(task)
     }
 
     // MARK: A turn
 
     func turn(waitingUntil limit: MonotonicTime) throws(SystemError) {
-        try submitAll()
-        // A task is queued before its wake-up is signalled: when nobody has signalled since awoke(), which comes
-        // before the queue is emptied, nothing is queued and the loop may sleep.
-        let maySleep = !hasWorkForNextTurn && state.pointee.submissions.isEmpty && remote.wakeup.prepareToSleep()
-        let deadline = maySleep ? min(timers.earliest, limit) : nil
-        let count = try handler.run(until: deadline, into: batch)
-        remote.wakeup.awoke()
+        let decision = select()
+        let count = decision == .skip ? 0 : try runHandler(decision, until: limit)
+        if remote.wakeup.awoke() { state.pointee.statistics.wakeups &+= 1 }
         let start = now
         state.pointee.turnTime = start
         for index in 0..<count { dispatch(batch[index]) }
-        timers.fireDue(start)
-        for task in remote.takeTasks() { task(self) }
-        runTailTasks()
-        finishTurn(completionsDrained: count < batch.count)
-        state.pointee.statistics.turns &+= 1
-        state.pointee.statistics.completions &+= UInt64(count)
-        state.pointee.statistics.busyNanoseconds &+= now.nanoseconds - start.nanoseconds
+        let taskTime = runTimersAndTasks(turnStart: start)
+        finishTurn(completionsDrained: decision != .skip && count < batch.count)
+        endTurn(start: start, completions: count, taskTime: taskTime)
         if let error = state.pointee.handlerError { throw error }
+    }
+
+    private func select() -> SelectDecision {
+        let end = state.pointee.turnEnd
+        let hasWork = hasWorkForNextTurn || remote.taskCount > 0 || timers.earliest <= end
+        let decision = selectStrategy.select(
+            SelectContext(hasWork: hasWork, wasIdle: state.pointee.wasIdle, now: end))
+        switch decision {
+        case .skip where skipsInRow < SelectContext.skipsInRowMax:
+            skipsInRow += 1
+            return .skip
+        case .block where !hasWork:
+            skipsInRow = 0
+            return .block
+        case .skip, .poll, .block:
+            skipsInRow = 0
+            return .poll
+        }
+    }
+
+    private func runHandler(_ decision: SelectDecision, until limit: MonotonicTime) throws(SystemError) -> Int {
+        // A task is queued before its wake-up is signalled: when nobody has signalled since awoke(), which comes
+        // before the queue is looked at, nothing is queued and the loop may sleep.
+        try submitAll()
+        guard decision == .block, state.pointee.submissions.isEmpty, remote.wakeup.prepareToSleep() else {
+            return try handler.run(until: nil, into: batch)
+        }
+        state.pointee.statistics.sleeps &+= 1
+        return try handler.run(until: min(timers.earliest, limit, reportLimiters.next), into: batch)
     }
 
     /// Whether something waits for a turn rather than for a completion. Channels are freed last in a turn, and who
@@ -134,6 +183,51 @@ public final class EventLoop {
     private var hasWorkForNextTurn: Bool {
         !state.pointee.starved.isEmpty || !state.pointee.dirty.isEmpty || !state.pointee.ending.isEmpty
             || !tailTasks.isEmpty
+    }
+
+    /// Runs what is due and what is queued; returns the time it took, or nil when there was nothing.
+    private func runTimersAndTasks(turnStart: MonotonicTime) -> UInt64? {
+        guard timers.earliest <= turnStart || remote.taskCount > 0 || !tailTasks.isEmpty else { return nil }
+        let start = now
+        timers.fireDue(turnStart)
+        let ioNanoseconds = start.nanoseconds - turnStart.nanoseconds
+        runTasks(by: taskConfiguration.deadline(from: start, ioNanoseconds: ioNanoseconds))
+        runTailTasks()
+        return now.nanoseconds - start.nanoseconds
+    }
+
+    /// Runs the tasks that are queued now; those that they queue wait for the next turn.
+    private func runTasks(by deadline: MonotonicTime) {
+        var left = remote.taskCount
+        while left > 0 {
+            let tasks = remote.takeTasks(min(left, TaskConfiguration.checkInterval))
+            for task in tasks { task(self) }
+            state.pointee.statistics.tasks &+= UInt64(tasks.count)
+            left -= tasks.count
+            if left > 0, now >= deadline { return }
+        }
+    }
+
+    private func endTurn(start: MonotonicTime, completions: Int, taskTime: UInt64?) {
+        let end = now
+        state.pointee.turnEnd = end
+        state.pointee.wasIdle = completions == 0 && taskTime == nil
+        state.pointee.statistics.turns &+= 1
+        state.pointee.statistics.completions &+= UInt64(completions)
+        state.pointee.statistics.taskNanoseconds &+= taskTime ?? 0
+        state.pointee.statistics.ioNanoseconds &+= end.nanoseconds - start.nanoseconds - (taskTime ?? 0)
+        remote.publish(busyNanoseconds: state.pointee.statistics.busyNanoseconds)
+        if let report {
+            for due in reportLimiters.take(now: end, totals: reportTotals) { report(due) }
+        }
+    }
+
+    private var reportTotals: ReportTotals {
+        ReportTotals(
+            completionQueueOverflowed: handler.overflowCount,
+            receiveBuffersExhausted: state.pointee.statistics.receiveBuffersExhausted,
+            memoryShortage: handler.shortageCount,
+            tasksRejected: remote.rejectedTaskCount)
     }
 
     @inline(__always)
@@ -171,13 +265,20 @@ public final class EventLoop {
         returnBuffers(completionsDrained: completionsDrained)
         index = 0
         while index < state.pointee.ending.count {
-            if let channel = state.pointee.registrations.freeIfDone(state.pointee.ending[index]) {
-                handler.forget(state.pointee.ending[index])
-                channel.takeRetainedValue().released()
-            }
+            let id = state.pointee.ending[index]
+            if state.pointee.registrations.isEnding(id) { end(id) }
             index += 1
         }
         state.pointee.ending.removeAll()
+    }
+
+    /// Releases the registration's channel and frees its slot, if the kernel is done with either.
+    private func end(_ id: RegistrationID) {
+        if let channel = state.pointee.registrations.releaseIfDone(id) {
+            handler.forget(id)
+            channel._withUnsafeGuaranteedRef { $0.released() }
+        }
+        state.pointee.registrations.freeIfDone(id)?.release()
     }
 
     private func returnBuffers(completionsDrained: Bool) {
@@ -221,17 +322,20 @@ public final class EventLoop {
     // MARK: For channels
 
     func register(_ channel: Channel) -> RegistrationID {
-        state.pointee.registrations.register(channel)
+        preconditionOnLoop()
+        return state.pointee.registrations.register(channel)
     }
 
     /// Ends a registration: its channel is told by `released()` when nothing is in flight any more, at the end of this turn or later.
     func deregister(_ id: RegistrationID) {
+        preconditionOnLoop()
         state.pointee.registrations.cancel(id)
         state.pointee.ending.append(id)
     }
 
     @inline(__always)
     func submit(_ operation: Operation, _ kind: OperationKind, _ id: RegistrationID) {
+        preconditionOnLoop()
         state.pointee.registrations.began(kind, id)
         state.pointee.submissions.append(Submission(userData: UserData(kind, id), operation: operation))
         if state.pointee.submissions.count >= Self.submissionsMax {
@@ -247,6 +351,17 @@ public final class EventLoop {
 
     func isInFlight(_ kind: OperationKind, _ id: RegistrationID) -> Bool {
         state.pointee.registrations.isInFlight(kind, id)
+    }
+
+    /// Only the notification of the operation is still to come.
+    func awaitNotification(_ kind: OperationKind, _ id: RegistrationID) {
+        state.pointee.registrations.awaitNotification(kind, id)
+        // It may be what the registration's release waited for.
+        state.pointee.ending.append(id)
+    }
+
+    func awaitsNotification(_ kind: OperationKind, _ id: RegistrationID) -> Bool {
+        state.pointee.registrations.awaitsNotification(kind, id)
     }
 
     @inline(__always)

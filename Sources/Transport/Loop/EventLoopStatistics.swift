@@ -2,6 +2,10 @@
 public struct EventLoopStatistics: Sendable {
     /// Times round the loop.
     public var turns: UInt64 = 0
+    /// Turns in which the loop was ready to sleep until a completion, a timer or a wake-up.
+    public var sleeps: UInt64 = 0
+    /// Turns before which another thread had asked for the loop's attention.
+    public var wakeups: UInt64 = 0
     /// Completions dispatched.
     public var completions: UInt64 = 0
     /// Completions for a registration that had ended: dropped.
@@ -12,8 +16,15 @@ public struct EventLoopStatistics: Sendable {
     public var receiveBufferCount: UInt64 = 0
     /// Receive buffers there may be at most; exhaustion adds some up to here.
     public var receiveBufferCountMax: UInt64 = 0
+    /// Tasks run that came through ``EventLoopRemote``.
+    public var tasks: UInt64 = 0
+    /// Nanoseconds spent on I/O: completions, and what channels do at the end of a turn. Not the wait.
+    public var ioNanoseconds: UInt64 = 0
+    /// Nanoseconds spent in timers, tasks and tail tasks.
+    public var taskNanoseconds: UInt64 = 0
+
     /// Nanoseconds spent outside the wait.
-    public var busyNanoseconds: UInt64 = 0
+    public var busyNanoseconds: UInt64 { ioNanoseconds &+ taskNanoseconds }
 
     /// All zero.
     public init() {}

@@ -21,6 +21,7 @@ public final class LoopTimer {
     /// Fires at `deadline`, or in the coming turn when that has passed; ``MonotonicTime/distantFuture`` is never.
     /// Replaces an earlier arming.
     public func arm(at deadline: MonotonicTime) {
+        loop.preconditionOnLoop()
         cancel()
         guard deadline != .distantFuture else { return }
         self.deadline = deadline
@@ -34,6 +35,7 @@ public final class LoopTimer {
 
     /// Does not fire any more. Harmless when it is not armed.
     public func cancel() {
+        loop.preconditionOnLoop()
         if index >= 0 { loop.timers.remove(self) }
         // It may be due in the round that is being fired; without a deadline that round skips it.
         deadline = .distantFuture

@@ -46,9 +46,9 @@ final class Wakeup: Sendable {
         ).exchanged
     }
 
-    /// The loop is awake again and will look at its queue. Loop thread.
-    func awoke() {
-        state.store(State.awake, ordering: .sequentiallyConsistent)
+    /// The loop is awake again and will look at its queue. Returns whether it has been signalled. Loop thread.
+    func awoke() -> Bool {
+        state.exchange(State.awake, ordering: .sequentiallyConsistent) == State.signalled
     }
 
     /// Empties the eventfd. Loop thread.

@@ -47,7 +47,7 @@ struct EventLoopTests {
         for producer in 0..<4 {
             Thread.detachNewThread {
                 for index in 0..<perThread {
-                    // Refused while `taskCountMax` wait: the bound that keeps a slow loop's queue finite.
+                    // Refused while `countMax` wait: the bound that keeps a slow loop's queue finite.
                     while !thread.remote.execute({ _ in
                         let expected = next.withLock { counts in
                             defer { counts[producer] += 1 }
@@ -70,7 +70,7 @@ struct EventLoopTests {
     @Test("a queue that is full refuses a task instead of growing", arguments: TransportMode.available)
     func fullQueue(mode: TransportMode) throws {
         let loop = try EventLoop(mode.configuration)
-        for _ in 0..<EventLoopRemote.taskCountMax { #expect(loop.remote.execute { _ in }) }
+        for _ in 0..<mode.configuration.tasks.countMax { #expect(loop.remote.execute { _ in }) }
         #expect(!loop.remote.execute { _ in })
     }
 

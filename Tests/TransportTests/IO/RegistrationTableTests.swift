@@ -40,8 +40,15 @@ struct RegistrationTableTests {
             if case .deliver = table.completed(kind, id, isTerminal: isTerminal) { true } else { false }
         }
 
+        func awaitNotification(_ kind: OperationKind, _ id: RegistrationID) { table.awaitNotification(kind, id) }
+        func awaitsNotification(_ kind: OperationKind, _ id: RegistrationID) -> Bool {
+            table.awaitsNotification(kind, id)
+        }
+        func release(_ id: RegistrationID) -> Bool { table.releaseIfDone(id) != nil }
+
         /// Frees the slot if it may be, as the loop does.
         func free(_ id: RegistrationID) -> Bool {
+            _ = table.releaseIfDone(id)
             guard let channel = table.freeIfDone(id) else { return false }
             channel.release()
             return true
@@ -73,6 +80,27 @@ struct RegistrationTableTests {
         #expect(table.free(id))
         #expect(table.count == 0 && life.alive == 0)
         #expect(!table.free(id), "freed once")
+    }
+
+    @Test("a notification keeps the slot and the channel, but not the channel from being released, once")
+    func notification() {
+        let table = Table()
+        let id = table.register(StubChannel(loop, life))
+        table.began(.zeroCopySend1, id)
+        table.began(.receive, id)
+        table.cancel(id)
+        #expect(!table.awaitsNotification(.zeroCopySend1, id) && !table.release(id))
+        #expect(table.isDelivered(.receive, id, isTerminal: true))
+        #expect(!table.release(id), "the result is still to come")
+        table.awaitNotification(.zeroCopySend1, id)
+        #expect(table.awaitsNotification(.zeroCopySend1, id) && table.isInFlight(.zeroCopySend1, id))
+        #expect(table.release(id) && !table.release(id))
+        #expect(!table.free(id) && life.alive == 1 && table.count == 1)
+        #expect(table.isDelivered(.zeroCopySend1, id, isTerminal: true))
+        #expect(!table.awaitsNotification(.zeroCopySend1, id))
+        #expect(table.free(id) && life.alive == 0 && table.count == 0)
+        let next = table.register(StubChannel(loop, life))
+        #expect(next.slot == id.slot && !table.release(next), "the next owner is neither cancelled nor released")
     }
 
     @Test("a completion for a former owner of the slot, or for nothing in flight, is stale")

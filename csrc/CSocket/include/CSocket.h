@@ -37,8 +37,26 @@ int64_t csocket_send(int socket, const void *bytes, size_t length, const int *fd
 /* Receive one message without blocking into `bytes`. 0, or -errno (-EAGAIN: nothing there). */
 int csocket_receive(int socket, void *bytes, size_t capacity, struct csocket_message *message);
 
+/*
+ * sendfile(2): sends up to `count` bytes of `file` from `offset` on, without moving the file's position. 0:
+ * the file ends there. Does not block on the socket (-EAGAIN): its open file description has O_NONBLOCK
+ * during the call and only then. Does block while the disk is read. Raises no SIGPIPE (-EPIPE).
+ */
+int64_t csocket_send_file(int socket, int file, int64_t offset, size_t count);
+
 /* poll(2)'s POLLRDHUP, which needs _GNU_SOURCE: the peer has shut down its writing side. */
 enum { CSOCKET_POLLRDHUP = 0x2000 };
+
+/* Who is at the other end of a Unix-domain socket (struct ucred). */
+struct csocket_credentials {
+    pid_t pid;
+    uid_t uid;
+    gid_t gid;
+};
+
+/* SO_PEERCRED (unix(7)). 0, or -errno: -ENOTCONN on a socket without such a peer, for which Linux invents
+ * one. */
+int csocket_peer_credentials(int socket, struct csocket_credentials *credentials);
 
 /* accept4(2), close-on-exec: the descriptor, or -errno. Retries EINTR. */
 int csocket_accept(int socket);
@@ -53,6 +71,9 @@ int csocket_eventfd(void);
 int csocket_eventfd_signal(int fd);
 /* Takes the counter back to 0. */
 int csocket_eventfd_drain(int fd);
+
+/* Names the calling thread, as ps(1) and debuggers show it: 15 bytes, the rest is cut. prctl(2). */
+int csocket_name_thread(const char *name);
 
 /*
  * Blocks the given signals in the calling thread and returns a signalfd(2), close-on-exec, for them. Call it

@@ -8,7 +8,11 @@ extension EpollCore {
 
     /// Tells what holds already, since its edge may be past.
     mutating func beginPoll(_ entry: UnsafeMutablePointer<EpollEntry>, _ kind: OperationKind, _ poll: PendingPoll) {
-        if kind == .pollWrite { entry.pointee.pollWrite = poll } else { entry.pointee.poll = poll }
+        switch kind {
+        case .pollWrite: entry.pointee.pollWrite = poll
+        case .pollRead: entry.pointee.pollRead = poll
+        default: entry.pointee.poll = poll
+        }
         let events = csocket_poll_now(entry.pointee.fd, poll.events | Self.alwaysReported)
         if events < 0 { return end(entry, kind, events) }
         tell(entry, kind, poll, UInt32(events))
@@ -17,6 +21,7 @@ extension EpollCore {
     mutating func tellPolls(_ entry: UnsafeMutablePointer<EpollEntry>, _ events: UInt32) {
         if entry.pointee.waits(for: .poll) { tell(entry, .poll, entry.pointee.poll, events) }
         if entry.pointee.waits(for: .pollWrite) { tell(entry, .pollWrite, entry.pointee.pollWrite, events) }
+        if entry.pointee.waits(for: .pollRead) { tell(entry, .pollRead, entry.pointee.pollRead, events) }
     }
 
     private mutating func tell(

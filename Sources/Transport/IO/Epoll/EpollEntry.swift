@@ -52,12 +52,13 @@ struct EpollEntry: BitwiseCopyable {
     var connect = PendingConnect()
     var poll = PendingPoll()
     var pollWrite = PendingPoll()
+    var pollRead = PendingPoll()
 
     /// The kinds that send; at most one of them waits at a time, since bytes go in order.
     static let sends: UInt32 =
         OperationKind.send.bit | OperationKind.zeroCopySend0.bit | OperationKind.zeroCopySend1.bit
         | OperationKind.zeroCopySend2.bit | OperationKind.zeroCopySend3.bit
-    static let polls: UInt32 = OperationKind.poll.bit | OperationKind.pollWrite.bit
+    static let polls: UInt32 = OperationKind.poll.bit | OperationKind.pollWrite.bit | OperationKind.pollRead.bit
 
     @inline(__always)
     func waits(for kind: OperationKind) -> Bool { waiting & kind.bit != 0 }

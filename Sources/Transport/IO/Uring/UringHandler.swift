@@ -17,6 +17,8 @@ final class UringHandler: IOHandler {
     /// The kernel's io-wq threads for this ring. One operation needs one: connecting to a Unix-domain socket whose
     /// queue is full, which cannot be polled. More than one thread, so that a stuck peer does not hold up others.
     private static let kernelThreadsMax: UInt32 = 4
+    /// How often per turn what outgrew the completion queue is fetched.
+    private static let overflowRoundsMax = 16
     /// How long the loop rests when the kernel has no memory for its requests.
     private static let shortageRestMicroseconds: UInt32 = 1000
 
@@ -95,7 +97,18 @@ final class UringHandler: IOHandler {
         } else {
             try enter(wait: false, timeout: -1)
         }
-        return batch.withMemoryRebound(to: cring_completion.self) { raw in
+        var count = reap(into: batch)
+        // What outgrew the completion queue comes piece by piece, as there is room. The rest is for the next turn, so
+        // that tasks have theirs.
+        for _ in 0..<Self.overflowRoundsMax where count < batch.count && cring_has_overflow(ring) != 0 {
+            try enter(wait: false, timeout: -1)
+            count += reap(into: UnsafeMutableBufferPointer(rebasing: batch[count...]))
+        }
+        return count
+    }
+
+    private func reap(into batch: UnsafeMutableBufferPointer<Completion>) -> Int {
+        batch.withMemoryRebound(to: cring_completion.self) { raw in
             Int(cring_reap(ring, raw.baseAddress, UInt32(raw.count)))
         }
     }

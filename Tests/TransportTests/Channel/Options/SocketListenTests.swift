@@ -9,11 +9,9 @@ struct SocketListenTests {
     /// Listens, and closes the socket after `body`.
     @discardableResult
     private func listening<Value>(
-        _ address: SocketAddress, _ change: (inout ListenerConfiguration) -> Void = { _ in },
+        _ address: SocketAddress, _ configuration: ListenerConfiguration = .init(),
         _ body: (Int32, SocketAddress) throws -> Value
     ) throws -> Value {
-        var configuration = ListenerConfiguration()
-        change(&configuration)
         let fd = try Socket.listen(address, configuration)
         defer {
             close(fd)
@@ -24,8 +22,8 @@ struct SocketListenTests {
 
     @Test("a second listener on a port is EADDRINUSE unless both say that they share it (netty 69)")
     func portInUse() throws {
-        let share = { (configuration: inout ListenerConfiguration) in configuration.reusePort = true }
-        let alone = { (_: inout ListenerConfiguration) in }
+        let share = ListenerConfiguration.with { $0.reusePort = true }
+        let alone = ListenerConfiguration()
         for (first, second) in [(alone, alone), (share, alone), (alone, share)] {
             try listening(.anyLoopback, first) { _, address throws in
                 #expect(throws: SystemError("bind", code: EADDRINUSE)) { try listening(address, second) { _, _ in } }
@@ -44,9 +42,10 @@ struct SocketListenTests {
         ])
     func freeBind(address: SocketAddress) throws {
         #expect(throws: SystemError("bind", code: EADDRNOTAVAIL)) { try listening(address) { _, _ in } }
-        try listening(address, { $0.freeBind = true }) { _, bound in #expect(bound.withPort(0) == address) }
+        try listening(address, .with { $0.freeBind = true }) { _, bound in #expect(bound.withPort(0) == address) }
         do {
-            try listening(address, { $0.transparent = true }) { _, bound in #expect(bound.withPort(0) == address) }
+            try listening(address, .with { $0.transparent = true }) { _, bound in #expect(bound.withPort(0) == address)
+            }
         } catch {
             #expect(error as? SystemError == SystemError("setsockopt(IP_TRANSPARENT)", code: EPERM))
         }
@@ -58,13 +57,13 @@ struct SocketListenTests {
         let any4 = SocketAddress.ipv4(0, port: 0)
         // Another test may have the port on IPv4, but not every one of these.
         let isLeft = try (0..<20).contains { _ in
-            try listening(any6, { $0.v6Only = true }) { _, bound throws in
+            try listening(any6, .with { $0.v6Only = true }) { _, bound throws in
                 let same = any4.withPort(try #require(bound.port))
-                return (try? listening(same, { $0.v6Only = true }) { _, _ in true }) ?? false
+                return (try? listening(same, .with { $0.v6Only = true }) { _, _ in true }) ?? false
             }
         }
         #expect(isLeft)
-        try listening(any6, { $0.v6Only = false }) { _, bound in
+        try listening(any6, .with { $0.v6Only = false }) { _, bound in
             let same = any4.withPort(try #require(bound.port))
             #expect(throws: SystemError("bind", code: EADDRINUSE)) { try Socket.listen(same, .init()) }
         }
@@ -73,21 +72,19 @@ struct SocketListenTests {
     @Test("the options are set, on IPv4 and IPv6")
     func options() throws {
         for address in [SocketAddress.anyLoopback, .anyLoopbackV6] {
-            try listening(
-                address,
-                {
-                    $0.fastOpenQueueLength = 17
-                    $0.deferAccept = .seconds(1)
-                    $0.options = [.init(.receiveBufferSize, 20000), .init(.keepAlive, true)]
-                }
-            ) { fd, _ throws in
+            let tuned = ListenerConfiguration.with {
+                $0.fastOpenQueueLength = 17
+                $0.deferAccept = .seconds(1)
+                $0.options = [.init(.receiveBufferSize, 20000), .init(.keepAlive, true)]
+            }
+            try listening(address, tuned) { fd, _ throws in
                 #expect(try Socket.get(.fastOpen, of: fd) == 17)
                 #expect(try Socket.get(.deferAccept, of: fd) >= .seconds(1))
                 #expect(try Socket.get(.receiveBufferSize, of: fd) == 40000)
                 #expect(try Socket.get(.keepAlive, of: fd))
                 #expect(try Socket.get(.reuseAddress, of: fd))
             }
-            try listening(address, { $0.reuseAddress = false }) { fd, _ throws in
+            try listening(address, .with { $0.reuseAddress = false }) { fd, _ throws in
                 #expect(try Socket.get(.reuseAddress, of: fd) == false)
             }
         }
@@ -95,16 +92,16 @@ struct SocketListenTests {
 
     @Test("what concerns TCP is left alone on a Unix-domain socket")
     func unixIgnores() throws {
-        try listening(
-            .temporaryUnix(),
-            {
-                $0.fastOpenQueueLength = 17
-                $0.deferAccept = .seconds(1)
-                $0.freeBind = true
-                $0.v6Only = true
-                $0.reusePort = true
-            }
-        ) { fd, _ throws in #expect(try Socket.get(.reuseAddress, of: fd) == false) }
+        let tuned = ListenerConfiguration.with {
+            $0.fastOpenQueueLength = 17
+            $0.deferAccept = .seconds(1)
+            $0.freeBind = true
+            $0.v6Only = true
+            $0.reusePort = true
+        }
+        try listening(.temporaryUnix(), tuned) { fd, _ throws in
+            #expect(try Socket.get(.reuseAddress, of: fd) == false)
+        }
     }
 
     @Test("an option that fails is told by name, and leaves no socket behind")
@@ -140,5 +137,14 @@ struct SocketListenTests {
     @Test("a Unix-domain path that is empty or has a zero byte is refused", arguments: ["", "/tmp/a\0b", "\0a"])
     func badPath(path: String) {
         #expect(throws: SystemError("bind", code: EINVAL)) { try Socket.listen(.unix(path: path), .init()) }
+    }
+}
+
+extension ListenerConfiguration {
+    /// The defaults, changed.
+    fileprivate static func with(_ change: (inout Self) -> Void) -> Self {
+        var configuration = Self()
+        change(&configuration)
+        return configuration
     }
 }

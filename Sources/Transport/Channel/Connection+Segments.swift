@@ -1,0 +1,88 @@
+import CSocket
+import Glibc
+
+// Segments of the write queue: sent by plain calls that do not block, but for uncopied memory.
+extension Connection {
+    /// Bytes of files sent in one turn at most, so that other connections have theirs.
+    private static let bytesPerTurnMax = 256 * 1024
+    /// What a segment counts at least towards that bound, which so bounds their number, too.
+    private static let segmentCharge = 4096
+
+    /// Sends the segments at the front of the queue, and the bytes behind them. After plain calls it waits for room
+    /// in the socket, even if there is some: so a service is told of its progress from a turn of its own, and
+    /// nothing it does then can keep this turn from ending.
+    func sendSegments() {
+        var budget = Self.bytesPerTurnMax
+        while budget > 0, let (segment, sent) = state.pointee.queue.firstSegment {
+            let taken: Int
+            switch segment {
+            case .uncopied(let memory):
+                return sendUncopied(memory, sent)
+            case .file(let region):
+                taken = sendFile(region, sent, limit: budget)
+            case .descriptors(let descriptors, let byteCount):
+                taken = sendDescriptors(descriptors, byteCount)
+            }
+            if isClosing { return }
+            if taken == 0 { return awaitRoom() }
+            budget -= max(taken, Self.segmentCharge)
+        }
+        if state.pointee.queue.sendableCount > 0 { send() } else { awaitRoom() }
+    }
+
+    private func sendUncopied(_ memory: UncopiedBytes, _ sent: Int) {
+        let left = UnsafeRawBufferPointer(rebasing: memory.bytes[sent...])
+        if left.count >= state.pointee.zeroCopyThreshold, sendWithoutCopying(memory, sent: sent) { return }
+        state.pointee.sending = .plain
+        let count = UInt32(min(left.count, 1 << 30))
+        submit(.send(fd: fd, bytes: left.baseAddress!, count: count), .send)
+    }
+
+    /// Returns how many bytes were sent; 0 when there was no room or the connection has ended.
+    private func sendFile(_ region: FileRegion, _ sent: Int, limit: Int) -> Int {
+        let count = min(region.count - sent, limit)
+        let result = csocket_send_file(fd, region.file.fd, region.offset + Int64(sent), count)
+        switch result {
+        case 1...:
+            advance(Int(result))
+            return Int(result)
+        case 0:
+            close(.fileTooShort, reset: false)
+        case Int64(-EAGAIN):
+            break
+        default:
+            fail(Int32(-result), "sendfile")
+        }
+        return 0
+    }
+
+    /// Returns how many of the message's bytes were sent, the descriptors having gone with them; 0 when there was no
+    /// room or the connection has ended.
+    private func sendDescriptors(_ descriptors: [OwnedDescriptor], _ byteCount: Int) -> Int {
+        let front = state.pointee.queue.front
+        let fds = descriptors.map(\.fd)
+        let count = min(front.count, byteCount)
+        let result = csocket_send(fd, front.baseAddress, count, fds, UInt32(fds.count))
+        guard result > 0 else {
+            if result != Int64(-EAGAIN) { fail(Int32(-result), "sendmsg") }
+            return 0
+        }
+        _ = state.pointee.queue.consumeSegment(0)
+        advance(Int(result))
+        return Int(result)
+    }
+
+    private func awaitRoom() {
+        state.pointee.sending = .room
+        submit(.poll(fd: fd, events: UInt32(POLLOUT), multishot: false), .pollWrite)
+    }
+
+    func roomCompleted(_ result: Int32) {
+        state.pointee.sending = .idle
+        guard !isClosing else { return }
+        guard result > 0 || result == -EAGAIN || result == -EINTR else { return fail(-result, "poll") }
+        // A failure of the socket among the events is met, and told, by the next call.
+        tellProgress()
+        send()
+    }
+}

@@ -1,0 +1,28 @@
+import Glibc
+import Testing
+
+@testable import Transport
+@testable import TransportTesting
+
+@Suite("Peer credentials")
+struct PeerCredentialsTests {
+    @Test("a Unix-domain peer's process, user and group are known", arguments: TransportMode.available)
+    func unix(mode: TransportMode) throws {
+        let server = try TestServer(mode, .temporaryUnix())
+        let peer = try Peer(connectingTo: server.address)
+        let own = PeerCredentials(processID: getpid(), userID: geteuid(), groupID: getegid())
+        #expect(try server.first { $0.peerCredentials } == own)
+        #expect(Socket.peerCredentials(of: peer.fd) == own)
+        try server.join()
+    }
+
+    @Test("other sockets have none, although the kernel answers for them", arguments: [AddressFamily.ipv4, .ipv6])
+    func others(family: AddressFamily) throws {
+        let server = try TestServer(family.address)
+        let peer = try Peer(connectingTo: server.address)
+        #expect(try server.first { $0.peerCredentials } == nil)
+        withExtendedLifetime(peer) {}
+        try server.join()
+        #expect(Socket.peerCredentials(of: -1) == nil)
+    }
+}
