@@ -124,7 +124,7 @@ struct GroupPartsTests {
             return 0
         }
         func handle(_ completion: Completion) {}
-        func returnBuffers(_ ids: UnsafeBufferPointer<UInt16>) {}
+        func giveBuffers(_ ids: UnsafeBufferPointer<UInt16>, size: Int) {}
         func forget(_ id: RegistrationID) {}
         func destroy() { destroyed += 1 }
     }

@@ -86,7 +86,7 @@ final class VirtualHandler: IOHandler, @unchecked Sendable {
 
     func handle(_ completion: Completion) {}
 
-    func returnBuffers(_ ids: UnsafeBufferPointer<UInt16>) {}
+    func giveBuffers(_ ids: UnsafeBufferPointer<UInt16>, size: Int) {}
 
     func forget(_ id: RegistrationID) {}
 
