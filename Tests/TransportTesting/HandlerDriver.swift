@@ -46,7 +46,7 @@ struct Told: Equatable, CustomStringConvertible {
 final class HandlerDriver {
     let handler: any IOHandler
     let wakeup: Wakeup
-    private let batch = UnsafeMutableBufferPointer<Completion>.allocate(capacity: 1024)
+    private let batch: UnsafeMutableBufferPointer<Completion>
     private var inFlight: Set<UserData> = []
     private var told: [(Completion, Told)] = []
     /// What operations point to.
@@ -55,10 +55,12 @@ final class HandlerDriver {
     static let one = RegistrationID(slot: 1, generation: 7)
     static let two = RegistrationID(slot: 2, generation: 0)
 
+    /// - Parameter given: buffers that the handler gets of those that it knows of; nil: all.
     init(
-        _ kind: HandlerKind, buffers: UInt32 = 8, bufferSize: UInt32 = 64,
-        epoll: EpollConfiguration = .init()
+        _ kind: HandlerKind, buffers: UInt32 = 32, bufferSize: UInt32 = 64,
+        given: UInt16? = nil, epoll: EpollConfiguration = .init(), batch capacity: Int = 1024
     ) throws {
+        batch = .allocate(capacity: capacity)
         wakeup = try Wakeup()
         var configuration = ReceiveBufferConfiguration()
         configuration.count = buffers
@@ -71,6 +73,8 @@ final class HandlerDriver {
                 epoll, buffers: configuration, wakeup: wakeup, usesTimer: kind == .epollWithTimer)
         }
         try handler.enable()
+        let ids = (0..<(given ?? UInt16(buffers))).map { $0 }
+        ids.withUnsafeBufferPointer { handler.giveBuffers($0, size: Int(bufferSize)) }
     }
 
     deinit {
@@ -139,8 +143,7 @@ final class HandlerDriver {
             if !completion.hasMore { inFlight.remove(completion.userData) }
             var bytes: String?
             if let buffer = completion.buffer {
-                let content = handler.receiveBuffers.bytes(buffer, length: Int(completion.result))
-                bytes = String(decoding: content, as: UTF8.self)
+                bytes = String(decoding: content(of: buffer, count: Int(completion.result)), as: UTF8.self)
             }
             told.append(
                 (
@@ -175,8 +178,15 @@ final class HandlerDriver {
         return told.map(\.1)
     }
 
+    /// The first bytes of a buffer.
+    func content(of buffer: UInt16, count: Int) -> UnsafeRawBufferPointer {
+        let memory = handler.receiveBuffers
+        return UnsafeRawBufferPointer(start: memory.base + Int(buffer) * memory.size, count: count)
+    }
+
     func returnBuffer(_ id: UInt16) {
-        withUnsafePointer(to: id) { handler.returnBuffers(UnsafeBufferPointer(start: $0, count: 1)) }
+        let size = handler.receiveBuffers.size
+        withUnsafePointer(to: id) { handler.giveBuffers(UnsafeBufferPointer(start: $0, count: 1), size: size) }
     }
 }
 

@@ -48,6 +48,11 @@ extension Trait where Self == ConditionTrait {
     }
 }
 
+/// Every combination, for tests with two arguments.
+func across<A, B>(_ a: [A], _ b: [B]) -> [(A, B)] {
+    a.flatMap { a in b.map { (a, $0) } }
+}
+
 /// Every combination, for tests with three arguments.
 func across<A, B, C>(_ a: [A], _ b: [B], _ c: [C]) -> [(A, B, C)] {
     a.flatMap { a in b.flatMap { b in c.map { (a, b, $0) } } }

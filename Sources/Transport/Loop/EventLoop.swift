@@ -369,6 +369,9 @@ public final class EventLoop {
         state.pointee.dirty.append(id)
     }
 
+    /// Bytes of a receive buffer, all of which a received datagram may use.
+    var receiveBufferSize: Int { state.pointee.receiveBuffers.sizeMax }
+
     /// The bytes that a completion brought, valid until ``releaseBytes(of:)``. Once per completion that names a buffer.
     @inline(__always)
     func receivedBytes(of completion: Completion) -> UnsafeRawBufferPointer {

@@ -84,6 +84,7 @@ public final class EventLoopGroup: Sendable {
         precondition(!loops.contains { $0.isCurrent }, "a loop cannot wait for its own end")
         // Whoever comes second waits for the lock, and then finds nothing to wait for.
         threads.withLock { threads in
+            precondition(!threads.contains { pthread_equal($0, pthread_self()) != 0 }, "a thread cannot join itself")
             for thread in threads { pthread_join(thread, nil) }
             threads = []
         }

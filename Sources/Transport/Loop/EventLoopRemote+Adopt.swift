@@ -3,7 +3,7 @@ import Synchronization
 extension EventLoopRemote {
     /// Runs `body` on the loop's thread with a connection that another loop has let go of. Any thread.
     ///
-    /// - Returns: false when the loop is stopping or ``taskCountMax`` tasks are waiting: the connection is closed, and
+    /// - Returns: false when the loop is stopping or its queue is full: the connection is closed, and
     ///   `body` will not run.
     @discardableResult
     public func adopt(

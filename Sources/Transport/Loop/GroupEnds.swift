@@ -2,9 +2,11 @@ import Synchronization
 
 /// How the loops of a group have ended.
 final class GroupEnds: Sendable {
+    typealias Action = @Sendable ([EventLoopGroup.End]) -> Void
+
     private struct State {
         var ends: [EventLoopGroup.End?]
-        var actions: [@Sendable ([EventLoopGroup.End]) -> Void] = []
+        var actions: [Action] = []
 
         /// All of them, when the last has come.
         var complete: [EventLoopGroup.End]? {
@@ -22,16 +24,19 @@ final class GroupEnds: Sendable {
     var all: [EventLoopGroup.End]? { state.withLock { $0.complete } }
 
     func record(_ end: EventLoopGroup.End, index: Int) {
-        let (complete, actions) = state.withLock { state in
+        let last: (ends: [EventLoopGroup.End], actions: [Action])? = state.withLock { state in
             assert(state.ends[index] == nil)
             state.ends[index] = end
-            return (state.complete, state.actions)
+            guard let ends = state.complete else { return nil }
+            // They may hold the group, which holds this.
+            defer { state.actions = [] }
+            return (ends, state.actions)
         }
-        guard let complete else { return }
-        for action in actions { action(complete) }
+        guard let last else { return }
+        for action in last.actions { action(last.ends) }
     }
 
-    func whenComplete(_ action: @escaping @Sendable ([EventLoopGroup.End]) -> Void) {
+    func whenComplete(_ action: @escaping Action) {
         let complete = state.withLock { state in
             if state.complete == nil { state.actions.append(action) }
             return state.complete

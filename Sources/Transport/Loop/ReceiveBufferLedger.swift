@@ -37,6 +37,9 @@ struct ReceiveBufferLedger: ~Copyable {
     /// How many there may ever be.
     var countMax: Int { memory.count }
 
+    /// Bytes of a whole buffer.
+    var sizeMax: Int { memory.size }
+
     /// Bytes of each buffer that the handler may use from now on.
     var sizeGiven: Int { Int(size.current) }
 

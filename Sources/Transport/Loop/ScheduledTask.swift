@@ -52,8 +52,9 @@ public final class ScheduledTask: Sendable {
     private let repetition: Repetition
     private let remote: EventLoopRemote
     private let state = Atomic<State>(.scheduled)
-    // Sendable: both are for the loop's thread only. Weak, since an armed timer is kept by its loop, whose end drops it.
+    // Sendable: the loop's thread only. Weak, since an armed timer is kept by its loop, whose end drops it.
     private nonisolated(unsafe) weak var timer: LoopTimer?
+    // When the coming run is due. Sendable: the loop's thread only.
     private nonisolated(unsafe) var due = MonotonicTime.distantFuture
 
     init(_ repetition: Repetition, _ remote: EventLoopRemote) {

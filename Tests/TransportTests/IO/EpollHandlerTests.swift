@@ -172,36 +172,15 @@ struct EpollHandlerTests {
     @Test("completions that do not fit into a batch come with the next, in order")
     func smallBatches() throws {
         let pair = try SocketPair()
-        let wakeup = try Wakeup()
-        var buffers = ReceiveBufferConfiguration()
-        buffers.count = 16
-        buffers.size = 1
-        let handler = try EpollHandler(.init(), buffers: buffers, wakeup: wakeup)
-        defer { handler.destroy() }
+        let driver = try HandlerDriver(.epoll, buffers: 64, bufferSize: 1, batch: 3)
         try Peer(fd: dup(pair.right)).send("0123456789")
-        let submission = Submission(
-            userData: UserData(.receive, HandlerDriver.one), operation: .receive(fd: pair.left, multishot: true))
-        #expect(withUnsafePointer(to: submission) { handler.submit(UnsafeBufferPointer(start: $0, count: 1)) } == 1)
+        try driver.submit(.receive(fd: pair.left, multishot: true), .receive)
         var bytes = ""
-        try withUnsafeTemporaryAllocation(of: Completion.self, capacity: 3) { batch in
-            for _ in 0..<4 {
-                for completion in batch[..<(try handler.run(until: nil, into: batch))] {
-                    let buffer = try #require(completion.buffer)
-                    bytes += String(decoding: handler.receiveBuffers.bytes(buffer, length: 1), as: UTF8.self)
-                }
-            }
+        for count in [3, 3, 3, 1] {
+            #expect(try driver.run(until: nil) == count)
+            bytes += try driver.wait(for: count).compactMap(\.bytes).joined()
         }
         #expect(bytes == "0123456789")
-    }
-
-    @Test("receive buffers that no handler takes are refused with EINVAL", arguments: [0, 3, 65_536])
-    func badBuffers(count: UInt32) throws {
-        var buffers = ReceiveBufferConfiguration()
-        buffers.count = count
-        let wakeup = try Wakeup()
-        #expect(throws: SystemError("receive buffers", code: EINVAL)) {
-            _ = try EpollHandler(.init(), buffers: buffers, wakeup: wakeup)
-        }
     }
 
     @Test("a buffer comes back before one that has not been used lately")

@@ -49,7 +49,7 @@ struct HandlerMessageTests {
             guard let buffer = completion.buffer else {
                 return Message(result: told.result, header: [], payload: "", hasMore: told.hasMore)
             }
-            let bytes = driver.handler.receiveBuffers.bytes(buffer, length: Int(told.result))
+            let bytes = driver.content(of: buffer, count: Int(told.result))
             let header = (0..<4).map { bytes.loadUnaligned(fromByteOffset: $0 * 4, as: UInt32.self) }
             let payload = String(decoding: bytes[(16 + rooms)...], as: UTF8.self)
             driver.returnBuffer(buffer)
@@ -130,7 +130,7 @@ struct HandlerMessageTests {
         arguments: HandlerKind.available)
     func exhausted(kind: HandlerKind) throws {
         let pair = try UDPPair()
-        let driver = try HandlerDriver(kind, buffers: 1, bufferSize: 256)
+        let driver = try HandlerDriver(kind, bufferSize: 256, given: 1)
         try receive(driver, pair.left)
         pair.send("one")
         pair.send("two")

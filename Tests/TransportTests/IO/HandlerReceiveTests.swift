@@ -68,7 +68,7 @@ struct HandlerReceiveTests {
         arguments: HandlerKind.available)
     func exhausted(kind: HandlerKind) throws {
         let pair = try TCPPair()
-        let driver = try HandlerDriver(kind, buffers: 1, bufferSize: 4)
+        let driver = try HandlerDriver(kind, bufferSize: 4, given: 1)
         try driver.submit(.receive(fd: pair.left.fd, multishot: true), .receive)
         try pair.right.send("0123")
         let first = try driver.completions(1)[0]
@@ -86,7 +86,7 @@ struct HandlerReceiveTests {
     @Test("a receive without a free buffer waits as long as there are no bytes", arguments: HandlerKind.available)
     func exhaustedEarly(kind: HandlerKind) throws {
         let (busy, idle) = (try TCPPair(), try TCPPair())
-        let driver = try HandlerDriver(kind, buffers: 1, bufferSize: 4)
+        let driver = try HandlerDriver(kind, bufferSize: 4, given: 1)
         try busy.right.send("0123")
         try driver.submit(.receive(fd: busy.left.fd, multishot: true), .receive, HandlerDriver.two)
         let first = try driver.completions(1)[0]

@@ -7,6 +7,7 @@
 #ifndef RINGMASTER_CSOCKET_H
 #define RINGMASTER_CSOCKET_H
 
+#include "csocket_datagram.h"
 #include "csocket_epoll.h"
 
 #include <stddef.h>

@@ -10,6 +10,8 @@ struct EpollCore: ~Copyable {
     var completions = CompletionQueue(capacity: 1024)
     /// Who stopped for the others' sake though there was more to do.
     private var ready = GrowingBuffer<RegistrationID>(capacity: 64)
+    /// How many of them had stopped when the last run ended. Those since then have had their turn.
+    private var dueCount = 0
     /// Connects that the kernel will not tell of.
     var retries = ConnectRetries()
     /// The last run did not look for events.
@@ -161,13 +163,12 @@ struct EpollCore: ~Copyable {
     ) throws(SystemError) -> Int {
         // What fills the batch is delivered before there is more: the queue stays in bounds.
         guard completions.count < batch.count else { return completions.take(into: batch) }
-        let readyCount = ready.count
-        let hasWork = !completions.isEmpty || readyCount > 0
+        let hasWork = !completions.isEmpty || !ready.isEmpty
         // The sends of a turn have completed at once, as a rule: no need to ask for events before the next. But not
         // twice in a row, else busy channels would keep out all others.
         skippedWait = hasWork && !skippedWait
         if !skippedWait { try serveEvents(until: hasWork ? nil : retries.bound(deadline)) }
-        serveReady(readyCount)
+        serveReady()
         if !retries.isEmpty { retryConnects() }
         return completions.take(into: batch)
     }
@@ -183,13 +184,14 @@ struct EpollCore: ~Copyable {
         }
     }
 
-    private mutating func serveReady(_ count: Int) {
-        for index in 0..<count {
+    private mutating func serveReady() {
+        for index in 0..<dueCount {
             guard let entry = table.find(ready[index]) else { continue }
             entry.pointee.isListed = false
             advance(entry)
         }
-        ready.removeFirst(count)
+        ready.removeFirst(dueCount)
+        dueCount = ready.count
     }
 
     /// There is more to do for this registration, in the next run.
