@@ -58,7 +58,7 @@ struct EpollHandlerTests {
         arguments: [true, false])
     func copyIsClosed(isForgotten: Bool) async {
         await #expect(processExitsWith: .success) { [isForgotten] in
-            let before = try openDescriptors()
+            let before = openSockets()
             do {
                 let pair = try SocketPair()
                 let driver = try HandlerDriver(.epoll)
@@ -71,7 +71,7 @@ struct EpollHandlerTests {
                     driver.handler.forget(id)
                 }
             }
-            try eventually { try openDescriptors() == before }
+            #expect(openSockets() == before)
         }
     }
 
@@ -199,11 +199,10 @@ struct EpollHandlerTests {
     }
 }
 
-/// How many descriptors this process has.
-private func openDescriptors() throws -> Int {
-    guard let directory = opendir("/proc/self/fd") else { throw SystemError.last("opendir") }
-    defer { closedir(directory) }
-    var count = 0
-    while readdir(directory) != nil { count += 1 }
-    return count
+/// How many sockets this process has open, by whichever descriptors.
+private func openSockets() -> Int {
+    (0..<Int32(1024)).count { fd in
+        var status = stat()
+        return fstat(fd, &status) == 0 && status.st_mode & S_IFMT == S_IFSOCK
+    }
 }

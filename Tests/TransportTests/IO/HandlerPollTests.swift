@@ -113,7 +113,7 @@ struct HandlerPollTests {
             let limit = MonotonicTime.now + .seconds(10)
             try driver.run(until: limit)
             #expect(MonotonicTime.now < limit)
-            wakeup.awoke()
+            _ = wakeup.awoke()
         }
     }
 }
