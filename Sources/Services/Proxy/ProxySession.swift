@@ -181,7 +181,7 @@ final class ProxySession {
         case .finished:
             // The other leg has been told to finish, and does when its peer has taken everything.
             break
-        case .reset, .failed, .aborted, .writeQueueOverflow:
+        case .reset, .failed, .aborted, .writeQueueOverflow, .fileTooShort:
             end { $0.abort() }
         case .closed, .loopStopped:
             end { $0.close() }

@@ -23,51 +23,13 @@ struct ReceiveBufferSharingTests {
         try server.join()
     }
 
-    /// Notes where in the loop's memory its bytes were put.
-    private final class PlacedConnection: Connection {
-        let places: Recorder<Int>
-
-        init(_ loop: EventLoop, fd: Int32, _ places: Recorder<Int>) {
-            self.places = places
-            super.init(loop, fd: fd)
-        }
-
-        override func received(_ bytes: RawSpan) {
-            let base = UnsafeRawPointer(loop.handler.receiveBuffers.base)
-            bytes.withUnsafeBytes { places.record($0.baseAddress! - base) }
-            write(bytes)
-        }
-    }
-
     @Test(
-        "incremental buffers are filled by message after message, one buffer after the other",
-        .enabled(if: UringIncremental.isSupported, "this kernel has no reliable incremental buffer rings"))
-    func places() throws {
-        var configuration = EventLoopConfiguration()
-        configuration.receiveBuffers.count = 3
-        configuration.receiveBuffers.size = 64
-        configuration.receiveBuffers.isIncremental = true
-        let loop = try LoopThread(configuration)
-        let pair = try SocketPair()
-        let places = Recorder<Int>()
-        let fd = dup(pair.left)
-        try loop.on { PlacedConnection($0, fd: fd, places).start() }
-        let peer = Peer(fd: dup(pair.right))
-        for _ in 0..<12 {
-            try peer.send(pattern(16))
-            #expect(try peer.receive(exactly: 16) == pattern(16))
-        }
-        let first = places.all[0]
-        #expect(places.all == (0..<12).map { first + 16 * $0 })
-        try loop.join()
-    }
-
-    @Test("TCP and Unix-domain connections on one incremental ring get their own bytes")
-    func families() throws {
-        var configuration = EventLoopConfiguration()
+        "TCP and Unix-domain connections that share a few buffers get their own bytes",
+        arguments: TransportMode.available)
+    func families(mode: TransportMode) throws {
+        var configuration = mode.configuration
         configuration.receiveBuffers.count = 4
         configuration.receiveBuffers.size = 1024
-        configuration.receiveBuffers.isIncremental = true
         let server = try TestServer(.anyLoopback, configuration, setUp: RecordingConnection.echo)
         let unix = SocketAddress.temporaryUnix()
         let fd = try Socket.listen(unix, backlog: 1024)
@@ -121,9 +83,13 @@ struct ReceiveBufferSharingTests {
         try server.join()
     }
 
-    @Test("sizes follow what is read: full reads are given more room, up to the buffer's size (netty 23)")
-    func adaptive() throws {
-        var configuration = EventLoopConfiguration()
+    @Test(
+        "sizes follow what is read: full reads are given more room, up to the buffer's size (netty 23)",
+        arguments: TransportMode.available)
+    func adaptive(mode: TransportMode) throws {
+        var configuration = mode.configuration
+        // Sizes that adapt are for buffers that are not shared.
+        configuration.receiveBuffers.isIncremental = false
         configuration.receiveBuffers.count = 2
         configuration.receiveBuffers.size = 8192
         configuration.receiveBuffers.sizeMin = 512

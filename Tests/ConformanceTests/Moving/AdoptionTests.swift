@@ -139,14 +139,6 @@ struct AdoptionTests {
         try fixture.thread.join()
     }
 
-    @Test("a remainder that contradicts itself is none")
-    func contradictions() {
-        #expect(ConnectionRemainder(unread: [1], isInputEnded: true) == nil)
-        #expect(ConnectionRemainder(unsent: [1], output: .finished) == nil)
-        #expect(ConnectionRemainder(unread: [1], unsent: [1], output: .finishing) != nil)
-        #expect(ConnectionRemainder(unsent: [1], isInputEnded: true) != nil)
-    }
-
     @Test("a loop that has stopped refuses a connection, which is closed", arguments: TransportMode.available)
     func refused(mode: TransportMode) throws {
         let fixture = try Fixture(mode)

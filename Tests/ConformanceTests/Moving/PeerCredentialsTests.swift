@@ -16,13 +16,14 @@ struct PeerCredentialsTests {
         try server.join()
     }
 
-    @Test("other sockets have none, although the kernel answers for them", arguments: [AddressFamily.ipv4, .ipv6])
-    func others(family: AddressFamily) throws {
-        let server = try TestServer(family.address)
+    @Test(
+        "other sockets have none, although the kernel answers for them",
+        arguments: across(TransportMode.available, [AddressFamily.ipv4, .ipv6]))
+    func others(mode: TransportMode, family: AddressFamily) throws {
+        let server = try TestServer(mode, family.address)
         let peer = try Peer(connectingTo: server.address)
         #expect(try server.first { $0.peerCredentials } == nil)
-        withExtendedLifetime(peer) {}
+        #expect(Socket.peerCredentials(of: peer.fd) == nil && Socket.peerCredentials(of: -1) == nil)
         try server.join()
-        #expect(Socket.peerCredentials(of: -1) == nil)
     }
 }
