@@ -32,7 +32,10 @@ enum ImportRules {
 
     /// Imports of `file` that go against the order.
     static func findings(in file: SourceFile) -> [Finding] {
-        guard file.language == .swift, let target = file.target.map(String.init) else { return [] }
+        // A manifest belongs to the package manager.
+        guard file.language == .swift, !file.path.hasSuffix("/Package.swift"),
+            let target = file.target.map(String.init)
+        else { return [] }
         let permitted =
             file.path.hasPrefix("Examples/")
             ? products.union(system) : permittedModules(of: target, isTest: file.path.hasPrefix("Tests/"))

@@ -137,16 +137,6 @@ struct DatagramPeerTests {
         try server.join()
     }
 
-    @Test("an address in use is refused; with SO_REUSEPORT by all, several share it (netty 65)")
-    func reusePort() throws {
-        let first = try Socket.datagram(boundTo: .anyLoopback, reusePort: true)
-        defer { close(first) }
-        let address = try #require(Socket.localAddress(of: first))
-        #expect(throws: SystemError("bind", code: EADDRINUSE)) { try Socket.datagram(boundTo: address) }
-        let second = try Socket.datagram(boundTo: address, reusePort: true)
-        close(second)
-    }
-
     // MARK: The end
 
     @Test("close() is told once; the socket and the path it was bound to are gone", arguments: cases)

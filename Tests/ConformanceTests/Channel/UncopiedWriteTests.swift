@@ -7,8 +7,8 @@ import Testing
 @Suite("Connection: uncopied writes")
 struct UncopiedWriteTests {
     /// Memory that says when it is given back, and is overwritten then: so bytes sent too late would show.
+    // Sendable: filled before it is shared, and overwritten once, by the loop.
     private final class Memory: @unchecked Sendable {
-        // Sendable: filled before it is shared, and overwritten once, by the loop.
         let bytes: UnsafeMutableRawBufferPointer
         let released = Recorder<Bool>()
 
