@@ -31,6 +31,9 @@ enum TransportMode: String, CaseIterable, Codable, Sendable {
     /// The modes that can be had here. `ModeTests` tells why others cannot.
     static let available = allCases.filter { $0.obstacle == nil }
 
+    /// What tests use that are about something else: the ring, or epoll where there can be none.
+    static var usual: TransportMode { available[0] }
+
     /// Rings that the tests which run at the same time may have between them.
     private static let ringsMax = 32
 
