@@ -151,14 +151,17 @@ extension UringAvailability {
         return Int(String(decoding: line.prefix { $0 > 32 }.map(UInt8.init(bitPattern:)), as: UTF8.self))
     }
 
-    /// Whether so many processes of this user can each have the smallest ring: the kernel charges them all to one
-    /// RLIMIT_MEMLOCK. Makes that many at once, and removes them.
-    public static func fits(rings: Int) -> Bool {
+    /// Whether so many loops of this user can each have a ring of that size: the kernel charges them all to one
+    /// RLIMIT_MEMLOCK. Makes that many at once, and removes them. Any thread.
+    public static func fits(rings: Int, of size: UringConfiguration = .smallest) -> Bool {
         var made: [UringSetup.Made] = []
         defer { for ring in made { ring.destroy() } }
         for _ in 0..<rings {
             do throws(SystemError) {
-                made.append(try UringSetup.create(.smallest, .init()))
+                let ring = try UringSetup.create(size, .init())
+                made.append(ring)
+                // Smaller than asked for: that is how a shortage shows first.
+                if cring_cq_entries(ring.ring) < size.completionEntries { return false }
             } catch {
                 return error.code != ENOMEM
             }
