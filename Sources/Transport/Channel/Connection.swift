@@ -176,7 +176,7 @@ open class Connection: Channel {
         case .cancelReceive, .cancelPollRead:
             cancelReceiveCompleted(completion.result)
         case .pollWrite:
-            roomCompleted(completion.result)
+            roomCompleted(completion)
         case .zeroCopySend0, .zeroCopySend1, .zeroCopySend2, .zeroCopySend3:
             zeroCopyCompleted(kind, completion)
         case .cancelSend, .cancelPoll, .cancelPollWrite, .cancelZeroCopySend0, .cancelZeroCopySend1,

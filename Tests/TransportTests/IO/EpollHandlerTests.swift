@@ -72,6 +72,21 @@ struct EpollHandlerTests {
         }
     }
 
+    @Test("a descriptor that epoll did not take is not closed with the handler: its number may be another's by then")
+    func refusedDescriptor() async {
+        await #expect(processExitsWith: .success) {
+            let number: Int32 = 200
+            do {
+                let driver = try HandlerDriver(.epoll)
+                close(number)
+                try driver.submit(.poll(fd: number, events: UInt32(POLLIN), multishot: false), .poll)
+                #expect(try driver.wait(for: 1) == [Told(.poll, -EBADF)])
+                #expect(dup2(STDERR_FILENO, number) == number)
+            }
+            #expect(fcntl(number, F_GETFD) >= 0)
+        }
+    }
+
     @Test("a regular file, which epoll does not take, is always ready")
     func regularFile() throws {
         let driver = try HandlerDriver(.epoll)

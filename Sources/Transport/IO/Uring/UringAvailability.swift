@@ -120,6 +120,7 @@ extension UringAvailability {
         // A filter may also answer ENOSYS, as Podman's does.
         case ENOSYS where isFiltered: return .seccomp(code: ENOSYS)
         case ENOSYS: return .oldKernel(missing: "everything")
+        case EINVAL where error.call == UringConfiguration.sizesCall: return .failed(error)
         case EINVAL where error.call.contains("PBUF_RING"): return .oldKernel(missing: "buffer rings")
         case EINVAL: return .oldKernel(missing: "a set-up flag")
         case ENOMEM:
