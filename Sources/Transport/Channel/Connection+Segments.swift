@@ -11,13 +11,13 @@ extension Connection {
     /// Sends the segments at the front of the queue, and the bytes behind them. After plain calls it waits for room
     /// in the socket, even if there is some: so a service is told of its progress from a turn of its own, and
     /// nothing it does then can keep this turn from ending.
-    func sendSegments() {
+    func sendSegments(copying: Bool) {
         var budget = Self.bytesPerTurnMax
         while budget > 0, let (segment, sent) = state.pointee.queue.firstSegment {
             let taken: Int
             switch segment {
             case .uncopied(let memory):
-                return sendUncopied(memory, sent)
+                return sendUncopied(memory, sent, copying: copying)
             case .file(let region):
                 taken = sendFile(region, sent, limit: budget)
             case .descriptors(let descriptors, let byteCount):
@@ -30,9 +30,9 @@ extension Connection {
         if state.pointee.queue.sendableCount > 0 { send() } else { awaitRoom() }
     }
 
-    private func sendUncopied(_ memory: UncopiedBytes, _ sent: Int) {
+    private func sendUncopied(_ memory: UncopiedBytes, _ sent: Int, copying: Bool) {
         let left = UnsafeRawBufferPointer(rebasing: memory.bytes[sent...])
-        if left.count >= state.pointee.zeroCopyThreshold, sendWithoutCopying(memory, sent: sent) { return }
+        if left.count >= state.pointee.zeroCopyThreshold, !copying, sendWithoutCopying(memory, sent: sent) { return }
         state.pointee.sending = .plain
         let count = UInt32(min(left.count, ZeroCopySends.sendMax))
         submit(.send(fd: fd, bytes: left.baseAddress!, count: count), .send)

@@ -47,6 +47,26 @@ struct ZeroCopyTests {
         try server.join()
     }
 
+    @Test(
+        "what the user may not lock in memory is copied, and arrives (netty 24)",
+        arguments: TransportMode.available.filter(\.hasRing))
+    func shortOfLockedMemory(mode: TransportMode) async {
+        // Who is unprivileged already may not have the limit that it takes.
+        guard geteuid() == 0 else { return }
+        await #expect(processExitsWith: .success) { [mode] in
+            try Confinement.limitLockedMemory(bytes: 1 << 20)
+            // More than the limit, in one piece.
+            let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: 4 << 20, alignment: 16)
+            bytes.copyBytes(from: pattern(bytes.count))
+            nonisolated(unsafe) let memory = UnsafeRawBufferPointer(bytes)
+            let server = try TestServer(mode, connection: Self.configuration(threshold: 10_000))
+            let peer = try Peer(connectingTo: server.address)
+            try server.first { _ = $0.write(uncopied: memory) {} }
+            #expect(try peer.receive(exactly: memory.count).elementsEqual(memory))
+            try server.join()
+        }
+    }
+
     enum Ending: CaseIterable {
         case peerReads, peerCloses, userTimeout
     }

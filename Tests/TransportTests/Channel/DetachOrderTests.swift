@@ -172,6 +172,21 @@ struct DetachOrderTests {
         #expect(recorder.all.isEmpty)
     }
 
+    @Test("detached by the service when it is told of the end, both directions having ended, it is handed over")
+    func bothEnded() throws {
+        try run(
+            { _, connection in
+                connection.onInputEnded = { connection in detach(connection) }
+                connection.finishOutput()
+            },
+            { kernel, _ in kernel.complete(.receive, 0) },
+            { _, _ in
+                #expect(handed.all.map(\.remainder) == [ConnectionRemainder(isInputEnded: true, output: .finished)])
+            }
+        )
+        #expect(recorder.all == [.inputEnded])
+    }
+
     @Test("close() while detaching closes instead; a second detach is refused")
     func closesInstead() throws {
         try run(
