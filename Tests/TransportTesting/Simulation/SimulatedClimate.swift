@@ -41,6 +41,8 @@ struct SimulatedClimate {
     /// Completions of one receive or accept per moment.
     var burst = 4
     var receiveShortMax = 64
+    /// Bytes that a peer may send in any case, be it one by one.
+    var floodMax = 100
 
     /// Nothing goes wrong, and every peer does what it is expected to.
     static let calm = SimulatedClimate()
@@ -68,6 +70,7 @@ struct SimulatedClimate {
         receiveShort = 100
         receiveShortMax = 1
         burst = 3000
+        floodMax = 4000
         receiveEnds = 0
         receiveStarved = 0
         retireEarly = 0

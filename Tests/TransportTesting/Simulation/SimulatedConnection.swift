@@ -26,6 +26,11 @@ final class SimulatedConnection: Connection {
         let reading = dice.chance(80)
         witness.started(reading: reading)
         if world.phase == .stormy, dice.chance(20) { write(dice.upTo(100)) }
+        if isClosing {
+            // Too much was written, a former owner's bytes included: never started, it is not told.
+            witness.closed(.writeQueueOverflow)
+            return world.ended(self)
+        }
         start(reading: reading)
         if world.phase == .calm { makePeace() }
     }

@@ -28,6 +28,9 @@ final class SimulatedDescriptors {
     private var far: Int32
     private let isUnix: Bool
 
+    /// Looks at a socket, of which the first should do: over loopback a packet has arrived when the call that sent it returns.
+    static let looksMax = 100_000
+
     /// Takes over the peer's end. The channel that is given the near end closes it.
     init(near: Int32, far: Int32) {
         self.near = SimulatedDescriptor(near)
@@ -72,7 +75,10 @@ final class SimulatedDescriptors {
     func reset() {
         closeFar()
         guard !isUnix, near.isOpen else { return }
-        for _ in 0..<100_000 where tcpState != TCPState.closed.rawValue { sched_yield() }
+        for _ in 0..<Self.looksMax {
+            if tcpState == TCPState.closed.rawValue { return }
+            sched_yield()
+        }
     }
 
     func closeFar() {

@@ -33,11 +33,15 @@ final class SimulatedHarbour {
         clients.append(client)
     }
 
-    /// Connects `fd`. The listener's queue holds the connection when this returns: over loopback the last step of the
-    /// handshake is made within connect(2).
+    /// Connects `fd`, and returns when the listener's queue holds the connection.
     private func connect(_ fd: Int32) throws {
+        let before = queueLength
         let result = address.withSockaddr { Glibc.connect(fd, $0, $1) }
         try SystemError.check(result == 0 ? 0 : -errno, "connect")
+        for _ in 0..<SimulatedDescriptors.looksMax {
+            if queueLength != before { return }
+            sched_yield()
+        }
     }
 
     /// Connects `fd` and accepts it: the pair.
@@ -45,6 +49,8 @@ final class SimulatedHarbour {
         try connect(fd)
         return SimulatedDescriptors(near: fd, far: try SystemError.check(csocket_accept(descriptor.fd), "accept4"))
     }
+
+    private var queueLength: UInt32 { (try? Socket.tcpInfo(of: descriptor.fd).unacknowledged) ?? 0 }
 
     func accept() -> Int32 {
         acceptedCount += 1

@@ -9,7 +9,7 @@ final class SimulatedKernel: IOHandler {
     /// Rules that a simulated kernel can be made to break, so that a test sees it noticed.
     enum Defect: CaseIterable {
         case repeatsByte, losesByte, endsEarly, keepsBuffer, sendsTwice, swallowsCancellation, losesAccepted
-        case forgetsNotification, oversleeps
+        case forgetsNotification
     }
 
     /// An operation in flight.
@@ -56,9 +56,12 @@ final class SimulatedKernel: IOHandler {
     private var forgotten: [RegistrationID] = []
     private var isWoken = false
 
-    /// The world around the kernel: called in every moment, and when the loop lays itself down to sleep.
+    /// The world around the kernel: called in every moment, when the loop lays itself down to sleep, when it
+    /// begins a receive, and when it is given completions.
     var onMoment: () -> Void = {}
     var onSleep: (MonotonicTime) -> Void = { _ in }
+    var onReceive: (RegistrationID) -> Void = { _ in }
+    var onDelivery: () -> Void = {}
     var wakeup: Wakeup?
 
     /// A world that goes on for longer does not end.
@@ -102,7 +105,7 @@ final class SimulatedKernel: IOHandler {
     @discardableResult
     func add(_ descriptors: SimulatedDescriptors) -> SimulatedSocket {
         let receiveMax = dice.chance(climate.receiveShort) ? climate.receiveShortMax : buffers.all.size
-        let totalMax = min(60_000, 100 + 200 * receiveMax)
+        let totalMax = min(60_000, climate.floodMax + 200 * receiveMax)
         let socket = SimulatedSocket(descriptors, totalMax: totalMax, dice)
         sockets[socket.fd] = socket
         allSockets.append(socket)
@@ -127,6 +130,7 @@ final class SimulatedKernel: IOHandler {
         log.require(!forgotten.contains(id), "an operation for a registration that is over")
         if forgotten.contains(where: { $0.slot == id.slot }) { log.mark(.slotReused) }
         if case .connect(let fd, _, _) = submission.operation { connecting.append(SimulatedDescriptor(fd)) }
+        if case .receive = submission.operation { onReceive(id) }
         pending.append(Pending(submission: submission))
     }
 
@@ -153,7 +157,7 @@ final class SimulatedKernel: IOHandler {
                 log.mark(.clockJumped)
             }
             let next = clock + step
-            if defect == .oversleeps || next < deadline {
+            if next < deadline {
                 clock = next
             } else {
                 clock = max(clock, deadline)
@@ -166,6 +170,7 @@ final class SimulatedKernel: IOHandler {
     private func deliver(_ batch: UnsafeMutableBufferPointer<Completion>) -> Int {
         var count = min(batch.count, completions.count)
         if count == batch.count { log.mark(.batchFull) }
+        if count > 0 { onDelivery() }
         if count > 1, dice.chance(climate.batchPart) {
             count = dice.upTo(count - 1)
             log.mark(.batchPart)

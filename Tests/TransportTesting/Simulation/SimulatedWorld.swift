@@ -73,6 +73,8 @@ final class SimulatedWorld: @unchecked Sendable {
     func run() -> [String] {
         kernel.onMoment = { [unowned self] in live() }
         kernel.onSleep = { [unowned self] in checkSleep(until: $0) }
+        kernel.onReceive = { [unowned self] in checkReceive($0) }
+        kernel.onDelivery = { [unowned self] in noteDelivery() }
         remote.execute { [self] _ in begin() }
         do throws(SystemError) {
             let unfinished = try loop.run()
@@ -83,6 +85,15 @@ final class SimulatedWorld: @unchecked Sendable {
         // What follows from a broken rule would only hide it.
         if log.violations.isEmpty { audit() }
         return log.violations
+    }
+
+    /// What tells this world's history from another's.
+    var story: [UInt64] {
+        [
+            UInt64(kernel.moments), kernel.clock.nanoseconds, loop.statistics.completions, loop.statistics.turns,
+            UInt64(witnesses.count), witnesses.reduce(0) { $0 + $1.received },
+            witnesses.reduce(0) { $0 + $1.socket.sent },
+        ]
     }
 
     private func begin() {
