@@ -97,8 +97,13 @@ final class SimulatedKernel: IOHandler {
     /// Whether nothing is on its way to the loop.
     var isSilent: Bool { completions.isEmpty }
 
-    func isInFlight(_ kind: OperationKind, _ id: RegistrationID) -> Bool {
-        pending.contains { $0.name == UserData(kind, id) && !$0.isNotifying }
+    /// What is in flight for a registration, one bit for each kind; sends that wait for their notification left out.
+    func kindsInFlight(_ id: RegistrationID) -> UInt32 {
+        var kinds: UInt32 = 0
+        for operation in pending where operation.name.registration == id && !operation.isNotifying {
+            kinds |= operation.name.kind?.bit ?? 0
+        }
+        return kinds
     }
 
     /// The near end of a connection comes into being.
@@ -195,7 +200,8 @@ final class SimulatedKernel: IOHandler {
 
     func forget(_ id: RegistrationID) {
         log.require(
-            !pending.contains { $0.name.registration == id && !$0.isNotifying }, "a registration ends with more in flight")
+            !pending.contains { $0.name.registration == id && !$0.isNotifying },
+            "a registration ends with more in flight")
         if pending.contains(where: { $0.name.registration == id }) { log.mark(.notificationAfterRelease) }
         forgotten.append(id)
     }
@@ -225,7 +231,8 @@ final class SimulatedKernel: IOHandler {
         guard Glibc.poll(&waiting, 1, 0) == 1 else { return }
         isWoken = true
         log.mark(.woken)
-        completions.append(Completion(userData: UserData(.poll, .handler), result: POLLIN, flags: UInt32(CRING_COMPLETION_MORE)))
+        completions.append(
+            Completion(userData: UserData(.poll, .handler), result: POLLIN, flags: UInt32(CRING_COMPLETION_MORE)))
     }
 
     func advance(_ name: UserData) {

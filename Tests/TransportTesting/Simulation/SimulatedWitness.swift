@@ -55,7 +55,8 @@ final class SimulatedWitness: @unchecked Sendable {
         require(!bytes.isEmpty, "nothing received")
         require(isReading, "received while paused")
         require(!isInputEnded, "received after the end of the input")
-        require(socket.incoming.matches(bytes, from: received), "other bytes received than were sent, from \(received) on")
+        require(
+            socket.incoming.matches(bytes, from: received), "other bytes received than were sent, from \(received) on")
         received += UInt64(bytes.count)
         require(received <= socket.arrived, "more received than has arrived")
     }

@@ -9,7 +9,7 @@ extension SimulatedWorld {
         for connection in connections {
             guard let registration = connection.registration else { continue }
             if connection.parkedBytes > 0 { log.mark(.parked) }
-            let state = SleepState(connection, registration, kernel)
+            let state = SleepState(connection, kernel.kindsInFlight(registration))
             for broken in state.brokenRules { log.require(false, "connection \(connection.witness.number) \(broken)") }
         }
     }
@@ -27,44 +27,35 @@ extension SimulatedWorld {
 
 /// What a connection waits for while the loop sleeps.
 private struct SleepState {
-    let connection: SimulatedConnection
-    let registration: RegistrationID
-    let kernel: SimulatedKernel
+    private let connection: SimulatedConnection
+    private let inFlight: UInt32
 
-    init(_ connection: SimulatedConnection, _ registration: RegistrationID, _ kernel: SimulatedKernel) {
+    private static let sends: UInt32 = [
+        OperationKind.send, .zeroCopySend0, .zeroCopySend1, .zeroCopySend2, .zeroCopySend3,
+    ]
+    .reduce(0) { $0 | $1.bit }
+
+    init(_ connection: SimulatedConnection, _ inFlight: UInt32) {
         self.connection = connection
-        self.registration = registration
-        self.kernel = kernel
+        self.inFlight = inFlight
     }
-
-    private func waits(for kinds: OperationKind...) -> Bool {
-        kinds.contains { kernel.isInFlight($0, registration) }
-    }
-
-    private var socket: SimulatedSocket { connection.witness.socket }
 
     var brokenRules: [String] {
-        let isSending = waits(for: .send, .zeroCopySend0, .zeroCopySend1, .zeroCopySend2, .zeroCopySend3)
-        let isReceiving = waits(for: .receive)
-        let isWatching = waits(for: .poll)
-        if connection.isClosing {
-            let isCancelling = OperationKind.allCases.contains { $0.cancels != nil && waits(for: $0) }
-            let isBusy = isSending || isReceiving || isWatching || isCancelling
-            return isBusy ? [] : ["is closing and waits for nothing"]
-        }
+        if connection.isClosing { return inFlight == 0 ? ["is closing and waits for nothing"] : [] }
+        let isSending = inFlight & Self.sends != 0
+        let isReceiving = inFlight & OperationKind.receive.bit != 0
         var broken: [String] = []
         if connection.queuedBytes > 0, !isSending { broken.append("has bytes to send and sends nothing") }
-        if connection.queuedBytes == 0, connection.isOutputFinished, connection.state.pointee.output != .finished {
-            broken.append("owes FIN")
-        }
+        if connection.queuedBytes == 0, connection.state.pointee.output == .finishing { broken.append("owes FIN") }
         if connection.isReading, !connection.isInputEnded, !isReceiving { broken.append("reads and receives nothing") }
         if connection.isReading, connection.parkedBytes > 0 { broken.append("reads and keeps parked bytes") }
-        if !isReceiving, !isWatching, !isSending, !isHungUp { broken.append("would not learn of the peer's end") }
+        if inFlight == 0, !isHungUp { broken.append("would not learn of the peer's end") }
         return broken
     }
 
     /// A poll that has told that both directions are shut is not repeated.
     private var isHungUp: Bool {
-        socket.isReset || (socket.isInputFinished && socket.isOutputFinished)
+        let socket = connection.witness.socket
+        return socket.isReset || (socket.isInputFinished && socket.isOutputFinished)
     }
 }

@@ -150,7 +150,9 @@ final class SimulatedWorld: @unchecked Sendable {
     }
 
     private var unfinishedBusiness: String {
-        let stuck = connections.map { "\($0.witness.number): \($0.state.pointee.read), output \($0.state.pointee.output)" }
+        let stuck = connections.map {
+            "\($0.witness.number): \($0.state.pointee.read), output \($0.state.pointee.output)"
+        }
         return "connections \(stuck), \(connectsPending) connecting, listener closed: \(isListenerClosed)"
     }
 

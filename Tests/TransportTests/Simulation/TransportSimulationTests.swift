@@ -52,7 +52,9 @@ struct TransportSimulationTests {
         #expect(outcome.failures == [])
     }
 
-    @Test("the worlds are eventful: everything that the simulator can bring about happens", .enabled(if: seedAsked == nil))
+    @Test(
+        "the worlds are eventful: everything that the simulator can bring about happens", .enabled(if: seedAsked == nil)
+    )
     func worldsAreEventful() async {
         let marks = await Self.outcome.value.marks
         #expect(SimulationMark.allCases.filter { !marks.contains($0) } == [])
