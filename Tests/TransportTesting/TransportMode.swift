@@ -60,7 +60,7 @@ extension Trait where Self == ConditionTrait {
     static var needsRoot: Self { .enabled(if: geteuid() == 0, "only root can become another user") }
 
     /// For tests that want more of it than the rings of all the others.
-    static func needsLockedMemory(bytes: UInt64) -> Self {
+    static func needsLockedMemory(bytes: Int) -> Self {
         .enabled(if: LockedMemory.allows(bytes: bytes), "RLIMIT_MEMLOCK does not allow \(bytes) bytes")
     }
 }
