@@ -58,6 +58,7 @@ struct ZeroCopyTests {
             // More than the limit, in one piece.
             let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: 4 << 20, alignment: 16)
             bytes.copyBytes(from: pattern(bytes.count))
+            // Sendable: nobody writes to it any more, on any thread.
             nonisolated(unsafe) let memory = UnsafeRawBufferPointer(bytes)
             let server = try TestServer(mode, connection: Self.configuration(threshold: 10_000))
             let peer = try Peer(connectingTo: server.address)
