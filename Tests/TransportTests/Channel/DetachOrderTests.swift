@@ -167,7 +167,7 @@ struct DetachOrderTests {
                 kernel.complete(.receive, -code)
                 kernel.complete(.cancelReceive, -ENOENT)
             },
-            { _, _ in #expect(handed.all.map(\.remainder) == [ConnectionRemainder()]) }
+            { _, _ in #expect(handed.all.map(\.remainder) == [ConnectionRemainder.none]) }
         )
         #expect(recorder.all.isEmpty)
     }
@@ -315,7 +315,7 @@ struct DetachOrderTests {
                     kernel.complete(.cancelPollWrite, 0)
                 }
             },
-            { _, _ in #expect(handed.all.map(\.remainder) == [ConnectionRemainder()]) }
+            { _, _ in #expect(handed.all.map(\.remainder) == [ConnectionRemainder.none]) }
         )
     }
 

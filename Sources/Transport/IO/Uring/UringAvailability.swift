@@ -59,7 +59,7 @@ extension UringUnavailability: CustomStringConvertible {
         case .oldKernel(let missing):
             "this kernel's io_uring lacks \(missing): Linux 6.1 or newer is needed"
         case .switchedOff:
-            "io_uring is switched off by --transport epoll or RINGMASTER_TRANSPORT=epoll: leave that out to have it"
+            "io_uring was not asked for"
         case .failed(let error):
             "io_uring cannot be used: \(error)"
         }
@@ -124,9 +124,7 @@ extension UringAvailability {
         case EINVAL where error.call.contains("PBUF_RING"): return .oldKernel(missing: "buffer rings")
         case EINVAL: return .oldKernel(missing: "a set-up flag")
         case ENOMEM:
-            var limit = rlimit()
-            getrlimit(__rlimit_resource_t(__RLIMIT_MEMLOCK.rawValue), &limit)
-            return .lockedMemory(limitBytes: UInt64(limit.rlim_cur))
+            return .lockedMemory(limitBytes: lockedMemoryLimit)
         default: return .failed(error)
         }
     }
@@ -150,6 +148,13 @@ extension UringAvailability {
         var line = [CChar](repeating: 0, count: 32)
         guard fgets(&line, Int32(line.count), file) != nil else { return nil }
         return Int(String(decoding: line.prefix { $0 > 32 }.map(UInt8.init(bitPattern:)), as: UTF8.self))
+    }
+
+    /// RLIMIT_MEMLOCK in bytes (getrlimit(2)).
+    static var lockedMemoryLimit: UInt64 {
+        var limit = rlimit()
+        getrlimit(__rlimit_resource_t(__RLIMIT_MEMLOCK.rawValue), &limit)
+        return UInt64(limit.rlim_cur)
     }
 
     /// Whether so many loops of this user can each have a ring of that size: the kernel charges them all to one
