@@ -43,8 +43,11 @@ let package = Package(
         .testTarget(name: "HandoffTests", dependencies: ["Handoff", "Transport", "CSocket"], swiftSettings: strict),
         .testTarget(
             name: "SupervisorTests", dependencies: ["Supervisor", "Handoff", "Transport"], swiftSettings: strict),
-        .testTarget(name: "WorkerTests", dependencies: ["Worker", "Handoff", "CSocket"], swiftSettings: strict),
-        .testTarget(name: "ServicesTests", dependencies: ["Services", "Transport"], swiftSettings: strict),
+        .testTarget(
+            name: "WorkerTests", dependencies: ["Worker", "Handoff", "CSocket", "TransportTesting"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "ServicesTests", dependencies: ["Services", "Transport", "TransportTesting"], swiftSettings: strict),
         .testTarget(name: "CommandTests", dependencies: ["ringmaster"], swiftSettings: strict),
         .testTarget(
             name: "IntegrationTests", dependencies: ["Transport", "CSocket"], exclude: ["Fixtures"],

@@ -1,6 +1,6 @@
 // A chat: what one client writes, line by line, all others read.
 //
-//   swift run line-chat 7000        then, in two terminals: nc 127.0.0.1 7000
+//   swift run line-chat 7777        then, in two terminals: nc 127.0.0.1 7777
 import Glibc
 import Transport
 
@@ -46,13 +46,12 @@ final class Member: Connection {
     }
 }
 
-var configuration = EventLoopConfiguration()
-configuration.transport = try TransportPreference.auto.decide().transport
-let loop = try EventLoop(configuration)
+let decision = try TransportPreference.auto.decide()
+let loop = try EventLoop(decision.configuration)
 let room = Room()
-let port = UInt16(CommandLine.arguments.dropFirst().first ?? "7000") ?? 7000
+let port = UInt16(CommandLine.arguments.dropFirst().first ?? "7777") ?? 7777
 let socket = try Socket.listen(.ipv4(0x7f00_0001, port: port), backlog: 128)
 let listener = Listener(loop, fd: socket) { fd in _ = Member(loop, fd: fd, room: room) }
 listener.resume()
-print("chat on 127.0.0.1:\(port), over \(configuration.transport.rawValue)")
+print("chat on 127.0.0.1:\(port), over \(decision.transport.rawValue)")
 try loop.run()

@@ -56,7 +56,11 @@ struct Server {
         let connectionsMax = try limits.connectionsMax(asked: options.maxConnections, workers: workers)
         let logger = logger("supervisor")
         if let cause = decision.cause {
-            logger.notice("serving with epoll", metadata: ["cause": "\(cause)"])
+            let level: Logger.Level = options.transport == .epoll ? .debug : .notice
+            logger.log(level: level, "serving with epoll", metadata: ["cause": "\(cause)"])
+        }
+        if decision.kind == .smallRing {
+            logger.notice("locked memory is short (RLIMIT_MEMLOCK): every ring is of the smallest size")
         }
         let listeners = try bind(addresses)
         for listener in listeners {

@@ -52,7 +52,7 @@ enum ImportRules {
         let tests = system.union(testing)
         if let own = ownTests[target] { return own.union(tests) }
         let subject = String(target.dropLast("Tests".count))
-        return allowed[subject, default: []].union([subject]).union(tests)
+        return allowed[subject, default: []].union([subject, "TransportTesting"]).union(tests)
     }
 
     /// The module that a line of code imports: `Glibc` of `public import struct Glibc.timespec`.

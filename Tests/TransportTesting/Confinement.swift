@@ -37,9 +37,13 @@ enum Confinement {
         if result != 0 { throw SystemError.last("seccomp") }
     }
 
-    /// Allows so many bytes of locked memory, and drops the privilege to have more.
+    /// Allows so many bytes of locked memory at most, and drops the privilege to have more.
     static func limitLockedMemory(bytes: UInt) throws {
-        var limit = rlimit(rlim_cur: bytes, rlim_max: bytes)
+        // Or fewer: who is unprivileged already may not raise the limit he was born with.
+        var limit = rlimit()
+        getrlimit(__rlimit_resource_t(__RLIMIT_MEMLOCK.rawValue), &limit)
+        let allowed = min(bytes, limit.rlim_max)
+        limit = rlimit(rlim_cur: allowed, rlim_max: allowed)
         if setrlimit(__rlimit_resource_t(__RLIMIT_MEMLOCK.rawValue), &limit) != 0 {
             throw SystemError.last("setrlimit")
         }

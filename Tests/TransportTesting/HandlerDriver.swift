@@ -12,10 +12,7 @@ enum HandlerKind: CaseIterable, Sendable {
     case epollWithTimer
 
     /// Those that work here.
-    static let available: [HandlerKind] = allCases.filter { kind in
-        guard kind == .uring, case .unavailable = UringAvailability.probe() else { return true }
-        return false
-    }
+    static let available = allCases.filter { $0 != .uring || TransportMode.uring.obstacle == nil }
 }
 
 /// A completion as a test states it.

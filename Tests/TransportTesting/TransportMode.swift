@@ -1,3 +1,4 @@
+import Glibc
 import Testing
 
 @testable import Transport
@@ -7,9 +8,10 @@ import Testing
 enum TransportMode: String, CaseIterable, Codable, Sendable {
     case uring, incremental, epoll
 
-    /// The defaults of a loop in this mode.
+    /// The defaults of a loop in this mode; the smallest ring where locked memory does not allow the usual one.
     var configuration: EventLoopConfiguration {
         var configuration = EventLoopConfiguration()
+        if hasRing { configuration.uring = Self.ringSize }
         switch self {
         case .uring: break
         case .incremental: configuration.receiveBuffers.isIncremental = true
@@ -19,7 +21,7 @@ enum TransportMode: String, CaseIterable, Codable, Sendable {
     }
 
     /// Whether operations go through a ring, with a completion queue of its own.
-    var hasRing: Bool { configuration.transport == .ioUring }
+    var hasRing: Bool { self != .epoll }
 
     /// Why this process cannot have it; nil when it can.
     var obstacle: String? {
@@ -31,8 +33,15 @@ enum TransportMode: String, CaseIterable, Codable, Sendable {
     /// The modes that can be had here. `ModeTests` tells why others cannot.
     static let available = allCases.filter { $0.obstacle == nil }
 
+    /// What tests use that are about something else: the ring, or epoll where there can be none.
+    static var usual: TransportMode { available[0] }
+
     /// Rings that the tests which run at the same time may have between them.
     private static let ringsMax = 32
+
+    /// The size that all of them can have.
+    private static let ringSize: UringConfiguration =
+        UringAvailability.fits(rings: ringsMax, of: .init()) ? .init() : .smallest
 
     private static let ringObstacle: String? = {
         if case .unavailable(let cause) = UringAvailability.probe() { return "\(cause)" }
@@ -45,6 +54,14 @@ extension Trait where Self == ConditionTrait {
     /// For tests of the ring itself.
     static var needsRing: Self {
         .enabled(if: TransportMode.uring.obstacle == nil, "\(TransportMode.uring.obstacle ?? "")")
+    }
+
+    /// For tests whose child processes become another user.
+    static var needsRoot: Self { .enabled(if: geteuid() == 0, "only root can become another user") }
+
+    /// For tests that want more of it than the rings of all the others.
+    static func needsLockedMemory(bytes: Int) -> Self {
+        .enabled(if: LockedMemory.allows(bytes: bytes), "RLIMIT_MEMLOCK does not allow \(bytes) bytes")
     }
 }
 

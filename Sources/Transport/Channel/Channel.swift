@@ -9,6 +9,8 @@ open class Channel {
     let fd: Int32
     private(set) var registration: RegistrationID?
     private(set) var isClosing = false
+    /// The descriptor is closed or handed over: its number may be another's already.
+    var isReleased: Bool { isClosing && registration == nil }
 
     init(_ loop: EventLoop, fd: Int32) {
         self.loop = loop

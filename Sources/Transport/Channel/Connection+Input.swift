@@ -125,8 +125,13 @@ extension Connection {
     }
 
     func pollCompleted(_ completion: Completion) {
-        guard !isClosing, completion.result > 0 else { return }
+        guard !isClosing else { return }
         let events = completion.result
+        guard events > 0 else {
+            // Without it nobody would tell of the peer's end. Cancelled it is only on the way to another loop.
+            if events < 0, events != -ECANCELED { fail(-events, "poll") }
+            return
+        }
         if events & Int32(POLLERR) != 0, let error = Socket.pendingError(of: fd) { return fail(error, "poll") }
         // Ended early, as by a full completion queue. With both directions shut there is nothing left to watch for.
         if !completion.hasMore, events & Int32(POLLHUP) == 0 { watchPeer() }

@@ -13,7 +13,7 @@ extension Connection {
     func send(copying: Bool = false) {
         guard !isClosing, state.pointee.sending == .idle else { return }
         let count = state.pointee.queue.sendableCount
-        guard count > 0 else { return sendSegmentOrFinish() }
+        guard count > 0 else { return sendSegmentOrFinish(copying: copying) }
         if count >= state.pointee.zeroCopyThreshold, !copying, sendWithoutCopying(count) { return }
         state.pointee.sending = .plain
         let front = state.pointee.queue.front
@@ -25,8 +25,8 @@ extension Connection {
     }
 
     @inline(never)
-    private func sendSegmentOrFinish() {
-        if state.pointee.queue.isAtSegment { return sendSegments() }
+    private func sendSegmentOrFinish(copying: Bool) {
+        if state.pointee.queue.isAtSegment { return sendSegments(copying: copying) }
         guard state.pointee.output == .finishing else { return }
         state.pointee.output = .finished
         // Fails only when the peer's RST came first, which the receive or the poll tells.

@@ -11,13 +11,13 @@ extension Connection {
     /// Sends the segments at the front of the queue, and the bytes behind them. After plain calls it waits for room
     /// in the socket, even if there is some: so a service is told of its progress from a turn of its own, and
     /// nothing it does then can keep this turn from ending.
-    func sendSegments() {
+    func sendSegments(copying: Bool) {
         var budget = Self.bytesPerTurnMax
         while budget > 0, let (segment, sent) = state.pointee.queue.firstSegment {
             let taken: Int
             switch segment {
             case .uncopied(let memory):
-                return sendUncopied(memory, sent)
+                return sendUncopied(memory, sent, copying: copying)
             case .file(let region):
                 taken = sendFile(region, sent, limit: budget)
             case .descriptors(let descriptors, let byteCount):
@@ -30,11 +30,11 @@ extension Connection {
         if state.pointee.queue.sendableCount > 0 { send() } else { awaitRoom() }
     }
 
-    private func sendUncopied(_ memory: UncopiedBytes, _ sent: Int) {
+    private func sendUncopied(_ memory: UncopiedBytes, _ sent: Int, copying: Bool) {
         let left = UnsafeRawBufferPointer(rebasing: memory.bytes[sent...])
-        if left.count >= state.pointee.zeroCopyThreshold, sendWithoutCopying(memory, sent: sent) { return }
+        if left.count >= state.pointee.zeroCopyThreshold, !copying, sendWithoutCopying(memory, sent: sent) { return }
         state.pointee.sending = .plain
-        let count = UInt32(min(left.count, 1 << 30))
+        let count = UInt32(min(left.count, ZeroCopySends.sendMax))
         submit(.send(fd: fd, bytes: left.baseAddress!, count: count), .send)
     }
 
@@ -72,15 +72,25 @@ extension Connection {
         return Int(result)
     }
 
-    private func awaitRoom() {
+    private func awaitRoom(multishot: Bool = false) {
         state.pointee.sending = .room
-        submit(.poll(fd: fd, events: UInt32(POLLOUT), multishot: false), .pollWrite)
+        submit(.poll(fd: fd, events: UInt32(POLLOUT), multishot: multishot), .pollWrite)
     }
 
-    func roomCompleted(_ result: Int32) {
+    /// After the peer's FIN each new poll completes at once with POLLRDHUP, asked for or not, whether there is room or
+    /// none: asking again and again would be a spin. Then a multishot waits, which after the first time tells of edges
+    /// alone; it is cancelled when there is room.
+    func roomCompleted(_ completion: Completion) {
+        let result = completion.result
+        let saysPeerFinishedOnly = result == Int32(CSOCKET_POLLRDHUP)
+        if completion.hasMore {
+            if !saysPeerFinishedOnly { cancel(.pollWrite) }
+            return
+        }
         state.pointee.sending = .idle
         guard !isClosing else { return }
-        guard result > 0 || result == -EAGAIN || result == -EINTR else { return fail(-result, "poll") }
+        if saysPeerFinishedOnly { return awaitRoom(multishot: true) }
+        guard result > 0 || [EAGAIN, EINTR, ECANCELED].contains(-result) else { return fail(-result, "poll") }
         // A failure of the socket among the events is met, and told, by the next call.
         tellProgress()
         send()

@@ -28,8 +28,8 @@ extension Connection {
     public var bytesSent: UInt64 { state.pointee.bytesSent }
 
     /// The peer's address (getpeername(2)), or nil when it is gone.
-    public var peerAddress: SocketAddress? { Socket.peerAddress(of: fd) }
+    public var peerAddress: SocketAddress? { isReleased ? nil : Socket.peerAddress(of: fd) }
 
-    /// The local address (getsockname(2)).
-    public var localAddress: SocketAddress? { Socket.localAddress(of: fd) }
+    /// The local address (getsockname(2)), or nil when the socket is closed.
+    public var localAddress: SocketAddress? { isReleased ? nil : Socket.localAddress(of: fd) }
 }

@@ -138,7 +138,9 @@ open class Connection: Channel {
     }
 
     func closeIfFinished() {
-        if state.pointee.output == .finished, state.pointee.inputEnd == .told { close(.finished, reset: false) }
+        // Closing already, it may be detaching: that both directions have ended is then the next owner's to find.
+        guard !isClosing, state.pointee.output == .finished, state.pointee.inputEnd == .told else { return }
+        close(.finished, reset: false)
     }
 
     override func loopIsStopping() {
@@ -176,7 +178,7 @@ open class Connection: Channel {
         case .cancelReceive, .cancelPollRead:
             cancelReceiveCompleted(completion.result)
         case .pollWrite:
-            roomCompleted(completion.result)
+            roomCompleted(completion)
         case .zeroCopySend0, .zeroCopySend1, .zeroCopySend2, .zeroCopySend3:
             zeroCopyCompleted(kind, completion)
         case .cancelSend, .cancelPoll, .cancelPollWrite, .cancelZeroCopySend0, .cancelZeroCopySend1,

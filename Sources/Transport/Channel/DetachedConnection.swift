@@ -21,6 +21,13 @@ public struct ConnectionRemainder: Hashable, Sendable {
     /// Whether FIN has been asked for, or sent.
     public let output: OutputState
 
+    /// Nothing is left undone: of a socket that nobody has used yet.
+    public static let none = ConnectionRemainder()
+
+    private init() {
+        (unread, unsent, isInputEnded, output) = ([], [], false, .open)
+    }
+
     /// Puts a remainder together.
     ///
     /// - Returns: nil when the values contradict each other: bytes unread behind the end of the input, or unsent behind the FIN.
@@ -44,7 +51,7 @@ public struct DetachedConnection: ~Copyable, Sendable {
     private let socket: OwnedSocket
 
     /// Takes ownership of a connected socket, in blocking mode, on which no operation is in flight.
-    public init(fd: Int32, remainder: ConnectionRemainder) {
+    public init(fd: Int32, remainder: ConnectionRemainder = .none) {
         precondition(fd >= 0, "a detached connection has a socket")
         socket = OwnedSocket(fd: fd)
         self.remainder = remainder

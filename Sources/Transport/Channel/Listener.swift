@@ -51,8 +51,8 @@ public final class Listener: Channel {
         register()
     }
 
-    /// The address really bound, its port included.
-    public var localAddress: SocketAddress? { Socket.localAddress(of: fd) }
+    /// The address really bound, its port included; nil when the listener is closed.
+    public var localAddress: SocketAddress? { isReleased ? nil : Socket.localAddress(of: fd) }
 
     /// Whether connections are accepted, or would be if there were descriptors.
     public var isAccepting: Bool { state == .accepting || state == .backingOff }

@@ -20,8 +20,8 @@ public struct PeerCredentials: Hashable, Sendable {
 }
 
 extension Connection {
-    /// Who is at the other end of a Unix-domain socket; nil on any other socket. A system call.
-    public var peerCredentials: PeerCredentials? { Socket.peerCredentials(of: fd) }
+    /// Who is at the other end of a Unix-domain socket; nil on any other socket, and when it is closed. A system call.
+    public var peerCredentials: PeerCredentials? { isReleased ? nil : Socket.peerCredentials(of: fd) }
 }
 
 extension Socket {

@@ -12,7 +12,8 @@ public final class ReadinessWatch: Channel {
     ///
     /// - Parameters:
     ///   - fd: stays the caller's, who closes it in `ended` at the earliest.
-    ///   - ended: is called once, when ``stop()`` has taken effect or the loop has stopped.
+    ///   - ended: is called once, when ``stop()`` has taken effect, the loop has stopped, or the kernel refuses to watch
+    ///     `fd` (a regular file's, for one).
     public init(_ loop: EventLoop, fd: Int32, ready: @escaping () -> Void, ended: @escaping () -> Void = {}) {
         events = UInt32(POLLIN) | UInt32(CSOCKET_POLLRDHUP)
         self.ready = ready
@@ -36,6 +37,8 @@ public final class ReadinessWatch: Channel {
         case .poll:
             guard !isClosing else { return }
             if completion.result > 0 { ready() }
+            // A descriptor that cannot be watched, such as a regular file's: asking again would be a spin.
+            if completion.result < 0, ![EAGAIN, EINTR, ECANCELED].contains(-completion.result) { return stop() }
             // A multishot poll may end after any edge (CQ overflow, for one): what counts is F_MORE alone.
             if !completion.hasMore, !isClosing { arm() }
         case .cancelPoll:

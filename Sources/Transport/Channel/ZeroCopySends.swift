@@ -36,13 +36,16 @@ final class ZeroCopySends {
         return GatherMemory.message(in: memory, entries: entries)
     }
 
-    /// Takes the slot for what is left of `uncopied` behind the first `sent` bytes.
+    /// Bytes of one send at most: its result is a 32-bit number.
+    static let sendMax = 1 << 30
+
+    /// Takes the slot for what is left of `uncopied` behind the first `sent` bytes, up to ``sendMax`` of it.
     func fill(_ index: Int, from uncopied: UncopiedBytes, sent: Int) -> UnsafePointer<msghdr> {
         take(index)
         let memory = memory(index)
         let rest = UnsafeRawBufferPointer(rebasing: uncopied.bytes[sent...])
         let base = UnsafeMutableRawPointer(mutating: rest.baseAddress)
-        GatherMemory.vector(of: memory)[0] = iovec(iov_base: base, iov_len: rest.count)
+        GatherMemory.vector(of: memory)[0] = iovec(iov_base: base, iov_len: min(rest.count, Self.sendMax))
         slots[index].uncopied = uncopied
         return GatherMemory.message(in: memory, entries: 1)
     }

@@ -11,7 +11,10 @@ extension EventLoop {
         precondition(!hasRun, "a loop runs once")
         hasRun = true
         remote.began()
-        defer { remote.ended() }
+        defer {
+            hasEnded = true
+            remote.ended()
+        }
         do throws(SystemError) {
             try runToEnd()
         } catch {

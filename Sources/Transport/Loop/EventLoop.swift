@@ -20,6 +20,8 @@ public final class EventLoop {
     private let report: (@Sendable (EventLoopReport) -> Void)?
     private var reportLimiters = ReportLimiters()
     var hasRun = false
+    /// ``run()`` has returned or is about to: the handler is gone, or left to itself.
+    var hasEnded = false
 
     /// Completions dispatched per turn at most; what is left comes in the next turn, after timers and tasks.
     private static let batchMax = 1024
@@ -323,6 +325,7 @@ public final class EventLoop {
 
     func register(_ channel: Channel) -> RegistrationID {
         preconditionOnLoop()
+        precondition(!hasEnded, "a loop that has ended takes no channels")
         return state.pointee.registrations.register(channel)
     }
 

@@ -45,7 +45,11 @@ struct CheckCommand: ExitingCommand {
         var problem: CommandError?
         do throws(CommandError) {
             let decision = try LoopDecision.make(transport, workers: count)
-            line("transport", decision.kind.rawValue)
+            switch (decision.kind, decision.cause) {
+            case (.ring, _): line("transport", "io_uring")
+            case (.smallRing, _): line("transport", "io_uring, with the smallest rings: locked memory is short")
+            case (.epoll, let cause): line("transport", "epoll" + (cause.map { ": \($0)" } ?? ""))
+            }
         } catch {
             line("transport", "none: \(error.message)")
             problem = error

@@ -33,6 +33,29 @@ struct ConnectionCloseTests {
         try server.join()
     }
 
+    @Test(
+        "from closed(_:) on there are no addresses, though the descriptor's number may be another socket's",
+        arguments: TransportMode.available)
+    func addresses(mode: TransportMode) throws {
+        let listening = try Socket.listen(.anyLoopback, backlog: 1)
+        defer { close(listening) }
+        let other = try Peer(connectingTo: try #require(Socket.localAddress(of: listening)))
+        let told = Recorder<[SocketAddress?]>()
+        let server = try TestServer(mode) { connection in
+            connection.onClosed = { connection in
+                // The number that has just become free, unless another test has taken it.
+                let copy = fcntl(other.fd, F_DUPFD_CLOEXEC, connection.fd)
+                told.record([connection.peerAddress, connection.localAddress])
+                close(copy)
+            }
+        }
+        let peer = try Peer(connectingTo: server.address)
+        try server.first { $0.close() }
+        #expect(try told.next() == [nil, nil])
+        withExtendedLifetime(peer) {}
+        try server.join()
+    }
+
     @Test("the end is told even when all bytes were read long before (netty 47)", arguments: TransportMode.available)
     func finAlone(mode: TransportMode) throws {
         let server = try TestServer(mode) { $0.onInputEnded = { _ in } }

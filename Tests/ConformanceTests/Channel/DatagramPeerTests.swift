@@ -84,6 +84,30 @@ struct DatagramPeerTests {
         try client.join()
     }
 
+    @Test(
+        "a refusal that the next send meets is told, and that datagram is sent all the same (netty 65)",
+        arguments: across(TransportMode.available, [AddressFamily.ipv4, .ipv6]))
+    func refusalMetBySend(mode: TransportMode, family: AddressFamily) throws {
+        let gone = try DatagramPeer(family.address).address
+        // No receive is in flight that could be told instead.
+        let client = try TestDatagram(mode, family.address, reading: false)
+        try client.on { client in
+            #expect(throws: Never.self) { try client.connect(to: gone) }
+            client.send([1])
+        }
+        let fd = try client.on { $0.fd }
+        try eventually("refusal") {
+            var entry = pollfd(fd: fd, events: 0, revents: 0)
+            return poll(&entry, 1, 0) == 1 && entry.revents & Int16(POLLERR) != 0
+        }
+        let peer = try DatagramPeer(gone)
+        try client.on { _ = $0.send([2]) }
+        #expect(try peer.receive() == [2])
+        #expect(client.recorder.all == [.failed(SystemError("sendmmsg", code: ECONNREFUSED))])
+        #expect(try client.on { $0.statistics.sent } == 2 && client.on { $0.statistics.dropped } == 0)
+        try client.join()
+    }
+
     @Test("a Unix-domain path that is not there is told, connecting and sending", arguments: TransportMode.available)
     func missingPath(mode: TransportMode) throws {
         let client = try TestDatagram(mode, .temporaryUnix())

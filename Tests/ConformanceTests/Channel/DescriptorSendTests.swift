@@ -55,6 +55,8 @@ struct DescriptorSendTests {
             #expect(connection.queuedBytes == 22)
             connection.finishOutput()
         }
+        // What is written before descriptors is sent by a call of its own, and read by one until they are there.
+        try server.recorder.wait { $0.first == .flushed }
         // The kernel ends a read behind bytes that came with descriptors, but not before them.
         #expect(try Self.receive(peer) == Arrival(bytes: Array("beforeone".utf8), descriptors: [files[0]]))
         #expect(try Self.receive(peer) == Arrival(bytes: Array("two".utf8), descriptors: [files[1], files[2]]))

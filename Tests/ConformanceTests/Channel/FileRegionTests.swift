@@ -75,6 +75,32 @@ struct FileRegionTests {
     }
 
     @Test(
+        "a peer that has sent FIN and does not read costs no turns, and gets all when it reads",
+        arguments: TransportMode.available, AddressFamily.allCases)
+    func finishedPeer(mode: TransportMode, family: AddressFamily) throws {
+        let file = try TestFile(pattern(2_000_000))
+        let server = try TestServer(mode, family.address) { connection in
+            _ = Socket.set(connection.fd, SOL_SOCKET, SO_SNDBUF, 4096)
+            connection.onInputEnded = { connection in
+                #expect(throws: Never.self) { connection.write(file: try file.region(0, 2_000_000)) }
+                connection.finishOutput()
+            }
+        }
+        let peer = try Peer(connectingTo: server.address, receiveBuffer: 4096)
+        peer.finishOutput()
+        try server.recorder.wait { $0.contains(.inputEnded) }
+        // Until the socket is full, which it is at once; then the loop sleeps. A spin makes thousands of turns in that time.
+        try eventually("asleep") {
+            let before = try server.thread.on { $0.statistics.turns }
+            usleep(50_000)
+            return try server.thread.on { $0.statistics.turns } - before < 10
+        }
+        #expect(try peer.receiveToEnd() == pattern(2_000_000))
+        #expect(try server.recorder.waitForEnd() == .finished)
+        try server.join()
+    }
+
+    @Test(
         "a region longer than its file ends the connection with that reason, after what there was (netty 60)",
         arguments: TransportMode.available)
     func tooShort(mode: TransportMode) throws {

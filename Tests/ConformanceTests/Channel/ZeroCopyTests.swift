@@ -47,6 +47,27 @@ struct ZeroCopyTests {
         try server.join()
     }
 
+    @Test(
+        "what the user may not lock in memory is copied, and arrives (netty 24)",
+        arguments: TransportMode.available.filter(\.hasRing))
+    func shortOfLockedMemory(mode: TransportMode) async {
+        // Who is unprivileged already may not have the limit that it takes.
+        guard geteuid() == 0 else { return }
+        await #expect(processExitsWith: .success) { [mode] in
+            try Confinement.limitLockedMemory(bytes: 1 << 20)
+            // More than the limit, in one piece.
+            let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: 4 << 20, alignment: 16)
+            bytes.copyBytes(from: pattern(bytes.count))
+            // Sendable: nobody writes to it any more, on any thread.
+            nonisolated(unsafe) let memory = UnsafeRawBufferPointer(bytes)
+            let server = try TestServer(mode, connection: Self.configuration(threshold: 10_000))
+            let peer = try Peer(connectingTo: server.address)
+            try server.first { _ = $0.write(uncopied: memory) {} }
+            #expect(try peer.receive(exactly: memory.count).elementsEqual(memory))
+            try server.join()
+        }
+    }
+
     enum Ending: CaseIterable {
         case peerReads, peerCloses, userTimeout
     }
@@ -56,6 +77,7 @@ struct ZeroCopyTests {
 
     @Test(
         "memory is kept while the peer does not read, and given back however that ends (netty 24)",
+        .needsLockedMemory(bytes: 16 << 20),
         arguments: across(TransportMode.available.filter(\.hasRing), Ending.allCases, Source.allCases))
     func endings(mode: TransportMode, ending: Ending, source: Source) throws {
         let total = 1 << 20
@@ -110,5 +132,33 @@ struct ZeroCopyTests {
         #expect(source == .chunks || released.all == [true])
         withExtendedLifetime(peer) {}
         try server.join()
+    }
+
+    @Test(
+        "bytes that locked memory does not suffice for are copied: none is lost, and their memory is given back",
+        .needsRing, .needsRoot)
+    func lockedMemory() async {
+        await #expect(processExitsWith: .success) {
+            // Enough for a ring. The kernel charges what is sent without copying to the same limit, and answers ENOMEM;
+            // kernels that do not charge it send it without copying.
+            try Confinement.limitLockedMemory(bytes: 256 * 1024)
+            let total = 1 << 20
+            let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: total, alignment: 16)
+            memory.copyBytes(from: pattern(total))
+            // Sendable: nobody writes to it any more.
+            nonisolated(unsafe) let bytes = UnsafeRawBufferPointer(memory)
+            let released = Recorder<Bool>()
+            let server = try TestServer(.uring, connection: ZeroCopyTests.configuration(threshold: 10_000))
+            let peer = try Peer(connectingTo: server.address, receiveBuffer: 20_000)
+            try server.first { connection in
+                connection.write(uncopied: bytes) { released.record(true) }
+                connection.write(UnsafeRawBufferPointer(rebasing: bytes[..<100_000]))
+            }
+            #expect(try peer.receive(exactly: total) == pattern(total))
+            #expect(try peer.receive(exactly: 100_000) == Array(pattern(total).prefix(100_000)))
+            #expect(try released.next())
+            try eventually("memory") { try server.thread.on { $0.chunks.takenCount } == 0 }
+            try server.join()
+        }
     }
 }

@@ -345,7 +345,7 @@ struct ReceivedDescriptorTests {
             do { try send([1, 2, 3], [file.writer], on: peer.fd) } catch { Issue.record(error) }
         }
         let left = try handed.next()
-        #expect(left.remainder == ConnectionRemainder() && fixture.arrivals.all.isEmpty)
+        #expect(left.remainder == ConnectionRemainder.none && fixture.arrivals.all.isEmpty)
         let (arrivals, events) = (fixture.arrivals, fixture.events)
         let early = try #require(ConnectionRemainder(unread: [0]))
         fixture.thread.remote.adopt(DetachedConnection(fd: left.fd, remainder: early)) { loop, detached in

@@ -3,6 +3,7 @@ import Testing
 import Transport
 
 @testable import Services
+@testable import TransportTesting
 
 /// A service on a loop of its own thread, with a listener that gives it what it accepts.
 final class ServiceThread<Running: Service & SendableMetatype>: Sendable {
@@ -34,7 +35,7 @@ final class ServiceThread<Running: Service & SendableMetatype>: Sendable {
         let state = state
         Thread.detachNewThread {
             do {
-                let stage = Stage(loop: try EventLoop(), service: make())
+                let stage = Stage(loop: try EventLoop(TransportMode.usual.configuration), service: make())
                 made.update { $0 = stage }
                 try Self.run(stage, fd, state)
             } catch {

@@ -167,9 +167,24 @@ struct DetachOrderTests {
                 kernel.complete(.receive, -code)
                 kernel.complete(.cancelReceive, -ENOENT)
             },
-            { _, _ in #expect(handed.all.map(\.remainder) == [ConnectionRemainder()]) }
+            { _, _ in #expect(handed.all.map(\.remainder) == [ConnectionRemainder.none]) }
         )
         #expect(recorder.all.isEmpty)
+    }
+
+    @Test("detached by the service when it is told of the end, both directions having ended, it is handed over")
+    func bothEnded() throws {
+        try run(
+            { _, connection in
+                connection.onInputEnded = { connection in detach(connection) }
+                connection.finishOutput()
+            },
+            { kernel, _ in kernel.complete(.receive, 0) },
+            { _, _ in
+                #expect(handed.all.map(\.remainder) == [ConnectionRemainder(isInputEnded: true, output: .finished)])
+            }
+        )
+        #expect(recorder.all == [.inputEnded])
     }
 
     @Test("close() while detaching closes instead; a second detach is refused")
@@ -300,7 +315,7 @@ struct DetachOrderTests {
                     kernel.complete(.cancelPollWrite, 0)
                 }
             },
-            { _, _ in #expect(handed.all.map(\.remainder) == [ConnectionRemainder()]) }
+            { _, _ in #expect(handed.all.map(\.remainder) == [ConnectionRemainder.none]) }
         )
     }
 

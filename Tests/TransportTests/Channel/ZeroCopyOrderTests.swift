@@ -202,6 +202,32 @@ struct ZeroCopyOrderTests {
         )
     }
 
+    @Test(
+        "for want of memory an uncopied piece is copied by the kernel, instead of being tried again for ever",
+        arguments: [ENOBUFS, ENOMEM])
+    func shortOfMemoryUncopied(code: Int32) throws {
+        let releases = Recorder<Int>()
+        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 5000, alignment: 1)
+        defer { memory.deallocate() }
+        memory.copyBytes(from: pattern(5000))
+        try run(
+            steps: { _, connection in
+                connection.write(uncopied: UnsafeRawBufferPointer(memory)) { releases.record(1) }
+            },
+            { kernel, _ in kernel.complete(.zeroCopySend0, -code) },
+            { kernel, connection in
+                #expect(Self.bytes(kernel, .send) == pattern(5000))
+                #expect(releases.all.isEmpty)
+                if kernel.count(.send) > 0 { kernel.complete(.send, 5000) }
+                connection.write(pattern(6000))
+            },
+            { kernel, _ in
+                #expect(releases.all == [1])
+                #expect(Self.bytes(kernel, .zeroCopySend0) == pattern(6000), "the next one is not copied")
+            }
+        )
+    }
+
     @Test("closing waits for results and cancellations, not for notifications; the memory outlives the socket")
     func closing() throws {
         var descriptor: Int32 = -1

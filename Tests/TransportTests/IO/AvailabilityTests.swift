@@ -29,7 +29,7 @@ struct AvailabilityTests {
     }
 
     @Test(
-        "an unprivileged user with little locked memory has rings that work, or is told the limit",
+        "an unprivileged user with little locked memory has rings that work, or is told the limit", .needsRoot,
         arguments: [0, 64 * 1024, 1 << 20] as [UInt])
     func lockedMemory(bytes: UInt) async {
         await #expect(processExitsWith: .success) { [bytes] in
@@ -46,7 +46,8 @@ struct AvailabilityTests {
     }
 
     @Test(
-        "rings are made until the locked memory is used up: each works, or fails with ENOMEM and leaves nothing behind")
+        "rings are made until the locked memory is used up: each works, or fails with ENOMEM and leaves nothing behind",
+        .needsRoot)
     func exhaustedMemory() async {
         await #expect(processExitsWith: .success) {
             try Confinement.limitLockedMemory(bytes: 1 << 20)

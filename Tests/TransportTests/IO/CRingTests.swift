@@ -36,7 +36,9 @@ struct CRingTests {
         #expect(try RawRing(sq: 8, cq: 4096).completionEntries == 4096)
     }
 
-    @Test("a size beyond the kernel's limit is lowered to it where that is allowed, and refused where not")
+    @Test(
+        "a size beyond the kernel's limit is lowered to it where that is allowed, and refused where not",
+        .needsLockedMemory(bytes: 16 << 20))
     func clamp() throws {
         let clamped = try RawRing(sq: 1 << 16, cq: 1 << 17, enabled: false)
         #expect(clamped.submissionEntries == 1 << 15)

@@ -54,10 +54,9 @@ struct ReceiveBufferConfigurationTests {
 
     @Test(
         "buffers need not be a power of two in number", arguments: [1, 3, 100, 257] as [UInt32],
-        TransportKind.allCases)
-    func anyCount(count: UInt32, transport: TransportKind) throws {
-        var configuration = EventLoopConfiguration()
-        configuration.transport = transport
+        TransportMode.available)
+    func anyCount(count: UInt32, mode: TransportMode) throws {
+        var configuration = mode.configuration
         configuration.receiveBuffers.count = count
         configuration.receiveBuffers.size = 64
         let server = try TestServer(.anyLoopback, configuration, setUp: RecordingConnection.echo)

@@ -5,7 +5,7 @@ import Testing
 @testable import Transport
 @testable import TransportTesting
 
-@Suite("Event loop: completions that outgrow the queue", .enabled(if: TransportMode.uring.obstacle == nil))
+@Suite("Event loop: completions that outgrow the queue", .needsRing)
 struct CompletionOverflowTests {
     /// A loop with a completion queue of eight, and so many watches of descriptors that are readable. Returns in
     /// which turn each was first told, and in which turn each of the tasks ran that queue one another.

@@ -1,3 +1,4 @@
+import Glibc
 import Testing
 
 @testable import Transport
@@ -13,6 +14,17 @@ struct HandlerLifeTests {
             if isRun { try loop.run() }
         }
         #expect(handler.destroyed == 1)
+    }
+
+    @Test("a loop that has ended takes no channels: its handler is gone")
+    func registeringTooLate() async {
+        await #expect(processExitsWith: .failure) {
+            let loop = EventLoop(handler: IdleHandler(), remote: try EventLoopRemote(), configuration: .init())
+            loop.remote.stop()
+            try loop.run()
+            _ = ReadinessWatch(loop, fd: 0, ready: {})
+            exit(EXIT_SUCCESS)
+        }
     }
 
     /// Does nothing, and notes when it is destroyed.

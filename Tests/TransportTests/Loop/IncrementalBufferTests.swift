@@ -24,12 +24,11 @@ struct IncrementalBufferTests {
 
     @Test(
         "incremental buffers are filled by message after message, one buffer after the other",
-        .enabled(if: UringIncremental.isSupported, "this kernel has no reliable incremental buffer rings"))
+        .enabled(if: TransportMode.incremental.obstacle == nil, "\(TransportMode.incremental.obstacle ?? "")"))
     func places() throws {
-        var configuration = EventLoopConfiguration()
+        var configuration = TransportMode.incremental.configuration
         configuration.receiveBuffers.count = 3
         configuration.receiveBuffers.size = 64
-        configuration.receiveBuffers.isIncremental = true
         let loop = try LoopThread(configuration)
         let pair = try SocketPair()
         let places = Recorder<Int>()

@@ -5,6 +5,7 @@ import Logging
 import Testing
 import Transport
 
+@testable import TransportTesting
 @testable import Worker
 
 /// A worker on a thread of its own, and the supervisor's ends of its socket and page.
@@ -35,16 +36,17 @@ final class WorkerThread {
     }
 
     func start(connectionsMax: Int = 100, orphanGrace: Duration = .seconds(60)) {
-        let configuration = WorkerConfiguration(
+        var configuration = WorkerConfiguration(
             slot: 0, generation: Self.generation, connectionsMax: connectionsMax, orphanGrace: orphanGrace)
+        configuration.loop = TransportMode.usual.configuration
         let (controlDescriptor, pageDescriptor) = (controlDescriptor, pageDescriptor)
-        let (service, exit, thread) = (service, exit, thread)
+        let (service, exit, thread, shared) = (service, exit, thread, configuration)
         Thread.detachNewThread {
             let own = pthread_self()
             thread.update { $0 = own }
             let code = Result {
                 try WorkerProcess(
-                    configuration, control: HandoffSocket(owning: controlDescriptor),
+                    shared, control: HandoffSocket(owning: controlDescriptor),
                     page: try StatusPage(owning: pageDescriptor), service: service,
                     logger: Logger(label: "worker") { _ in SwiftLogNoOpLogHandler() }
                 ).run()

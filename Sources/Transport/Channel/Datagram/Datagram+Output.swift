@@ -155,6 +155,10 @@ extension Datagram {
                 if state.pointee.output == .roomConfirmed { state.pointee.output = .open }
             } else if result == -EAGAIN, !isFirstUndeliverable {
                 return .blocked
+            } else if result == -ECONNREFUSED, family != AF_UNIX {
+                // What ICMP says of an earlier datagram, told once: nothing of this call was tried.
+                if telling { failed(SystemError("sendmmsg", code: result)) }
+                if isClosing { return .closed }
             } else if !Self.meansCannotSplit(-result) || !state.pointee.queue.splitFirst() {
                 state.pointee.queue.removeFirst()
                 state.pointee.statistics.dropped &+= 1

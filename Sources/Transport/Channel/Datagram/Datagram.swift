@@ -106,11 +106,11 @@ open class Datagram: Channel {
     /// What it has counted.
     public var statistics: DatagramStatistics { state.pointee.statistics }
 
-    /// The address it is bound to (getsockname(2)); of a Unix-domain socket bound to nothing, an empty path.
-    public var localAddress: SocketAddress? { Socket.localAddress(of: fd) }
+    /// The address it is bound to (getsockname(2)); of a Unix-domain socket bound to nothing, an empty path; nil when closed.
+    public var localAddress: SocketAddress? { isReleased ? nil : Socket.localAddress(of: fd) }
 
     /// The peer it is connected to (getpeername(2)), or nil when it is not.
-    public var peerAddress: SocketAddress? { Socket.peerAddress(of: fd) }
+    public var peerAddress: SocketAddress? { isReleased ? nil : Socket.peerAddress(of: fd) }
 
     // MARK: Closing
 

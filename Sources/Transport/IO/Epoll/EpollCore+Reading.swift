@@ -12,7 +12,10 @@ extension EpollCore {
     /// Receives until there is nothing, the operation has ended, or others are to have their turn.
     @inline(__always)
     mutating func receive(_ entry: UnsafeMutablePointer<EpollEntry>) {
-        for _ in 0..<min(Self.callsPerRunMax, buffers.shareMax) {
+        // Datagrams may take all buffers, as the ring lets them.
+        let isBytes = entry.pointee.receive.message == nil
+        let callsMax = isBytes ? min(Self.callsPerRunMax, buffers.shareMax) : Self.callsPerRunMax
+        for _ in 0..<callsMax {
             guard let buffer = buffers.take() else { return receiveWithoutBuffer(entry) }
             guard receiveOnce(entry, buffer) else { return }
         }

@@ -66,11 +66,12 @@ extension EpollCore {
 
     mutating func retryConnects() {
         guard let count = retries.takeDue() else { return }
-        for _ in 0..<count {
-            guard let entry = table.find(retries.removeFirst()), entry.pointee.waits(for: .connect) else { continue }
+        for index in 0..<count {
+            guard let entry = table.find(retries[index]), entry.pointee.waits(for: .connect) else { continue }
             entry.pointee.connect.isRetried = false
             connect(entry)
         }
+        retries.removeFirst(count)
     }
 }
 
@@ -103,10 +104,10 @@ struct ConnectRetries: ~Copyable {
         return waiting.count
     }
 
-    mutating func removeFirst() -> RegistrationID {
-        let id = waiting[0]
-        waiting.removeFirst(1)
-        return id
+    subscript(index: Int) -> RegistrationID { waiting[index] }
+
+    mutating func removeFirst(_ count: Int) {
+        waiting.removeFirst(count)
     }
 }
 

@@ -48,12 +48,13 @@ struct EpollCore: ~Copyable {
         case 0:
             begin(submission.operation, kind, fd, entry)
         case -ENOMEM:
-            entry.pointee.fd = -1
+            entry.pointee = EpollEntry(id: .handler)
             shortageCount += 1
             usleep(Self.shortageRestMicroseconds)
             return false
         case let error:
-            entry.pointee.fd = -1
+            // Whole: what was not watched is not to be closed at the end as if it were a copy.
+            entry.pointee = EpollEntry(id: .handler)
             completions.append(Completion(userData: submission.userData, result: error, flags: 0))
         }
         return true

@@ -11,6 +11,8 @@ final class EpollHandler: IOHandler {
     /// Completions are in this process's own memory.
     let overflowCount: UInt64 = 0
     var shortageCount: UInt64 { core.pointee.shortageCount }
+    /// The epoll instance, for proc_pid_fdinfo(5) to tell what it watches.
+    var descriptor: Int32 { core.pointee.poller.epoll }
     /// Events that one wait has room for now.
     var eventCapacity: Int { core.pointee.poller.capacity }
 

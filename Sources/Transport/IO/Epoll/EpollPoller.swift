@@ -6,7 +6,8 @@ import Glibc
 /// It waits with the nanoseconds of epoll_pwait2(2). Where that is missing (before Linux 5.11) or denied (a seccomp
 /// profile older than the call), a timerfd among the descriptors ends the wait instead.
 struct EpollPoller: ~Copyable {
-    private let epoll: Int32
+    /// The epoll instance.
+    let epoll: Int32
     /// -1: epoll_pwait2 does it.
     private let timer: Int32
     /// What the timer was last set to.

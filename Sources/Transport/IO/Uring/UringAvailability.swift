@@ -59,7 +59,7 @@ extension UringUnavailability: CustomStringConvertible {
         case .oldKernel(let missing):
             "this kernel's io_uring lacks \(missing): Linux 6.1 or newer is needed"
         case .switchedOff:
-            "io_uring is switched off by --transport epoll or RINGMASTER_TRANSPORT=epoll: leave that out to have it"
+            "io_uring was not asked for"
         case .failed(let error):
             "io_uring cannot be used: \(error)"
         }
@@ -120,12 +120,11 @@ extension UringAvailability {
         // A filter may also answer ENOSYS, as Podman's does.
         case ENOSYS where isFiltered: return .seccomp(code: ENOSYS)
         case ENOSYS: return .oldKernel(missing: "everything")
+        case EINVAL where error.call == UringConfiguration.sizesCall: return .failed(error)
         case EINVAL where error.call.contains("PBUF_RING"): return .oldKernel(missing: "buffer rings")
         case EINVAL: return .oldKernel(missing: "a set-up flag")
         case ENOMEM:
-            var limit = rlimit()
-            getrlimit(__rlimit_resource_t(__RLIMIT_MEMLOCK.rawValue), &limit)
-            return .lockedMemory(limitBytes: UInt64(limit.rlim_cur))
+            return .lockedMemory(limitBytes: lockedMemoryLimit)
         default: return .failed(error)
         }
     }
@@ -151,14 +150,24 @@ extension UringAvailability {
         return Int(String(decoding: line.prefix { $0 > 32 }.map(UInt8.init(bitPattern:)), as: UTF8.self))
     }
 
-    /// Whether so many processes of this user can each have the smallest ring: the kernel charges them all to one
-    /// RLIMIT_MEMLOCK. Makes that many at once, and removes them.
-    public static func fits(rings: Int) -> Bool {
+    /// RLIMIT_MEMLOCK in bytes (getrlimit(2)).
+    static var lockedMemoryLimit: UInt64 {
+        var limit = rlimit()
+        getrlimit(__rlimit_resource_t(__RLIMIT_MEMLOCK.rawValue), &limit)
+        return UInt64(limit.rlim_cur)
+    }
+
+    /// Whether so many loops of this user can each have a ring of that size: the kernel charges them all to one
+    /// RLIMIT_MEMLOCK. Makes that many at once, and removes them. Any thread.
+    public static func fits(rings: Int, of size: UringConfiguration = .smallest) -> Bool {
         var made: [UringSetup.Made] = []
         defer { for ring in made { ring.destroy() } }
         for _ in 0..<rings {
             do throws(SystemError) {
-                made.append(try UringSetup.create(.smallest, .init()))
+                let ring = try UringSetup.create(size, .init())
+                made.append(ring)
+                // Smaller than asked for: that is how a shortage shows first.
+                if cring_cq_entries(ring.ring) < size.completionEntries { return false }
             } catch {
                 return error.code != ENOMEM
             }

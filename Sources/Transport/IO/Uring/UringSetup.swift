@@ -3,10 +3,10 @@ import Glibc
 
 /// How large a ring is wanted.
 public struct UringConfiguration: Sendable {
-    /// Submission queue entries; the kernel rounds up to a power of two. Halved, down to ``submissionEntriesMin``, with
+    /// Submission queue entries, 1 or more; the kernel rounds up to a power of two. Halved, down to ``submissionEntriesMin``, with
     /// the completion queue.
     public var submissionEntries: UInt32 = 256
-    /// Completion queue entries. Quartered, down to ``completionEntriesMin``, while RLIMIT_MEMLOCK refuses them.
+    /// Completion queue entries, at least ``submissionEntries``. Quartered, down to ``completionEntriesMin``, while RLIMIT_MEMLOCK refuses them.
     public var completionEntries: UInt32 = 4096
 
     /// The smallest completion queue worth having.
@@ -25,6 +25,26 @@ public struct UringConfiguration: Sendable {
 
     /// The defaults: 256 submissions, 4,096 completions.
     public init() {}
+
+    static let sizesCall = "ring sizes"
+
+    /// - Throws: `EINVAL` for sizes that no kernel takes, which is not to be mistaken for a kernel that is too old.
+    func validate() throws(SystemError) {
+        guard submissionEntries >= 1, completionEntries >= submissionEntries else {
+            throw SystemError(Self.sizesCall, code: EINVAL)
+        }
+    }
+
+    /// What to try when there is no memory for this; nil when there is nothing smaller. The completion queue stays the
+    /// larger one, as the kernel wants it (EINVAL).
+    var smaller: UringConfiguration? {
+        guard completionEntries > Self.completionEntriesMin else { return nil }
+        var smaller = self
+        smaller.completionEntries = max(completionEntries / 4, Self.completionEntriesMin)
+        smaller.submissionEntries = min(
+            max(submissionEntries / 2, Self.submissionEntriesMin), smaller.completionEntries)
+        return smaller
+    }
 }
 
 /// Creates rings: tries the best set-up first and takes what this kernel gives.
@@ -60,6 +80,7 @@ enum UringSetup {
     static func create(
         _ configuration: UringConfiguration, _ buffers: ReceiveBufferConfiguration
     ) throws(SystemError) -> Made {
+        try configuration.validate()
         try buffers.validate()
         var buffers = buffers
         // Asked before there is a ring, since the answer needs one too, and locked memory may be tight.
@@ -69,11 +90,8 @@ enum UringSetup {
             do {
                 return try createOnce(sizes, buffers)
             } catch {
-                guard error.code == ENOMEM, sizes.completionEntries > UringConfiguration.completionEntriesMin else {
-                    throw error
-                }
-                sizes.completionEntries = max(sizes.completionEntries / 4, UringConfiguration.completionEntriesMin)
-                sizes.submissionEntries = max(sizes.submissionEntries / 2, UringConfiguration.submissionEntriesMin)
+                guard error.code == ENOMEM, let smaller = sizes.smaller else { throw error }
+                sizes = smaller
             }
         }
     }
