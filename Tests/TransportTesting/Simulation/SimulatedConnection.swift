@@ -1,6 +1,7 @@
 @testable import Transport
 
-/// A connection whose service does anything it may, by lot.
+/// A connection whose service does anything it may, by lot. But for file regions and descriptor messages, which go by plain
+/// calls to the real kernel.
 final class SimulatedConnection: Connection {
     let world: SimulatedWorld
     let witness: SimulatedWitness

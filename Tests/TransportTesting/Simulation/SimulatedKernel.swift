@@ -106,6 +106,14 @@ final class SimulatedKernel: IOHandler {
         return kinds
     }
 
+    /// Whether a cancellation has been submitted for the operation, or has found it.
+    func isBeingCancelled(_ kind: OperationKind, _ id: RegistrationID) -> Bool {
+        pending.contains { operation in
+            operation.name.registration == id
+                && (operation.name.kind == kind.cancellation || (operation.name.kind == kind && operation.isCancelled))
+        }
+    }
+
     /// The near end of a connection comes into being.
     @discardableResult
     func add(_ descriptors: SimulatedDescriptors) -> SimulatedSocket {

@@ -9,7 +9,9 @@ extension SimulatedWorld {
         for connection in connections {
             guard let registration = connection.registration else { continue }
             if connection.parkedBytes > 0 { log.mark(.parked) }
-            let state = SleepState(connection, kernel.kindsInFlight(registration))
+            let state = SleepState(
+                connection, kernel.kindsInFlight(registration),
+                endsReceive: kernel.isBeingCancelled(.receive, registration))
             for broken in state.brokenRules { log.require(false, "connection \(connection.witness.number) \(broken)") }
         }
     }
@@ -29,14 +31,16 @@ extension SimulatedWorld {
 private struct SleepState {
     private let connection: SimulatedConnection
     private let inFlight: UInt32
+    private let endsReceive: Bool
 
     private static let sends: UInt32 = [
         OperationKind.send, .zeroCopySend0, .zeroCopySend1, .zeroCopySend2, .zeroCopySend3,
     ]
     .reduce(0) { $0 | $1.bit }
 
-    init(_ connection: SimulatedConnection, _ inFlight: UInt32) {
+    init(_ connection: SimulatedConnection, _ inFlight: UInt32, endsReceive: Bool) {
         self.connection = connection
+        self.endsReceive = endsReceive
         self.inFlight = inFlight
     }
 
@@ -48,6 +52,7 @@ private struct SleepState {
         if connection.queuedBytes > 0, !isSending { broken.append("has bytes to send and sends nothing") }
         if connection.queuedBytes == 0, connection.state.pointee.output == .finishing { broken.append("owes FIN") }
         if connection.isReading, !connection.isInputEnded, !isReceiving { broken.append("reads and receives nothing") }
+        if !connection.isReading, isReceiving, !endsReceive { broken.append("is paused and goes on receiving") }
         if connection.isReading, connection.parkedBytes > 0 { broken.append("reads and keeps parked bytes") }
         if inFlight == 0, !isHungUp { broken.append("would not learn of the peer's end") }
         return broken
