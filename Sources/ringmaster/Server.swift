@@ -55,10 +55,10 @@ struct Server {
         let limits = Limits(descriptorsPerConnection: descriptorsPerConnection, listeners: addresses.count)
         let connectionsMax = try limits.connectionsMax(asked: options.maxConnections, workers: workers)
         let logger = logger("supervisor")
+        let listeners = try bind(addresses)
         if let cause = decision.cause {
             logger.notice("serving with epoll", metadata: ["cause": "\(cause)"])
         }
-        let listeners = try bind(addresses)
         for listener in listeners {
             let bound = Socket.localAddress(of: listener)
             logger.info("listening", metadata: ["address": "\(bound.map(String.init(describing:)) ?? "?")"])
