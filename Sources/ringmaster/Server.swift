@@ -55,6 +55,7 @@ struct Server {
         let limits = Limits(descriptorsPerConnection: descriptorsPerConnection, listeners: addresses.count)
         let connectionsMax = try limits.connectionsMax(asked: options.maxConnections, workers: workers)
         let logger = logger("supervisor")
+        let listeners = try bind(addresses)
         if let cause = decision.cause {
             let level: Logger.Level = options.transport == .epoll ? .debug : .notice
             logger.log(level: level, "serving with epoll", metadata: ["cause": "\(cause)"])
@@ -62,7 +63,6 @@ struct Server {
         if decision.kind == .smallRing {
             logger.notice("locked memory is short (RLIMIT_MEMLOCK): every ring is of the smallest size")
         }
-        let listeners = try bind(addresses)
         for listener in listeners {
             let bound = Socket.localAddress(of: listener)
             logger.info("listening", metadata: ["address": "\(bound.map(String.init(describing:)) ?? "?")"])

@@ -12,7 +12,12 @@ extension Integration {
             var system = utsname()
             uname(&system)
             let release = withUnsafeBytes(of: system.release) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
-            for word in [release, "io_uring", "available", "multishot", "NOFILE", "MEMLOCK", "CPU", "workers"] {
+            let features =
+                switch try TransportPreference.auto.decide().transport {
+                case .ioUring: ["multishot"]
+                case .epoll: ["not available"]
+                }
+            for word in [release, "io_uring", "available", "NOFILE", "MEMLOCK", "CPU", "workers"] + features {
                 #expect(process.output.localizedCaseInsensitiveContains(word), "\(word): \(process.output)")
             }
         }

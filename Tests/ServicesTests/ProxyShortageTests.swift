@@ -56,6 +56,8 @@ struct ProxyShortageTests {
             // Room for the upstream connection, and for the test to accept it.
             for fd in scene.taken.suffix(8) { close(fd) }
             try eventually("the client to be connected") { try scene.proxy.upstreamConnections.reduce(0, +) == 2 }
+            // Counted from the attempt on.
+            try eventually("the upstream to have it") { scene.upstreams.contains { $0.hasConnection() } }
             let upstream = try #require(scene.upstreams.first { $0.hasConnection() })
             let server = try upstream.accept()
             #expect(try server.receiveText(8) == "question")

@@ -80,7 +80,7 @@ struct DescriptorExhaustionTests {
     }
 
     @Test(
-        "a loop that cannot have its ring says which call failed, and why",
+        "a loop that cannot have its ring says which call failed, and why", .needsRing,
         arguments: TransportMode.available.filter(\.hasRing))
     func noRing(mode: TransportMode) async {
         await #expect(processExitsWith: .success) { [mode] in

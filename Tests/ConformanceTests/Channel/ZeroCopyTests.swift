@@ -75,7 +75,7 @@ struct ZeroCopyTests {
 
     @Test(
         "memory is kept while the peer does not read, and given back however that ends (netty 24)",
-        .needsLockedMemory(bytes: 16 << 20),
+        .needsRing, .needsLockedMemory(bytes: 16 << 20),
         arguments: across(TransportMode.available.filter(\.hasRing), Ending.allCases, Source.allCases))
     func endings(mode: TransportMode, ending: Ending, source: Source) throws {
         let total = 1 << 20

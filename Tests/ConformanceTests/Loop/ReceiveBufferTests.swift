@@ -97,7 +97,7 @@ struct ReceiveBufferTests {
     }
 
     @Test(
-        "a completion queue far too small for its connections overflows, and nothing is lost",
+        "a completion queue far too small for its connections overflows, and nothing is lost", .needsRing,
         arguments: TransportMode.available.filter(\.hasRing))
     func overflow(mode: TransportMode) throws {
         var configuration = mode.configuration

@@ -33,7 +33,7 @@ struct RemoteScheduleTests {
         var generator = SeededGenerator(seed: 7)
         var tasks: [ScheduledTask] = []
         for index in 0..<5000 {
-            let period = Duration.microseconds(Int.random(in: 200...5000, using: &generator))
+            let period = Duration.milliseconds(Int.random(in: 50...500, using: &generator))
             let task = thread.remote.schedule(after: period, repeating: .fixedRate(period)) { _ in
                 if index % 1000 == 0 { counter.record(index) }
             }
