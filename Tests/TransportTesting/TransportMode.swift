@@ -8,10 +8,9 @@ import Testing
 enum TransportMode: String, CaseIterable, Codable, Sendable {
     case uring, incremental, epoll
 
-    /// The defaults of a loop in this mode; the smallest ring where locked memory does not allow the usual one.
+    /// The defaults of a loop in this mode.
     var configuration: EventLoopConfiguration {
         var configuration = EventLoopConfiguration()
-        if hasRing { configuration.uring = Self.ringSize }
         switch self {
         case .uring: break
         case .incremental: configuration.receiveBuffers.isIncremental = true
@@ -36,16 +35,15 @@ enum TransportMode: String, CaseIterable, Codable, Sendable {
     /// What tests use that are about something else: the ring, or epoll where there can be none.
     static var usual: TransportMode { available[0] }
 
-    /// Rings that the tests which run at the same time may have between them.
+    /// Rings that the tests which run at the same time may have between them, with those of tests just past: the kernel
+    /// gives their locked memory back a little later.
     private static let ringsMax = 32
-
-    /// The size that all of them can have.
-    private static let ringSize: UringConfiguration =
-        UringAvailability.fits(rings: ringsMax, of: .init()) ? .init() : .smallest
 
     private static let ringObstacle: String? = {
         if case .unavailable(let cause) = UringAvailability.probe() { return "\(cause)" }
-        if !UringAvailability.fits(rings: ringsMax) { return "RLIMIT_MEMLOCK does not allow \(ringsMax) rings" }
+        if !UringAvailability.fits(rings: ringsMax, of: .init()) {
+            return "RLIMIT_MEMLOCK does not allow \(ringsMax) rings"
+        }
         return nil
     }()
 }

@@ -219,12 +219,12 @@ struct ConnectorTests {
     }
 
     @Test(
-        "500 connections are made at once, each to its own peer (netty 34)", arguments: TransportMode.available,
+        "200 connections are made at once, each to its own peer (netty 34)", arguments: TransportMode.available,
         TransportMode.available)
     func many(serverMode: TransportMode, mode: TransportMode) throws {
         let server = try TestServer(serverMode, setUp: RecordingConnection.echo)
         let clients = try LoopThread(mode)
-        let recorders = (0..<500).map { _ in Recorder<Happening>() }
+        let recorders = (0..<200).map { _ in Recorder<Happening>() }
         try clients.on { loop in
             for (index, recorder) in recorders.enumerated() {
                 Connector.connect(loop, to: server.address, timeout: .seconds(20)) { outcome in
