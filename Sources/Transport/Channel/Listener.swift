@@ -58,6 +58,9 @@ public final class Listener: Channel {
     /// Whether connections are accepted, or would be if there were descriptors.
     public var isAccepting: Bool { state == .accepting || state == .backingOff }
 
+    /// Whether ``drainAndClose(_:)`` was called.
+    public var isDraining: Bool { state == .draining }
+
     /// Accepts from now on.
     public func resume() {
         guard state == .paused, !isClosing else { return }
