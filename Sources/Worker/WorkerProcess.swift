@@ -229,7 +229,7 @@ public final class WorkerProcess {
                 publish()
                 say(.ready)
             case .drain(let grace):
-                service.drain()
+                service.drain(spread: .zero)
                 armDeadline(grace)
             case .closeAll:
                 page.add(UInt64(lifecycle.forced), to: .forcedClose)
