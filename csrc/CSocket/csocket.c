@@ -12,6 +12,7 @@
 #include <sys/sendfile.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -189,6 +190,41 @@ int csocket_memfd(const char *name, size_t size) {
         return -error;
     }
     return fd;
+}
+
+enum { SEALS_AGAINST_CHANGE = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL };
+
+int csocket_memfd_sealed(const char *name, const void *bytes, size_t size) {
+    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0)
+        return -errno;
+    size_t written = 0;
+    while (written < size) {
+        ssize_t n = write(fd, (const char *)bytes + written, size - written);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            break;
+        written += (size_t)n;
+    }
+    if (written < size || fcntl(fd, F_ADD_SEALS, SEALS_AGAINST_CHANGE) < 0) {
+        int error = errno;
+        close(fd);
+        return -error;
+    }
+    return fd;
+}
+
+int64_t csocket_memfd_sealed_size(int fd) {
+    /* The seals come first: they say that it is a file in memory. fstat(2) of another file may wait for a
+     * file server, for ever if that is what its sender wants. */
+    int seals = fcntl(fd, F_GET_SEALS);
+    if (seals < 0)
+        return -errno;
+    if ((seals & SEALS_AGAINST_CHANGE) != SEALS_AGAINST_CHANGE)
+        return -EINVAL;
+    struct stat status;
+    return fstat(fd, &status) < 0 ? -errno : status.st_size;
 }
 
 int csocket_pidfd_open(pid_t pid) {

@@ -21,11 +21,16 @@ public struct WorkerLauncher: Sendable {
 
     /// Spawns a worker that inherits one end of a hand-off socket and a status page. Returns its process id.
     func launch(_ birth: WorkerBirth, control: Int32, page: Int32) throws(HandoffError) -> pid_t {
+        let configuration = open("/dev/null", O_RDONLY | O_CLOEXEC)
+        guard configuration >= 0 else { throw HandoffError(call: "open /dev/null", errno: errno) }
+        defer { close(configuration) }
+        // In the order of WorkerBirth's descriptors, 3 and up.
+        let descriptors = [control, page, configuration, STDERR_FILENO]
         let environment = environment + ["\(WorkerBirth.variable)=\(birth.encoded)"]
         var pid: pid_t = 0
         let result = Self.withCStrings(arguments) { arguments in
             Self.withCStrings(environment) { environment in
-                csocket_spawn(executable, arguments, environment, [control, page], 2, &pid)
+                csocket_spawn(executable, arguments, environment, descriptors, UInt32(descriptors.count), &pid)
             }
         }
         guard result == 0 else { throw HandoffError(call: "posix_spawn", errno: -result) }

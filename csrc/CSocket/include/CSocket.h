@@ -87,6 +87,14 @@ int csocket_signalfd_next(int fd);
  */
 int csocket_memfd(const char *name, size_t size);
 
+/* memfd_create(2), close-on-exec, filled with these bytes and sealed against every change. */
+int csocket_memfd_sealed(const char *name, const void *bytes, size_t size);
+/*
+ * The size of a memfd sealed as csocket_memfd_sealed seals it. -EINVAL when the descriptor is anything else.
+ * Never blocks, whatever the descriptor is.
+ */
+int64_t csocket_memfd_sealed_size(int fd);
+
 /* pidfd_open(2), Linux 5.3. The descriptor is close-on-exec and becomes readable when the process ends. */
 int csocket_pidfd_open(pid_t pid);
 
