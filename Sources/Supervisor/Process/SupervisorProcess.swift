@@ -38,7 +38,8 @@ public final class SupervisorProcess {
         _ configuration: SupervisorConfiguration, listeners: [Int32], launcher: WorkerLauncher,
         loopKind: LoopKind, logger: Logger
     ) throws {
-        state = SupervisorState(configuration: configuration)
+        state = SupervisorState(
+            configuration: configuration, listeners: Set((0..<listeners.count).map { UInt16($0) }))
         self.launcher = launcher
         self.loopKind = loopKind
         self.logger = logger
@@ -229,7 +230,7 @@ public final class SupervisorProcess {
         var refused: Set<Int> = []
         for action in actions {
             switch action {
-            case .spawn(let worker): spawn(worker)
+            case .spawn(let worker, _): spawn(worker)
             case .send(let worker, let first, let ids):
                 if !refused.contains(worker.slot), !send(worker, first, ids) { refused.insert(worker.slot) }
             case .release(let ids): for id in ids { intake.close(id) }
@@ -238,8 +239,9 @@ public final class SupervisorProcess {
             case .pauseAccepting: intake.pause()
             case .resumeAccepting: intake.resume()
             case .closeListeners: closeListeners()
-            case .drain(let worker, let milliseconds): tell(worker, .drain(milliseconds: milliseconds))
+            case .drain(let worker, let milliseconds, _): tell(worker, .drain(milliseconds: milliseconds))
             case .stopFast(let worker): tell(worker, .stop)
+            case .retireListeners, .commit, .rollBack, .finished, .takeOffer, .refuseOffer, .abort: break
             case .kill(let worker): handles[worker.slot]?.kill()
             case .report(let report): reports.log(report)
             case .exit(let code):
@@ -269,7 +271,7 @@ public final class SupervisorProcess {
             let (ours, theirs) = try HandoffSocket.pair()
             let share = (state.configuration.connectionsMax - 1) / state.configuration.workerCount + 1
             let birth = WorkerBirth(
-                slot: slot, generation: worker.generation, connectionsMax: share, loop: loopKind)
+                slot: slot, generation: worker.incarnation, connectionsMax: share, loop: loopKind)
             let pid = try launcher.launch(birth, control: theirs.descriptor, page: pages[slot].page.descriptor)
             withExtendedLifetime(theirs) {}
             handles[slot] = WorkerHandle(

@@ -1,7 +1,7 @@
 import Transport
 
 /// Chooses a worker for a socket.
-struct Balancer: Sendable {
+struct Balancer: Sendable, Codable {
     /// How long a source waits for its own worker to take what is on the way to it, before it goes to another. Bounded,
     /// because those behind it in the queue wait too, and the worker may be hung.
     static let affinityWait: Duration = .milliseconds(50)

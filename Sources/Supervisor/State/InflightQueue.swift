@@ -1,5 +1,5 @@
 /// An accepted socket on its way: what the supervisor knows of it.
-struct HeldSocket: Hashable, Sendable {
+struct HeldSocket: Hashable, Sendable, Codable {
     let socket: AcceptedSocket
     /// Its place in the order of acceptance, which redelivery keeps.
     let order: UInt64
@@ -8,7 +8,7 @@ struct HeldSocket: Hashable, Sendable {
 }
 
 /// The sockets assigned to one incarnation of a worker and not yet adopted, in order of their sequence numbers.
-struct InflightQueue: Sendable {
+struct InflightQueue: Sendable, Codable {
     private var sockets: [HeldSocket] = []
     /// The lowest number not adopted.
     private(set) var first: SequenceNumber = 0

@@ -4,7 +4,7 @@ import Transport
 ///
 /// Adoption is a store into a page: nothing wakes the supervisor. It looks a millisecond after each progress, then ever
 /// more rarely while nothing moves.
-struct PageWatch: Sendable {
+struct PageWatch: Sendable, Codable {
     static let intervalMin: Duration = .milliseconds(1)
     static let intervalMax: Duration = .milliseconds(16)
 

@@ -4,8 +4,8 @@ import Transport
 ///
 /// Up to `max` restarts per window go ahead. One more makes the pool degraded: then a restart must keep `spacing` to the
 /// last one and wait until no other worker is booting, until the owner says that all is well.
-struct RestartIntensity: Sendable {
-    enum Mode: Equatable, Sendable {
+struct RestartIntensity: Sendable, Codable {
+    enum Mode: Equatable, Sendable, Codable {
         case normal
         case degraded
     }

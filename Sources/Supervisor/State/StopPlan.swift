@@ -6,11 +6,11 @@ import Transport
 /// Of a grace G, counted from the signal: until (G − 1 s) / 2 at the latest, accepted sockets are still handed out; then
 /// the workers drain until G − 1 s, when they cut what is left; G − 500 ms kills them; G ends the supervisor, whatever
 /// happens. A grace under 2 s shortens the two margins in proportion.
-struct StopPlan: Sendable {
+struct StopPlan: Sendable, Codable {
     /// How long a worker that was told to stop at once, or whose end is otherwise near, may take.
     static let leaveTimeout: Duration = .milliseconds(500)
 
-    enum Stage: Sendable {
+    enum Stage: Sendable, Codable {
         /// Listeners close; what was accepted still goes to workers, until this time.
         case handingOut(until: MonotonicTime)
         /// Workers were told to drain.

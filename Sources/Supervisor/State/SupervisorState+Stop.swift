@@ -73,7 +73,7 @@ extension SupervisorState {
             switch slots[index].state {
             case .ready:
                 slots[index].drain(killAt: plan.killAt)
-                actions.append(.drain(slots[index].worker, milliseconds: milliseconds))
+                actions.append(.drain(slots[index].worker, milliseconds: milliseconds, migrationsPerSecond: 0))
             case .starting:
                 // It has no connections, and may take long to see a packet.
                 dismiss(index, killAt: min(now + StopPlan.leaveTimeout, plan.killAt), &actions)

@@ -10,7 +10,7 @@ extension SupervisorState {
     }
 
     private mutating func spawn(_ index: Int, _ now: MonotonicTime, _ actions: inout [Action]) {
-        actions.append(.spawn(slots[index].spawn(bootDeadline: now + configuration.bootTimeout)))
+        actions.append(.spawn(slots[index].spawn(bootDeadline: now + configuration.bootTimeout), generation))
     }
 
     mutating func ready(_ worker: WorkerID, _ now: MonotonicTime, _ actions: inout [Action]) {

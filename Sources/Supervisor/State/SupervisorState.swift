@@ -6,15 +6,15 @@ import Transport
 /// A value without clock, descriptor or system call. The shell feeds what happened, performs the actions that come back
 /// in their order, and arms one timer for ``nextDeadline``. Each accepted socket is at any time in exactly one place:
 /// pending here, in flight to one worker, or gone (adopted and released, or closed with a reason).
-public struct SupervisorState: Sendable {
-    enum Phase: Sendable {
+public struct SupervisorState: Sendable, Codable {
+    enum Phase: Sendable, Codable {
         case idle
         case running
         case stopping(StopPlan)
         case exited
     }
 
-    enum Intake: Sendable {
+    enum Intake: Sendable, Codable {
         case paused
         case accepting
         /// The listeners are to be closed; sockets may still come.
@@ -22,14 +22,22 @@ public struct SupervisorState: Sendable {
         case closed
     }
 
-    enum Readiness: Sendable {
+    enum Readiness: Sendable, Codable {
         case noneYet
         case someWere
         case allWere
     }
 
-    /// What it was made with.
-    public let configuration: SupervisorConfiguration
+    /// The configuration of the generation that serves.
+    public internal(set) var configuration: SupervisorConfiguration
+    /// The listeners of the generation that serves.
+    public internal(set) var listeners: Set<UInt16>
+    /// The generation that serves.
+    public internal(set) var generation: Generation = 0
+    /// The generation that the next ``Command/replaceAll(reason:_:listeners:)`` takes.
+    public internal(set) var generationNext: Generation = 1
+    /// Workers there should be: as configured, or as scaled since.
+    public internal(set) var wanted: Int
     /// What it did so far.
     public internal(set) var counters = SupervisorCounters()
 
@@ -49,9 +57,11 @@ public struct SupervisorState: Sendable {
     var orderNext: UInt64 = 0
     private var latest = MonotonicTime(nanoseconds: 0)
 
-    /// A supervisor that waits for ``Event/start``.
-    public init(configuration: SupervisorConfiguration) {
+    /// A supervisor that waits for ``Event/start``. Its first generation, 0, serves these listeners.
+    public init(configuration: SupervisorConfiguration, listeners: Set<UInt16>) {
         self.configuration = configuration
+        self.listeners = listeners
+        wanted = configuration.workerCount
         slots = (0..<configuration.workerCount).map(WorkerSlot.init)
         balancer = Balancer(mode: configuration.balance, inflightMax: configuration.inflightPerWorkerMax)
         intensity = RestartIntensity(
@@ -77,6 +87,16 @@ public struct SupervisorState: Sendable {
         return actions
     }
 
+    /// Slot numbers are below this, at most 4,096.
+    public var slotsMax: Int { min(4 * wanted + 8, 4_096) }
+
+    /// What an operator may see.
+    public func status(now: MonotonicTime) -> PoolStatus {
+        PoolStatus(
+            phase: "", generation: generation, wanted: wanted, degraded: false, workers: [], pending: pending.count,
+            counters: counters.byName, lastReplacement: nil)
+    }
+
     /// When to feed ``Event/timer``, if nothing else happens before; nil for never. After a ``Event/timer``, it is later.
     public var nextDeadline: MonotonicTime? {
         if case .exited = phase { return nil }
@@ -94,6 +114,7 @@ public struct SupervisorState: Sendable {
         case .page(let slot, let reading): read(slot, reading, now, &actions)
         case .pageCorrupt(let slot): condemn(slot, &actions)
         case .hello, .timer: break
+        case .thawed, .command, .offered, .versionAgreed, .memory, .listenersRetired: break
         case .ready(let worker): ready(worker, now, &actions)
         case .drained(let worker, let forced): drained(worker, forced, now, &actions)
         case .failed(let worker, let code, let message): failed(worker, code, message, now, &actions)

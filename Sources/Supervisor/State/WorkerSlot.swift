@@ -2,8 +2,8 @@ import Handoff
 import Transport
 
 /// One place for a worker: the process in it now, what it was given, and what is known of its load.
-struct WorkerSlot: Sendable {
-    enum State: Equatable, Sendable {
+struct WorkerSlot: Sendable, Codable {
+    enum State: Equatable, Sendable, Codable {
         /// No process, and none planned: not started yet, retired, or the supervisor is stopping.
         case vacant
         /// No process; the next one starts then.
@@ -20,8 +20,8 @@ struct WorkerSlot: Sendable {
 
     let index: Int
     private(set) var state = State.vacant
-    /// The next process's generation.
-    private var generationNext: UInt32 = 0
+    /// The next process's incarnation.
+    private var incarnationNext: UInt32 = 0
     private(set) var inflight = InflightQueue()
     /// As last read from the page.
     private(set) var live: UInt32 = 0
@@ -42,7 +42,7 @@ struct WorkerSlot: Sendable {
     }
 
     /// The process in the slot, or the last one.
-    var worker: WorkerID { WorkerID(slot: index, generation: generationNext &- 1) }
+    var worker: WorkerID { WorkerID(slot: index, incarnation: incarnationNext &- 1) }
 
     /// Whether there is a process that has not been reaped.
     var isLiving: Bool {
@@ -84,7 +84,7 @@ struct WorkerSlot: Sendable {
     /// The slot gets a process.
     mutating func spawn(bootDeadline: MonotonicTime) -> WorkerID {
         precondition(!isLiving && inflight.isEmpty)
-        generationNext &+= 1
+        incarnationNext &+= 1
         inflight = InflightQueue()
         (live, credit, adoptedCount) = (0, 0, 0)
         (readySince, busyUntil, failure) = (nil, nil, nil)
