@@ -47,7 +47,7 @@ public enum ControlCall {
         var sent = 0
         while sent < line.count {
             let count = line[sent...].withUnsafeBytes {
-                Glibc.send(fd, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL.rawValue))
+                Glibc.send(fd, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
             }
             if count < 0, errno != EINTR { return }
             sent += max(0, count)
@@ -63,14 +63,13 @@ public enum ControlCall {
         while line.count <= answerLengthMax {
             let left = (deadline - .now).wholeNanoseconds / 1_000_000
             var descriptor = pollfd(fd: fd, events: Int16(POLLIN), revents: 0)
-            let isReady = left > 0 ? poll(&descriptor, 1, Int32(clamping: left)) : 0
-            if isReady < 0, errno == EINTR { continue }
-            guard isReady > 0 || left > UInt64(Int32.max) else {
+            guard left > 0 else {
                 throw ControlCallError(
                     description: "no answer within \(timeout.components.seconds) s; what was asked may still be done")
             }
+            // Interrupted, or woken early because the time left has no number here: look again.
+            guard poll(&descriptor, 1, Int32(clamping: left)) > 0 else { continue }
             let count = recv(fd, &buffer, buffer.count, 0)
-            if count < 0, errno == EINTR { continue }
             guard count > 0 else { break }
             line += buffer[..<count]
             if let end = line.firstIndex(of: UInt8(ascii: "\n")) { return Array(line[..<end]) }

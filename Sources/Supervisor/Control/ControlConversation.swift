@@ -14,11 +14,16 @@ final class ControlConversation {
     /// When an answer that is not taken is given up.
     private var answerDeadline = MonotonicTime.distantFuture
     private let loop: EventLoop
+    private let patience: Patience
 
-    /// A request must have come so soon after the connection.
-    static let requestTimeout: Duration = .seconds(5)
-    /// An answer must have been taken so soon after it was given.
-    static let answerTimeout: Duration = .seconds(10)
+    /// How long a client may keep one of the few places. How long an answer takes to make is not its fault.
+    struct Patience {
+        /// The request must have come so soon after the connection.
+        var request: Duration = .seconds(5)
+        /// The answer must have been taken so soon after it was given.
+        var answer: Duration = .seconds(10)
+    }
+
     /// A client that is slow to read is looked at again after this long: what tells of readiness here tells of reading only.
     private static let answerPause: Duration = .milliseconds(10)
 
@@ -28,12 +33,13 @@ final class ControlConversation {
     ///   - asked: is given a request's line; ``wait(_:)`` or ``answer(_:)`` is called for it there.
     ///   - ended: is called once, when nothing more will come of it.
     init(
-        _ loop: EventLoop, _ descriptor: Int32, _ exchange: ControlExchange = ControlExchange(),
+        _ loop: EventLoop, _ descriptor: Int32, _ exchange: ControlExchange, patience: Patience,
         asked: @escaping (ControlConversation, [UInt8]) -> Void, ended: @escaping (ControlConversation) -> Void
     ) {
         self.loop = loop
         self.descriptor = descriptor
         self.exchange = exchange
+        self.patience = patience
         self.asked = asked
         self.ended = ended
     }
@@ -44,14 +50,14 @@ final class ControlConversation {
         watch = ReadinessWatch(loop, fd: descriptor, ready: { self.ready() }) { [descriptor] in close(descriptor) }
         timer = LoopTimer(loop) { self.timeIsUp() }
         switch exchange.phase {
-        case .reading: timer?.arm(after: Self.requestTimeout)
+        case .reading: timer?.arm(after: patience.request)
         case .waiting: break
         case .answering: beginAnswering()
         }
     }
 
-    func wait(_ ticket: ControlTicket) {
-        exchange.wait(ticket)
+    func wait(_ command: CommandID) {
+        exchange.wait(command)
         timer?.cancel()
     }
 
@@ -86,7 +92,7 @@ final class ControlConversation {
             var part: ControlExchange.Progress?
             var code: Int32 = 0
             withUnsafeTemporaryAllocation(byteCount: room, alignment: 1) { buffer in
-                let count = recv(descriptor, buffer.baseAddress, room, Int32(MSG_DONTWAIT.rawValue))
+                let count = recv(descriptor, buffer.baseAddress, room, Int32(MSG_DONTWAIT))
                 code = count < 0 ? errno : 0
                 if count > 0 { part = exchange.received(buffer.prefix(count)) }
                 if count == 0 { part = exchange.receivedEnd() }
@@ -109,20 +115,20 @@ final class ControlConversation {
 
     private func timeIsUp() {
         switch exchange.phase {
-        case .reading: refuse("no request came within \(Self.requestTimeout.components.seconds) s")
+        case .reading: refuse("no request came within \(patience.request.components.seconds) s")
         case .waiting: break
         case .answering: send()
         }
     }
 
     private func beginAnswering() {
-        answerDeadline = loop.now + Self.answerTimeout
+        answerDeadline = loop.now + patience.answer
         send()
     }
 
     private func send() {
         guard case .answering(let bytes) = exchange.phase else { return }
-        let count = Glibc.send(descriptor, bytes, bytes.count, Int32(MSG_DONTWAIT.rawValue | MSG_NOSIGNAL.rawValue))
+        let count = Glibc.send(descriptor, bytes, bytes.count, Int32(MSG_DONTWAIT | MSG_NOSIGNAL))
         if count >= 0 {
             if exchange.sent(count) { return end() }
         } else if errno != EAGAIN, errno != EINTR {

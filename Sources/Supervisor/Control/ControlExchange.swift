@@ -1,21 +1,10 @@
-/// Names a request that waits for its answer: for as long as it does, also beyond an exec of the supervisor.
-public struct ControlTicket: Hashable, Sendable, Codable {
-    /// A number that no other waiting request has.
-    public var rawValue: UInt32
-
-    /// The ticket of that number.
-    public init(rawValue: UInt32) {
-        self.rawValue = rawValue
-    }
-}
-
 /// One client's exchange with the supervisor: a line with a request, then a line with the answer. Plain values, so that it
 /// can go on after an exec.
 struct ControlExchange: Codable, Equatable {
     enum Phase: Codable, Equatable {
         /// The request's bytes so far.
         case reading([UInt8])
-        case waiting(ControlTicket)
+        case waiting(CommandID)
         /// The answer's bytes that the kernel has not taken yet.
         case answering([UInt8])
     }
@@ -57,9 +46,9 @@ struct ControlExchange: Codable, Equatable {
     }
 
     /// The request has been understood, and waits for its answer.
-    mutating func wait(_ ticket: ControlTicket) {
+    mutating func wait(_ command: CommandID) {
         guard case .reading = phase else { preconditionFailure("one request for each client") }
-        phase = .waiting(ticket)
+        phase = .waiting(command)
     }
 
     /// There is an answer: `line` is to be sent.

@@ -1,3 +1,4 @@
+import CSocket
 import Glibc
 import Transport
 
@@ -7,13 +8,15 @@ import Transport
 public final class ControlServer {
     private let loop: EventLoop
     private let socket: ControlSocket
-    private let handler: (ControlRequest, ControlTicket) -> Void
+    private let handler: (ControlRequest, CommandID) -> Void
     private var watch: ReadinessWatch?
     /// Accepting rests for a moment when the process has no descriptor left.
     private var timer: LoopTimer?
     private var clients: [ControlConversation] = []
-    private var lastTicket: UInt32 = 0
+    private var lastCommand: UInt32 = 0
     private let user = geteuid()
+    /// With clients that come from now on.
+    var patience = ControlConversation.Patience()
 
     /// Clients at once. One more is told so.
     public static let clientsMax = 16
@@ -24,10 +27,10 @@ public final class ControlServer {
     /// Listens at `path`, which nobody but this user and root can connect to from the first moment on. A socket that a
     /// crashed supervisor has left there is replaced.
     ///
-    /// - Parameter handler: performs a request, and sooner or later calls ``answer(_:_:)`` with its ticket.
+    /// - Parameter handler: performs a request, and sooner or later calls ``answer(_:_:)`` with the same id.
     /// - Throws: a sentence, when a running supervisor listens there, something else has that name, or the kernel refuses.
     public convenience init(
-        _ loop: EventLoop, path: String, handler: @escaping (ControlRequest, ControlTicket) -> Void
+        _ loop: EventLoop, path: String, handler: @escaping (ControlRequest, CommandID) -> Void
     ) throws(ControlSocketError) {
         self.init(loop, try ControlSocket.listen(at: path), handler: handler)
     }
@@ -38,7 +41,7 @@ public final class ControlServer {
     /// - Throws: when a descriptor has not come along.
     public convenience init(
         _ loop: EventLoop, _ inheritance: ControlInheritance,
-        handler: @escaping (ControlRequest, ControlTicket) -> Void
+        handler: @escaping (ControlRequest, CommandID) -> Void
     ) throws(ControlSocketError) {
         for descriptor in inheritance.descriptors where fcntl(descriptor, F_SETFD, FD_CLOEXEC) != 0 {
             throw ControlSocketError(
@@ -46,12 +49,12 @@ public final class ControlServer {
                     + String(cString: strerror(errno)))
         }
         self.init(loop, inheritance.socket, handler: handler)
-        lastTicket = inheritance.lastTicket
+        lastCommand = inheritance.lastCommand
         for client in inheritance.clients { begin(client.descriptor, client.exchange) }
     }
 
     private init(
-        _ loop: EventLoop, _ socket: ControlSocket, handler: @escaping (ControlRequest, ControlTicket) -> Void
+        _ loop: EventLoop, _ socket: ControlSocket, handler: @escaping (ControlRequest, CommandID) -> Void
     ) {
         self.loop = loop
         self.socket = socket
@@ -68,12 +71,12 @@ public final class ControlServer {
     public var inheritance: ControlInheritance {
         ControlInheritance(
             socket: socket, clients: clients.map { .init(descriptor: $0.descriptor, exchange: $0.exchange) },
-            lastTicket: lastTicket)
+            lastCommand: lastCommand)
     }
 
     /// Answers a request. Does nothing when its client has gone meanwhile, or has been answered.
-    public func answer(_ ticket: ControlTicket, _ reply: ControlReply) {
-        clients.first { $0.exchange.phase == .waiting(ticket) }?.answer(reply.line)
+    public func answer(_ command: CommandID, _ reply: ControlReply) {
+        clients.first { $0.exchange.phase == .waiting(command) }?.answer(reply.line)
     }
 
     /// Takes no more requests, tells those that wait that there will be no other answer than `reason`, removes the name,
@@ -95,13 +98,13 @@ public final class ControlServer {
     private func accept() {
         for _ in 0..<Self.acceptedPerTurnMax {
             guard watch != nil else { return }
-            let descriptor = accept4(socket.descriptor, nil, nil, Int32(SOCK_CLOEXEC.rawValue))
+            let descriptor = csocket_accept(socket.descriptor)
             if descriptor >= 0 {
                 welcome(descriptor)
-            } else if [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(errno) {
+            } else if [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(-descriptor) {
                 // No edge tells when there is one again.
                 return timer?.arm(after: Self.exhaustedPause) ?? ()
-            } else if errno != EINTR, errno != ECONNABORTED {
+            } else if descriptor != -ECONNABORTED {
                 return
             }
         }
@@ -123,13 +126,13 @@ public final class ControlServer {
     /// The line fits into a new socket's buffer, so that one call sends it.
     private func turnAway(_ descriptor: Int32, _ reason: String) {
         let line = ControlReply(ok: false, message: reason).line
-        _ = send(descriptor, line, line.count, Int32(MSG_DONTWAIT.rawValue | MSG_NOSIGNAL.rawValue))
+        _ = send(descriptor, line, line.count, Int32(MSG_DONTWAIT | MSG_NOSIGNAL))
         Glibc.close(descriptor)
     }
 
     private func begin(_ descriptor: Int32, _ exchange: ControlExchange) {
         let client = ControlConversation(
-            loop, descriptor, exchange,
+            loop, descriptor, exchange, patience: patience,
             asked: { [weak self] client, line in self?.asked(client, line) },
             ended: { [weak self] client in self?.clients.removeAll { $0 === client } })
         clients.append(client)
@@ -143,17 +146,17 @@ public final class ControlServer {
         } catch {
             return client.refuse(#"the request makes no sense: send a line such as {"command":"status"}"#)
         }
-        let ticket = nextTicket()
-        client.wait(ticket)
-        handler(request, ticket)
+        let command = nextCommand()
+        client.wait(command)
+        handler(request, command)
     }
 
-    private func nextTicket() -> ControlTicket {
+    private func nextCommand() -> CommandID {
         // At most as many are taken as there are clients.
-        repeat { lastTicket &+= 1 } while clients.contains {
-            $0.exchange.phase == .waiting(ControlTicket(rawValue: lastTicket))
+        repeat { lastCommand &+= 1 } while clients.contains {
+            $0.exchange.phase == .waiting(CommandID(lastCommand))
         }
-        return ControlTicket(rawValue: lastTicket)
+        return CommandID(lastCommand)
     }
 }
 
@@ -166,13 +169,13 @@ public struct ControlInheritance: Codable, Sendable {
 
     let socket: ControlSocket
     let clients: [Client]
-    let lastTicket: UInt32
+    let lastCommand: UInt32
 
     /// The listening socket and the clients' sockets.
     public var descriptors: [Int32] { [socket.descriptor] + clients.map(\.descriptor) }
 
     /// The requests that wait for an answer.
-    public var tickets: [ControlTicket] {
-        clients.compactMap { if case .waiting(let ticket) = $0.exchange.phase { ticket } else { nil } }
+    public var commands: [CommandID] {
+        clients.compactMap { if case .waiting(let command) = $0.exchange.phase { command } else { nil } }
     }
 }
