@@ -24,11 +24,17 @@ enum EnvironmentArguments {
         Option(name: "send-proxy"), Option(name: "resolve-interval"),
     ]
 
+    /// Of the commands that speak with a running Ringmaster.
+    private static let control = [Option(name: "control"), Option(name: "timeout")]
+
     private static func options(of command: String?) -> [Option] {
         switch command {
         case "echo": common
         case "proxy": common + proxy
         case "check": [Option(name: "workers"), Option(name: "transport")]
+        case "status": control + [Option(name: "json", kind: .flag)]
+        case "stop": control + [Option(name: "fast", kind: .flag)]
+        case "reload", "upgrade", "scale", "drain": control
         default: []
         }
     }
