@@ -134,7 +134,7 @@ struct Server {
                 "\(WorkerBirth.variable) is set, but this process was not started by a supervisor (\(error)): unset it")
         }
         var configuration = WorkerConfiguration(
-            slot: birth.slot, generation: birth.incarnation, connectionsMax: birth.connectionsMax,
+            slot: birth.slot, incarnation: birth.incarnation, connectionsMax: birth.connectionsMax,
             orphanGrace: options.grace.duration)
         configuration.loop = birth.loop.configuration
         do throws(SystemError) {
