@@ -65,29 +65,42 @@ extension ServiceThread {
     }
 }
 
-/// Sends until it is told to stop, then says FIN; returns everything it has sent.
+/// Sends until it is told to stop, then says FIN.
 struct Talker {
     private let isToStop = Watched(false)
-    private let work: Background<[UInt8]>
+    private let sent = Watched(0)
+    private let work: Background<Void>
+    private let seed: Int
 
     init(_ peer: Peer, seed: Int) {
-        let isToStop = isToStop
+        let (isToStop, progress) = (isToStop, sent)
+        self.seed = seed
         work = Background {
-            let data = pattern(32 << 20, seed: seed)
+            let data = pattern(Self.countMax, seed: seed)
             var sent = 0
             while sent < data.count, !isToStop.value {
                 let next = min(sent + 10_007, data.count)
                 try peer.send(Array(data[sent..<next]))
                 sent = next
+                progress.update { $0 = sent }
             }
             peer.finishOutput()
-            return Array(data[..<sent])
         }
     }
 
+    private static let countMax = 32 << 20
+
+    /// Waits until something more has been sent, or everything there is.
+    func waitForProgress() throws {
+        let before = sent.value
+        try sent.wait(for: "more to be sent") { $0 > before || $0 == Self.countMax }
+    }
+
+    /// Everything that has been sent, in the end.
     func stop() throws -> [UInt8] {
         isToStop.update { $0 = true }
-        return try work.value()
+        try work.value()
+        return pattern(sent.value, seed: seed)
     }
 }
 
