@@ -50,13 +50,13 @@ struct ProxyMovingTests {
             let (fromClient, fromServer) = (Talker(stage.client, seed: 1), Talker(stage.server, seed: 2))
             let (atClient, atServer) = (Hearer(stage.client), Hearer(stage.server))
             for _ in 0..<20 {
+                fromClient.goOn()
                 try stage.old.move(to: stage.new)
-                try fromClient.waitForProgress()
+                fromServer.goOn()
                 try stage.new.move(to: stage.old)
-                try fromServer.waitForProgress()
             }
             let (sent, answered) = (try fromClient.stop(), try fromServer.stop())
-            #expect(!sent.isEmpty && !answered.isEmpty)
+            #expect(sent.count == 10 << 20 && answered.count == 10 << 20)
             #expect(try atServer.everything() == sent)
             #expect(try atClient.everything() == answered)
             try stage.old.waitUntilEnded(1)
@@ -74,9 +74,9 @@ struct ProxyMovingTests {
             let (fromClient, fromServer) = (Talker(stage.client, seed: 3), Talker(stage.server, seed: 4))
             let (atClient, atServer) = (Hearer(stage.client), Hearer(stage.server))
             for _ in 0..<20 {
+                fromClient.goOn()
+                fromServer.goOn()
                 try stage.old.move(to: stage.old)
-                try fromClient.waitForProgress()
-                try fromServer.waitForProgress()
             }
             #expect(try stage.old.upstreamConnections == [1])
             let (sent, answered) = (try fromClient.stop(), try fromServer.stop())
@@ -141,7 +141,8 @@ struct ProxyMovingTests {
                 return
             }
             let slow = isFromClient ? pair.upstream : pair.client
-            #expect(slow.unsent.count > ConnectionConfiguration().lowWaterMark)
+            // Of what was queued, the kernel may have taken most before the send was cancelled.
+            #expect(!slow.unsent.isEmpty)
             try stage.new.thaw(box)
             try to.send("against the stream")
             #expect(try from.receiveText(18) == "against the stream")

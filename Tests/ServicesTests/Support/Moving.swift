@@ -65,42 +65,41 @@ extension ServiceThread {
     }
 }
 
-/// Sends until it is told to stop, then says FIN.
+/// Sends as much as it is allowed, until it is told to stop; then says FIN.
 struct Talker {
-    private let isToStop = Watched(false)
-    private let sent = Watched(0)
-    private let work: Background<Void>
-    private let seed: Int
+    private struct Orders {
+        var allowed = 0
+        var isToStop = false
+    }
+
+    private let orders = Watched(Orders())
+    private let work: Background<[UInt8]>
+    private static let allowance = 512 << 10
 
     init(_ peer: Peer, seed: Int) {
-        let (isToStop, progress) = (isToStop, sent)
-        self.seed = seed
+        let orders = orders
         work = Background {
-            let data = pattern(Self.countMax, seed: seed)
+            let data = pattern(32 << 20, seed: seed)
             var sent = 0
-            while sent < data.count, !isToStop.value {
-                let next = min(sent + 10_007, data.count)
+            while case let now = try orders.wait(for: "orders", until: { $0.allowed > sent || $0.isToStop }),
+                sent < now.allowed
+            {
+                let next = min(sent + 10_007, now.allowed)
                 try peer.send(Array(data[sent..<next]))
                 sent = next
-                progress.update { $0 = sent }
             }
             peer.finishOutput()
+            return Array(data[..<sent])
         }
     }
 
-    private static let countMax = 32 << 20
-
-    /// Waits until something more has been sent, or everything there is.
-    func waitForProgress() throws {
-        let before = sent.value
-        try sent.wait(for: "more to be sent") { $0 > before || $0 == Self.countMax }
-    }
+    /// It may send half a megabyte more, from now on.
+    func goOn() { orders.update { $0.allowed += Self.allowance } }
 
     /// Everything that has been sent, in the end.
     func stop() throws -> [UInt8] {
-        isToStop.update { $0 = true }
-        try work.value()
-        return pattern(sent.value, seed: seed)
+        orders.update { $0.isToStop = true }
+        return try work.value()
     }
 }
 
