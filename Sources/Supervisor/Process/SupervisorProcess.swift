@@ -10,6 +10,7 @@ public final class SupervisorProcess {
     private let loop: EventLoop
     private let launcher: WorkerLauncher
     private let loopKind: LoopKind
+    private let listenerNumbers: [UInt16]
     private let logger: Logger
     private let reports: ReportLog
     private var intake: Intake!
@@ -42,6 +43,7 @@ public final class SupervisorProcess {
             configuration: configuration, listeners: Set((0..<listeners.count).map { UInt16($0) }))
         self.launcher = launcher
         self.loopKind = loopKind
+        listenerNumbers = listeners.indices.map { UInt16($0) }
         self.logger = logger
         reports = ReportLog(
             logger: logger, workerCount: configuration.workerCount, transport: loopKind.transport)
@@ -197,8 +199,11 @@ public final class SupervisorProcess {
             case .ready: feed(.ready(handle.worker))
             case .drained(let forced): feed(.drained(handle.worker, forced: forced))
             case .failed(let code, let message): feed(.failed(handle.worker, code, message: message))
-            case .connections, .drain, .stop:
+            case .connections, .migrated, .drain, .stop, .offerTaken, .offerRefused:
                 distrust(handle, "it sent a supervisor's packet")
+                return false
+            case .offer:
+                distrust(handle, "it offered a connection that nobody asked for")
                 return false
             }
         }
@@ -239,7 +244,8 @@ public final class SupervisorProcess {
             case .pauseAccepting: intake.pause()
             case .resumeAccepting: intake.resume()
             case .closeListeners: closeListeners()
-            case .drain(let worker, let milliseconds, _): tell(worker, .drain(milliseconds: milliseconds))
+            case .drain(let worker, let milliseconds, let rate):
+                tell(worker, .drain(milliseconds: milliseconds, migrationsPerSecond: rate))
             case .stopFast(let worker): tell(worker, .stop)
             case .retireListeners, .commit, .rollBack, .finished, .takeOffer, .refuseOffer, .abort: break
             case .kill(let worker): handles[worker.slot]?.kill()
@@ -271,7 +277,8 @@ public final class SupervisorProcess {
             let (ours, theirs) = try HandoffSocket.pair()
             let share = (state.configuration.connectionsMax - 1) / state.configuration.workerCount + 1
             let birth = WorkerBirth(
-                slot: slot, generation: worker.incarnation, connectionsMax: share, loop: loopKind)
+                slot: slot, incarnation: worker.incarnation, generation: 0, connectionsMax: share, loop: loopKind,
+                listeners: listenerNumbers)
             let pid = try launcher.launch(birth, control: theirs.descriptor, page: pages[slot].page.descriptor)
             withExtendedLifetime(theirs) {}
             handles[slot] = WorkerHandle(
