@@ -29,6 +29,7 @@ enum ImportRules {
         "TransportTests": ["Transport", "TransportTesting", "CRing", "CSocket"],
         "ConformanceTests": ["Transport", "TransportTesting", "CRing", "CSocket"],
         "IntegrationTests": ["Transport", "CSocket"],
+        "ControlTests": ["Supervisor", "Transport", "TransportTesting"],
         "CommandTests": allowed["ringmaster", default: []].union(["ringmaster"]),
     ]
 
