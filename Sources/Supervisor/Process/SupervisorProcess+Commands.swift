@@ -14,19 +14,18 @@ extension SupervisorProcess {
         var listeners: [UInt16]
     }
 
-    /// A request at the control socket. Tickets and commands have the same numbers.
-    func asked(_ request: ControlRequest, _ ticket: ControlTicket) {
-        let command = CommandID(ticket.rawValue)
+    /// A request at the control socket.
+    func asked(_ request: ControlRequest, _ command: CommandID) {
         switch request {
         case .status:
-            control?.answer(ticket, ControlReply(ok: true, message: "", status: report()))
+            control?.answer(command, ControlReply(ok: true, message: "", status: report()))
         case .reload: reload(command)
         case .upgrade: upgrade(command)
         case .scale(let count): feedAfterPages(.command(command, .scale(.to(count))))
         case .drain(let slot): feedAfterPages(.command(command, .drain(slot: slot)))
         case .stop(let isFast):
             control?.answer(
-                ticket,
+                command,
                 ControlReply(ok: true, message: isFast ? "stopping at once" : "stopping within \(grace)"))
             logger.info("stopping: asked to at the control socket", metadata: ["fast": "\(isFast)"])
             feed(.stop(isFast ? .fast : .graceful))
@@ -51,10 +50,9 @@ extension SupervisorProcess {
 
     func answer(_ command: CommandID?, _ outcome: CommandOutcome) {
         guard let command else { return }
-        let ticket = ControlTicket(rawValue: command.rawValue)
         switch outcome {
-        case .done(let text): control?.answer(ticket, ControlReply(ok: true, message: text))
-        case .refused(let text), .failed(let text): control?.answer(ticket, ControlReply(ok: false, message: text))
+        case .done(let text): control?.answer(command, ControlReply(ok: true, message: text))
+        case .refused(let text), .failed(let text): control?.answer(command, ControlReply(ok: false, message: text))
         }
     }
 

@@ -97,7 +97,7 @@ extension SupervisorProcess {
                 UpgradeImage.Page(slot: slot, descriptor: page.page.descriptor, progress: page.progress)
             },
             lastWords: Array(lastWords.values), configurations: configurations, control: control?.inheritance,
-            command: command, startedAt: startedAt, formerProgram: try formerProgram(),
+            command: command, startedAt: startedAt, loopKind: setup.loopKind, formerProgram: try formerProgram(),
             arguments: setup.launcher.arguments, environment: setup.launcher.environment,
             programPath: setup.programPath, returned: nil)
     }

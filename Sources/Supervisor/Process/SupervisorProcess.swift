@@ -65,13 +65,13 @@ public final class SupervisorProcess {
         listeners.commit(ids, setup.plan.listeners)
         configurations[0] = GenerationConfiguration(setup.plan, listeners: ids)
         state = SupervisorState(configuration: setup.plan.configuration, listeners: Set(ids))
-        do throws(ControlSocketError) {
-            control = try setup.controlPath.map { path throws(ControlSocketError) in
-                try ControlServer(loop, path: path) { [unowned self] in asked($0, $1) }
+        if let path = setup.controlPath {
+            do throws(ControlSocketError) {
+                control = try ControlServer(loop, path: path) { [unowned self] in asked($0, $1) }
+            } catch {
+                ListenerBinding.undo(listeners.serving.map(\.descriptor))
+                throw PlanError(.cannotBind, "--control: \(error)")
             }
-        } catch {
-            listeners.drainAndClose {}
-            throw PlanError(.cannotBind, "--control: \(error)")
         }
         logListeners(ids)
     }

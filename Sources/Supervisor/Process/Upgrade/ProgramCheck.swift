@@ -5,11 +5,11 @@ import Transport
 
 /// A child process in which the program file that is to be upgraded to checks itself: that it starts here, understands
 /// the command line and the configuration, and can go on from the state of the running supervisor.
-final class ProgramCheck {
+public final class ProgramCheck {
     /// The environment variable that asks for it.
-    static let variable = "RINGMASTER_INTERNAL_CHECK"
-    /// Where the child finds the image.
-    static let imageDescriptor: Int32 = 3
+    public static let variable = "RINGMASTER_INTERNAL_CHECK"
+    /// Where the child finds the image of the running supervisor.
+    public static let imageDescriptor: Int32 = 3
     /// How long it may take.
     static let timeout: Duration = .seconds(30)
 

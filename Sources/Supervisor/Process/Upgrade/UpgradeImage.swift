@@ -56,13 +56,28 @@ public struct UpgradeImage: Codable {
     /// Who waits to hear what becomes of the upgrade; nil for nobody.
     var command: CommandID?
     var startedAt: Int64
+    /// How the kernel is reached. Not decided again: what the old workers hold would count against the new ones.
+    public var loopKind: LoopKind
     /// The file of the program that came before, which runs again if the next one fails.
     var formerProgram: Int32
-    /// What that program was started with.
+    /// What that program was started with, and the name of its file.
     var arguments: [String]
     var environment: [String]
-    var programPath: String
+    public var programPath: String
     var returned: Return?
+
+    /// Whether the program that was upgraded to has given the process back to this one.
+    public var isReturn: Bool { returned != nil }
+
+    /// What is being served, without looking at what files say by now.
+    public var planInForce: SupervisorPlan {
+        guard let configuration = configurations[state.generation] else {
+            preconditionFailure("the generation that serves has a configuration")
+        }
+        return SupervisorPlan(
+            configuration: state.configuration, listeners: listeners.filter(\.isServing).map(\.plan),
+            descriptorsPerConnection: configuration.descriptorsPerConnection, text: configuration.text)
+    }
 
     /// Every descriptor that must survive the exec.
     var descriptors: [Int32] {
@@ -87,7 +102,7 @@ public struct UpgradeImage: Codable {
         } catch {
             throw PlanError(.internalError, "the running supervisor's state makes no sense to this program: \(error)")
         }
-        guard image.format == formatCurrent else {
+        guard image.format == formatCurrent, image.configurations[image.state.generation] != nil else {
             throw PlanError(
                 .badUsage,
                 "the running supervisor's state has format \(image.format), and this program knows \(formatCurrent): "
