@@ -18,9 +18,12 @@ let package = Package(
     targets: [
         .target(name: "CRing", path: "csrc/CRing", linkerSettings: [.linkedLibrary("uring")]),
         .target(name: "CSocket", path: "csrc/CSocket"),
+        .target(name: "CNetlink", path: "csrc/CNetlink", linkerSettings: [.linkedLibrary("mnl")]),
         .target(name: "Transport", dependencies: ["CRing", "CSocket"], swiftSettings: strict),
         .target(name: "Handoff", dependencies: ["Transport", "CSocket"], swiftSettings: strict),
-        .target(name: "Supervisor", dependencies: ["Handoff", "Transport", "CSocket", log], swiftSettings: strict),
+        .target(
+            name: "Supervisor", dependencies: ["Handoff", "Transport", "CSocket", "CNetlink", log],
+            swiftSettings: strict),
         .target(name: "Worker", dependencies: ["Handoff", "Transport", "CSocket", log], swiftSettings: strict),
         .target(name: "Services", dependencies: ["Transport", log], swiftSettings: strict),
         .executableTarget(
@@ -44,7 +47,8 @@ let package = Package(
             exclude: ["CASES.md"], swiftSettings: strict),
         .testTarget(name: "HandoffTests", dependencies: ["Handoff", "Transport", "CSocket"], swiftSettings: strict),
         .testTarget(
-            name: "SupervisorTests", dependencies: ["Supervisor", "Handoff", "Transport"], swiftSettings: strict),
+            name: "SupervisorTests", dependencies: ["Supervisor", "Handoff", "Transport", "TransportTesting"],
+            swiftSettings: strict),
         .testTarget(
             name: "WorkerTests", dependencies: ["Worker", "Handoff", "CSocket", "TransportTesting"],
             swiftSettings: strict),

@@ -232,17 +232,16 @@ int csocket_pidfd_open(pid_t pid) {
     return fd < 0 ? -errno : (int)fd;
 }
 
-int csocket_spawn(const char *path, char *const argv[], char *const envp[], const int *fds, uint32_t fd_count,
-                  pid_t *pid) {
-    if (fd_count > CSOCKET_FDS_PER_MESSAGE_MAX)
+int csocket_spawn(const char *path, char *const argv[], char *const envp[], int fd_first, const int *fds,
+                  uint32_t fd_count, pid_t *pid) {
+    if (fd_first < 0 || fd_first > 3 || fd_count > CSOCKET_FDS_PER_MESSAGE_MAX)
         return -EINVAL;
-    /* Copies above the target range first: dup2 onto 3, 4, … must not overwrite a source still to be copied.
-     */
+    /* Copies above the target range first: dup2 onto it must not overwrite a source still to be copied. */
     int sources[CSOCKET_FDS_PER_MESSAGE_MAX];
     uint32_t copied = 0;
     int error = 0;
     for (; copied < fd_count; copied++) {
-        sources[copied] = fcntl(fds[copied], F_DUPFD_CLOEXEC, 3 + (int)fd_count);
+        sources[copied] = fcntl(fds[copied], F_DUPFD_CLOEXEC, fd_first + (int)fd_count);
         if (sources[copied] < 0) {
             error = errno;
             break;
@@ -253,9 +252,9 @@ int csocket_spawn(const char *path, char *const argv[], char *const envp[], cons
     posix_spawn_file_actions_init(&actions);
     posix_spawnattr_init(&attributes);
     for (uint32_t i = 0; i < fd_count && error == 0; i++)
-        error = posix_spawn_file_actions_adddup2(&actions, sources[i], 3 + (int)i);
+        error = posix_spawn_file_actions_adddup2(&actions, sources[i], fd_first + (int)i);
     if (error == 0)
-        error = posix_spawn_file_actions_addclosefrom_np(&actions, 3 + (int)fd_count);
+        error = posix_spawn_file_actions_addclosefrom_np(&actions, fd_first + (int)fd_count);
     if (error == 0) {
         sigset_t none, all;
         sigemptyset(&none);

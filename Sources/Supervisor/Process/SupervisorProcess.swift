@@ -244,8 +244,8 @@ public final class SupervisorProcess {
             case .pauseAccepting: intake.pause()
             case .resumeAccepting: intake.resume()
             case .closeListeners: closeListeners()
-            case .drain(let worker, let milliseconds, _):
-                tell(worker, .drain(milliseconds: milliseconds, migrationsPerSecond: 0))
+            case .drain(let worker, let milliseconds, let rate):
+                tell(worker, .drain(milliseconds: milliseconds, migrationsPerSecond: rate))
             case .stopFast(let worker): tell(worker, .stop)
             case .retireListeners, .commit, .rollBack, .finished, .takeOffer, .refuseOffer, .abort: break
             case .kill(let worker): handles[worker.slot]?.kill()

@@ -10,6 +10,9 @@ public enum Balance: String, Sendable, CaseIterable, Codable {
 
 /// Everything that the supervisor's decisions depend on besides the events.
 public struct SupervisorConfiguration: Sendable, Codable {
+    /// How many workers there may be.
+    public static let workerCounts = 1...1_024
+
     /// Worker processes, 1 to 1,024.
     public let workerCount: Int
     /// How a worker is chosen.
@@ -50,7 +53,7 @@ public struct SupervisorConfiguration: Sendable, Codable {
         workerCount: Int, balance: Balance = .leastLoaded, connectionsMax: Int, grace: Duration = .seconds(9),
         seed: UInt64
     ) {
-        precondition((1...1_024).contains(workerCount), "workerCount must be from 1 to 1,024")
+        precondition(Self.workerCounts.contains(workerCount), "workerCount must be from 1 to 1,024")
         precondition(connectionsMax >= 1, "connectionsMax must be at least 1")
         precondition(grace >= .zero, "grace must not be negative")
         self.workerCount = workerCount

@@ -20,9 +20,17 @@ extension MonotonicTime: Codable {
 extension ExitCode: Codable {}
 
 extension SupervisorState {
-    /// Nil if the state may be frozen now, to go on in another process; otherwise why not.
+    /// Nil if the state may be frozen now, to go on in another process; otherwise a sentence that says why not.
     public var canFreeze: String? {
-        guard case .running = phase else { return "the supervisor is starting or stopping" }
-        return nil
+        if let reason = noScaling { return reason }
+        if succession?.reason == .command { return "a worker is being replaced" }
+        return scaleWaits.isEmpty ? nil : "workers are being added"
+    }
+
+    /// The state was thawed. Its accepts ended with the process that had them, and no page was read since.
+    mutating func thawed(_ now: MonotonicTime) {
+        if intake == .accepting { intake = .paused }
+        for index in slots.indices { slots[index].skipPulse(to: now) }
+        watch.progress(now: now)
     }
 }

@@ -10,9 +10,9 @@ struct RestartIntensity: Sendable, Codable {
         case degraded
     }
 
-    let max: Int
-    let window: Duration
-    let spacing: Duration
+    private(set) var max: Int
+    private(set) var window: Duration
+    private(set) var spacing: Duration
     private(set) var mode = Mode.normal
     /// The restarts in the window, oldest first. At most `max` matter.
     private var restarts: [MonotonicTime] = []
@@ -21,6 +21,19 @@ struct RestartIntensity: Sendable, Codable {
         self.max = max
         self.window = window
         self.spacing = spacing
+    }
+
+    init(_ policy: RestartPolicy, workerCount: Int) {
+        self.init(
+            max: policy.intensityMax(workerCount: workerCount), window: policy.intensityWindow,
+            spacing: policy.delayMax)
+    }
+
+    /// Goes on with other limits. What the window holds still counts.
+    mutating func adopt(_ policy: RestartPolicy, workerCount: Int) {
+        let other = RestartIntensity(policy, workerCount: workerCount)
+        (max, window, spacing) = (other.max, other.window, other.spacing)
+        restarts = restarts.suffix(max)
     }
 
     /// The earliest time a restart may go ahead as things are.

@@ -6,12 +6,18 @@
 enum EnvironmentArguments {
     static let prefix = "RINGMASTER_"
 
+    /// Of the commands that speak with a running Ringmaster.
+    private static let control = [OptionName("control"), OptionName("timeout")]
+
     private static func options(of command: String?) -> [OptionName] {
         switch command {
         case "echo": ListenOptions.names + CommonOptions.names
         case "proxy": ListenOptions.names + CommonOptions.names + ProxyOptions.names
         case "run": [OptionName("config")]
         case "check": [OptionName("workers"), OptionName("transport"), OptionName("config")]
+        case "status": control + [OptionName("json", .flag)]
+        case "stop": control + [OptionName("fast", .flag)]
+        case "reload", "upgrade", "scale", "drain": control
         default: []
         }
     }
