@@ -100,13 +100,9 @@ extension Plan {
             return Self.obstacle(name, before, now)
         }
         for listener in listeners {
-            guard let former = old.listeners.first(where: { $0.address == listener.address }) else { continue }
+            guard old.listeners.contains(where: { $0.address == listener.address }) else { continue }
             guard old.options.backlog == options.backlog else {
                 return Self.obstacle("backlog of \(listener.address)", "\(old.options.backlog)", "\(options.backlog)")
-            }
-            // Its connections could not move: what one service has frozen another cannot thaw.
-            guard former.service.kind == listener.service.kind else {
-                return Self.obstacle("service of \(listener.address)", former.service.kind, listener.service.kind)
             }
         }
         return nil
