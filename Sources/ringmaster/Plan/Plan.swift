@@ -13,9 +13,11 @@ struct Plan: Sendable {
     var source: [UInt8] = []
 }
 
-struct PlannedListener: Hashable, Sendable {
+struct PlannedListener: Sendable {
     var address: ListenAddress
     var service: PlannedService
+    /// Where it is written, for messages, such as `ringmaster.yaml:7: `; empty for the command line.
+    var place = ""
 }
 
 /// A service with its options.
