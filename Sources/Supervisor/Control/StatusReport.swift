@@ -13,7 +13,7 @@ public struct StatusReport: Codable, Sendable {
     /// The worker processes that there are, by slot.
     public var processes: [WorkerProcessStatus]
     /// What each slot's last worker that failed said at its end, by slot.
-    public var lastWords: [LastWords]
+    public var lastWords: [WorkerLastWords]
     /// The listeners in the configuration's order.
     public var listeners: [ListenerStatus]
     /// Why accept queues are missing from ``listeners``; nil when none is.
@@ -24,7 +24,7 @@ public struct StatusReport: Codable, Sendable {
     /// - Parameter sockets: the listeners, in the configuration's order.
     public init(
         version: String, pid: Int32, startedAt: Int64, transport: String, pool: PoolStatus,
-        processes: [WorkerProcessStatus], lastWords: [LastWords],
+        processes: [WorkerProcessStatus], lastWords: [WorkerLastWords],
         listeners sockets: [(id: UInt16, address: String, descriptor: Int32)]
     ) {
         self.version = version
@@ -63,7 +63,7 @@ public struct WorkerProcessStatus: Codable, Sendable {
 }
 
 /// How a worker ended that was not asked to, and what it had written to standard error by then.
-public struct LastWords: Codable, Sendable {
+public struct WorkerLastWords: Codable, Sendable {
     /// Where it sat.
     public var slot: Int
     /// What its process was.
