@@ -45,7 +45,7 @@ struct ControlSocketTests {
 
     @Test("of several supervisors that find the same stale socket, exactly one takes it over")
     func race() throws {
-        for _ in 0..<10 {
+        for _ in 0..<200 {
             let directory = try ScratchDirectory()
             let path = directory.file()
             close(try ControlSocket.listen(at: path).descriptor)
