@@ -45,7 +45,7 @@ struct ControlSocketTests {
 
     @Test("of several supervisors that find the same stale socket, exactly one takes it over")
     func race() throws {
-        for _ in 0..<200 {
+        for _ in 0..<10 {
             let directory = try ScratchDirectory()
             let path = directory.file()
             close(try ControlSocket.listen(at: path).descriptor)
@@ -57,6 +57,20 @@ struct ControlSocketTests {
             _ = try controlClient(path)
             for descriptor in taken.all { close(descriptor) }
         }
+    }
+
+    @Test("while another looks for a stale socket in the directory, nothing is done")
+    func locked() throws {
+        let directory = try ScratchDirectory()
+        let path = directory.file()
+        close(try ControlSocket.listen(at: path).descriptor)
+        let lock = open(directory.path, O_RDONLY | O_CLOEXEC)
+        defer { close(lock) }
+        #expect(flock(lock, LOCK_EX) == 0)
+        #expect(refusal(path) == "the directory of the control socket \(path) is locked by another process: try again")
+        #expect(mode(path) != nil)
+        #expect(flock(lock, LOCK_UN) == 0)
+        #expect(refusal(path) == "none")
     }
 
     @Test("a socket that somebody listens on is refused with what to do, and goes on; also when its queue is full")
