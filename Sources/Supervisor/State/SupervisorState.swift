@@ -142,6 +142,7 @@ public struct SupervisorState: Sendable, Codable {
         endHung(now, &actions)
         restartDue(now, &actions)
         advanceReplacement(now, &actions)
+        stopIfHopeless(now, &actions)
         answerScaling(now, &actions)
         recycle(now, &actions)
         dispatch(now, &actions)
