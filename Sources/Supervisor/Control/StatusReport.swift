@@ -13,7 +13,7 @@ public struct StatusReport: Codable, Sendable {
     /// The worker processes that there are, by slot.
     public var processes: [WorkerProcessStatus]
     /// What each slot's last worker that failed said at its end, by slot.
-    public var lastWords: [WorkerLastWords]
+    public var lastWords: [LastWords]
     /// The listeners in the configuration's order.
     public var listeners: [ListenerStatus]
     /// Why accept queues are missing from ``listeners``; nil when none is.
@@ -24,7 +24,7 @@ public struct StatusReport: Codable, Sendable {
     /// - Parameter sockets: the listeners, in the configuration's order.
     public init(
         version: String, pid: Int32, startedAt: Int64, transport: String, pool: PoolStatus,
-        processes: [WorkerProcessStatus], lastWords: [WorkerLastWords],
+        processes: [WorkerProcessStatus], lastWords: [LastWords],
         listeners sockets: [(id: UInt16, address: String, descriptor: Int32)]
     ) {
         self.version = version
@@ -63,7 +63,7 @@ public struct WorkerProcessStatus: Codable, Sendable {
 }
 
 /// How a worker ended that was not asked to, and what it had written to standard error by then.
-public struct WorkerLastWords: Codable, Sendable {
+public struct LastWords: Codable, Sendable {
     /// Where it sat.
     public var slot: Int
     /// What its process was.

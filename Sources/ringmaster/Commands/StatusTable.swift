@@ -81,7 +81,7 @@ enum StatusTable {
         return lines
     }
 
-    private static func lastWords(_ words: WorkerLastWords, now: Int64) -> [String] {
+    private static func lastWords(_ words: LastWords, now: Int64) -> [String] {
         let age = duration(Double(max(0, now - words.endedAt)))
         let title = "slot \(words.slot): pid \(words.pid) ended \(age) ago by \(visible(words.ending))"
         let text = words.text.split(separator: "\n").map { "  " + visible(String($0)) }
