@@ -75,6 +75,7 @@ struct StatusTableTests {
 
     @Test("what could steer a terminal is shown instead, other languages are not touched")
     func visible() {
-        #expect(StatusTable.visible("a\u{1b}[0m\u{7f}\u{9b}\t\r\nüß日🙂") == #"a\u{1b}[0m\u{7f}\u{9b}\u{9}\u{d}\u{a}üß日🙂"#)
+        #expect(
+            StatusTable.visible("a\u{1b}[0m\u{7f}\u{9b}\t\r\nüß日🙂") == #"a\u{1b}[0m\u{7f}\u{9b}\u{9}\u{d}\u{a}üß日🙂"#)
     }
 }

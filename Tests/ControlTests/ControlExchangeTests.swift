@@ -70,7 +70,8 @@ struct ControlExchangeTests {
     @Test("an outcome has this form, and becomes this answer")
     func outcome() throws {
         for (outcome, result, ok) in [
-            (CommandOutcome.done("a"), "done", true), (.refused("a"), "refused", false), (.failed("a"), "failed", false),
+            (CommandOutcome.done("a"), "done", true), (.refused("a"), "refused", false),
+            (.failed("a"), "failed", false),
         ] {
             let text = #"{"message":"a","result":"\#(result)"}"#
             #expect(String(decoding: try ControlLine.encode(outcome), as: UTF8.self) == text + "\n")
