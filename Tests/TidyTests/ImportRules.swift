@@ -13,7 +13,7 @@ enum ImportRules {
         "Worker": ["Handoff", "Transport", "CSocket", "Logging"],
         "Services": ["Transport", "Logging"],
         "ringmaster": [
-            "Supervisor", "Worker", "Services", "Handoff", "Transport", "Logging", "ArgumentParser",
+            "Supervisor", "Worker", "Services", "Handoff", "Transport", "Logging", "ArgumentParser", "Yams",
             "FoundationEssentials",
         ],
     ]

@@ -139,7 +139,7 @@ extension World {
         // A dead process' heart does not beat either, until the supervisor has reaped it.
         if !worker.isLiar, !worker.isLeaving {
             let standstill = worker.frozenAt.map { now - $0 } ?? .zero
-            require(standstill >= configuration.hangTimeout ?? .seconds(1_000_000), "\(id) aborted after \(standstill)")
+            require(standstill >= hangTimeout ?? .seconds(1_000_000), "\(id) aborted after \(standstill)")
         }
         if !worker.isLeaving, !worker.isDeaf { leave(id.slot, .signal(6, coreDumped: false), within: 300_000) }
     }

@@ -42,8 +42,8 @@ extension World {
         if climate.arrival == 0, configuration.hangTimeout == nil { workers[slot]?.frozenAt = nil }
         if chance(climate.thaw) { workers[slot]?.frozenAt = nil }
         if workers[slot]?.frozenAt == nil, chance(climate.freeze) { workers[slot]?.frozenAt = now }
+        if chance(2), let id = workers[slot]?.id { feed(.memory(id, bytes: random.next() % 100)) }
         guard var worker = workers[slot], worker.frozenAt == nil, !chance(climate.idle) else { return }
-        if chance(2) { feed(.memory(worker.id, bytes: random.next() % 100)) }
         worker.live.removeAll { live in live.until <= now && !worker.outbox.contains { $0.socket == live.socket } }
         if chance(climate.filling) { worker.limit = chance(50) ? 0 : .random(in: 1...40, using: &random) }
         if climate.arrival == 0 { worker.limit = max(worker.limit, 10) }

@@ -30,6 +30,8 @@ final class World {
     var listenersRetired: Set<UInt16> = []
     /// Whether the supervisor could not look for a while.
     var wasSuspended = false
+    /// As it was before the event at hand.
+    var hangTimeout: Duration?
     /// Whether the actions at hand follow from a command.
     var isCommanded = false
     var isAccepting = false
@@ -202,6 +204,7 @@ final class World {
     }
 
     func feed(_ event: SupervisorState.Event) {
+        hangTimeout = configuration.hangTimeout
         let actions = state.handle(event, now: now)
         if Self.isTracing { print(now.nanoseconds, event, actions) }
         for broken in state.brokenInvariants() { require(false, broken) }
