@@ -5,7 +5,7 @@ import Testing
 
 @Suite struct SupervisorSimulationTests {
     /// Worlds per shard; the shards run in parallel.
-    private static let worlds: UInt64 = 400
+    private static let worlds: UInt64 = 1_250
     private static let shards: UInt64 = 8
     /// `RINGMASTER_SEED=N` plays that one world only.
     private static let seedAsked = ProcessInfo.processInfo.environment["RINGMASTER_SEED"].flatMap(UInt64.init)
@@ -15,7 +15,7 @@ import Testing
         let seeds = Self.seedAsked.map { shard == 0 ? $0..<$0 + 1 : $0..<$0 }
         for seed in seeds ?? shard * Self.worlds..<(shard + 1) * Self.worlds {
             let world = World(seed: seed)
-            let violations = world.run(turns: 150)
+            let violations = world.run(turns: 100)
             #expect(violations.first == nil, "RINGMASTER_SEED=\(seed) replays it")
         }
     }
@@ -37,7 +37,7 @@ import Testing
         var exitCodes: Set<Int32> = []
         for seed in UInt64(0)..<300 {
             let world = World(seed: seed)
-            _ = world.run(turns: 150)
+            _ = world.run(turns: 100)
             let counters = world.state.counters
             closed.formUnion(SupervisorState.CloseReason.allCases.filter { counters[$0] > 0 })
             redelivered += counters.redelivered
