@@ -112,6 +112,27 @@ import Transport
     }
 }
 
+@Suite struct DrainDelayTests {
+    @Test("with a grace of 15 s or more accepting goes on for a sixth of it, at most 5 s", arguments: [14, 15, 24, 60])
+    func delay(grace: Int) {
+        let delay = [14: 0, 15: 2_500, 24: 4_000, 60: 5_000][grace] ?? 0
+        var pool = Pool.serving(workers: 1, grace: .seconds(grace))
+        if delay == 0 { return #expect(pool.feed(.stop(.graceful)) == [.closeListeners]) }
+        #expect(pool.feed(.stop(.graceful)).isEmpty)
+        #expect(pool.accept().sent(to: 0) == [0])
+        #expect(!pool.pass(.milliseconds(delay - 1)).contains(.closeListeners))
+        #expect(pool.pass(.milliseconds(1)).contains(.closeListeners))
+        #expect(pool.pass(.seconds(grace) - .milliseconds(delay)).exitCode == .success)
+    }
+
+    @Test("a second stop ends the delay")
+    func secondStop() {
+        var pool = Pool.serving(workers: 1, grace: .seconds(30))
+        pool.feed(.stop(.graceful))
+        #expect(pool.feed(.stop(.graceful)).contains(.stopFast(pool.worker(0))))
+    }
+}
+
 @Suite struct FastStopTests {
     @Test("a fast stop closes what waits, stops every worker and kills after half a second")
     func fast() {

@@ -62,7 +62,9 @@ extension SupervisorConfiguration {
         configuration.inflightPerWorkerMax = [1, 5, 64].randomElement(using: &random) ?? 64
         configuration.batchMax = [1, 3, 16].randomElement(using: &random) ?? 16
         configuration.deliveriesMax = [2, 10, 64].randomElement(using: &random) ?? 64
-        configuration.hangTimeout = [nil, .seconds(2), .seconds(30)].randomElement(using: &random) ?? nil
+        // Short ones: while something is awaited the supervisor looks every 16 ms, and each look is a turn.
+        configuration.bootTimeout = [.seconds(1), .seconds(3)].randomElement(using: &random) ?? .seconds(1)
+        configuration.hangTimeout = [nil, .milliseconds(1_500), .seconds(3)].randomElement(using: &random) ?? nil
         configuration.migrationsPerSecond = [0, 50, 2_000].randomElement(using: &random) ?? 0
         configuration.recycle = RecyclePolicy(
             ageMax: [nil, nil, .seconds(20)].randomElement(using: &random) ?? nil,
