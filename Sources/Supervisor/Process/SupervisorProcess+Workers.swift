@@ -176,7 +176,8 @@ extension SupervisorProcess {
     }
 
     private func offered(
-        _ number: UInt32, _ connection: MigratedConnection, _ descriptors: [Int32], isTruncated: Bool, _ worker: WorkerID
+        _ number: UInt32, _ connection: MigratedConnection, _ descriptors: [Int32], isTruncated: Bool,
+        _ worker: WorkerID
     ) {
         // No descriptor or no memory left for it here: the worker has its own and goes on.
         guard !isTruncated, sockets.hasRoom(forState: connection.state.count) else {
