@@ -23,7 +23,7 @@ enum StatusTable {
             "\(pool.phase), generation \(pool.generation), workers wanted: \(pool.wanted), "
                 + "sockets that wait for a worker: \(pool.pending)",
         ]
-        if pool.degraded { lines.append("DEGRADED: too many workers died; they are started again slowly, one at a time") }
+        if pool.degraded { lines.append("DEGRADED: too many workers died; they start again slowly, one at a time") }
         switch pool.lastReplacement {
         case .done(let text)?: lines.append("last replacement: done: \(visible(text))")
         case .refused(let text)?: lines.append("last replacement: refused: \(visible(text))")
@@ -63,9 +63,7 @@ enum StatusTable {
 
     /// The supervisor's counters that have counted something, and the sums of the workers'.
     private static func counters(_ status: StatusReport) -> [String] {
-        var sums: [String: UInt64] = [:]
-        for process in status.processes { sums.merge(process.counters) { $0 &+ $1 } }
-        return line("supervisor", status.pool.counters) + line("workers", sums)
+        return line("supervisor", status.pool.counters) + line("workers", status.counters)
     }
 
     /// `title: name 1, name 2`, folded.
