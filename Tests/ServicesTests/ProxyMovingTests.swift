@@ -151,6 +151,13 @@ struct ProxyMovingTests {
             #expect(try to.receive(data.count) == data)
             try sending.value()
             #expect(try stage.passesBytes())
+            let statistics = try [stage.old.statistics, stage.new.statistics]
+            let fromClient = statistics.reduce(0) { $0 + $1.bytesReceived }
+            let toClient = statistics.reduce(0) { $0 + $1.bytesSent }
+            let (along, against) = isFromClient ? (fromClient, toClient) : (toClient, fromClient)
+            let (words, answer) = isFromClient ? (8, 6) : (6, 8)
+            #expect(along == UInt64(data.count + words), "what the kernel took during the cancellation counts")
+            #expect(against == UInt64(18 + answer))
             try stage.finish()
         }
     }
@@ -243,7 +250,7 @@ struct ProxyMovingTests {
                     try proxy.thaw(state.frozen[before])
                     try proxy.state.wait(for: "its end") { $0.ended == round }
                 }
-                #expect(try other.isEnded())
+                #expect(try other.isReset())
                 #expect(try proxy.upstreamConnections == [0])
             }
             try proxy.finishProxy()
