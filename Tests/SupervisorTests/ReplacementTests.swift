@@ -14,7 +14,8 @@ import Transport
         #expect(actions.sent(to: 0).count == 2 && actions.sent(to: 1).count == 2)
     }
 
-    @Test("when all are ready the new generation takes over, the old workers drain and migrate, the command is answered")
+    @Test(
+        "when all are ready the new generation takes over, the old workers drain and migrate, the command is answered")
     func takesOver() {
         var pool = Pool.serving(workers: 2)
         let new = pool.replaceAll(workers: 3).spawned
@@ -137,7 +138,9 @@ import Transport
     func seats() {
         var pool = Pool.serving(workers: 4, balance: .sourceHash)
         let before = (0..<8).map { hash in pool.accept(sourceHash: hash).firstSlot }
-        let new = pool.replaceAll(workers: 4) { $0 = .init(workerCount: 4, balance: .sourceHash, connectionsMax: 1_000, seed: 1) }
+        let new = pool.replaceAll(workers: 4) {
+            $0 = .init(workerCount: 4, balance: .sourceHash, connectionsMax: 1_000, seed: 1)
+        }
         pool.makeReady(new.spawned)
         #expect((0..<8).map { hash in pool.accept(sourceHash: hash).firstSlot } == before.map { $0 + 4 })
     }

@@ -24,7 +24,8 @@ import Transport
         let drains = pool.feed(.listenersClosed)
         #expect(
             drains == [
-                .drain(pool.worker(0), milliseconds: 8_000, migrationsPerSecond: 0), .drain(pool.worker(1), milliseconds: 8_000, migrationsPerSecond: 0),
+                .drain(pool.worker(0), milliseconds: 8_000, migrationsPerSecond: 0),
+                .drain(pool.worker(1), milliseconds: 8_000, migrationsPerSecond: 0),
             ])
         pool.wait(.seconds(3))
         pool.feed(.drained(pool.worker(0), forced: 2))
@@ -83,7 +84,11 @@ import Transport
         pool.feed(.listenersClosed)
         #expect(pool.pass(.milliseconds(3_999)).isEmpty)
         let actions = pool.pass(.milliseconds(1))
-        #expect(actions == [.close(SocketID(1), .noWorkerAtStop), .drain(pool.worker(0), milliseconds: 4_000, migrationsPerSecond: 0)])
+        #expect(
+            actions == [
+                .close(SocketID(1), .noWorkerAtStop),
+                .drain(pool.worker(0), milliseconds: 4_000, migrationsPerSecond: 0),
+            ])
     }
 
     @Test("a worker that boots while the supervisor stops still gets what waits; one not needed is sent home")

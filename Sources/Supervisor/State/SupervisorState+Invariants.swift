@@ -81,7 +81,8 @@ extension SupervisorState {
             switch slot.role {
             case .free, .retired: break
             case .member:
-                require(seats.insert(slot.seat).inserted && slot.seat < wanted, "no seat \(slot.seat) for \(slot.index)")
+                require(
+                    seats.insert(slot.seat).inserted && slot.seat < wanted, "no seat \(slot.seat) for \(slot.index)")
                 require(slot.generation == generation, "member \(slot.index) is of generation \(slot.generation)")
             case .candidate:
                 candidates.append(slot.index)
@@ -94,7 +95,8 @@ extension SupervisorState {
         require(replacement == nil || succession == nil, "a worker is recycled although all are replaced")
         require(isExpected(candidates), "the candidates are not those of what is under way")
         for socket in pending.all {
-            require(listeners.contains(socket.socket.listener), "\(socket.socket.id) waits, but nobody knows its listener")
+            require(
+                listeners.contains(socket.socket.listener), "\(socket.socket.id) waits, but nobody knows its listener")
         }
     }
 

@@ -38,9 +38,11 @@ struct Climate {
         var climate = Climate()
         let chances: [(WritableKeyPath<Climate, Int>, [Int])] = [
             (\.bootHangs, [0, 0, 10]), (\.bootFails, [0, 0, 10, 60]), (\.badUsage, [0, 0, 20]),
-            (\.death, [0, 1, 8]), (\.idle, [0, 30, 80]), (\.freeze, [0, 0, 0, 3]), (\.thaw, [0, 3]), (\.rejection, [0, 0, 5, 30]),
+            (\.death, [0, 1, 8]), (\.idle, [0, 30, 80]), (\.freeze, [0, 0, 0, 3]), (\.thaw, [0, 3]),
+            (\.rejection, [0, 0, 5, 30]),
             (\.filling, [0, 10]),
-            (\.lie, [0, 0, 0, 2]), (\.refusal, [0, 0, 5, 30]), (\.deafness, [0, 30]), (\.old, [0, 0, 30]), (\.late, [0, 50]), (\.command, [0, 3, 8]), (\.suspension, [0, 0, 2]), (\.undead, [0, 0, 20]),
+            (\.lie, [0, 0, 0, 2]), (\.refusal, [0, 0, 5, 30]), (\.deafness, [0, 30]), (\.old, [0, 0, 30]),
+            (\.late, [0, 50]), (\.command, [0, 3, 8]), (\.suspension, [0, 0, 2]), (\.undead, [0, 0, 20]),
             (\.arrival, [10, 50, 90]), (\.stop, [0, 1, 3]),
         ]
         for (key, values) in chances {
