@@ -26,7 +26,8 @@ enum ImportRules {
         "TransportTesting": ["Transport", "CRing", "CSocket"],
         "TransportTests": ["Transport", "TransportTesting", "CRing", "CSocket"],
         "ConformanceTests": ["Transport", "TransportTesting", "CRing", "CSocket"],
-        "IntegrationTests": ["Transport", "CSocket"],
+        "IntegrationTesting": ["Transport", "CSocket"],
+        "IntegrationTests": ["Transport", "IntegrationTesting"],
         "CommandTests": allowed["ringmaster", default: []].union(["ringmaster"]),
     ]
 
