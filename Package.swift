@@ -55,6 +55,9 @@ let package = Package(
         .testTarget(
             name: "IntegrationTests", dependencies: ["IntegrationTesting", "Transport", "CSocket"],
             exclude: ["Fixtures"], swiftSettings: strict),
+        .testTarget(
+            name: "FaultTests", dependencies: ["IntegrationTesting", "Transport"],
+            exclude: ["Fixtures", "table.sh"], swiftSettings: strict),
         .testTarget(name: "TidyTests", swiftSettings: strict),
     ]
 )

@@ -28,6 +28,7 @@ enum ImportRules {
         "ConformanceTests": ["Transport", "TransportTesting", "CRing", "CSocket"],
         "IntegrationTesting": ["Transport", "CSocket"],
         "IntegrationTests": ["Transport", "IntegrationTesting"],
+        "FaultTests": ["Transport", "IntegrationTesting"],
         "CommandTests": allowed["ringmaster", default: []].union(["ringmaster"]),
     ]
 

@@ -1,0 +1,12 @@
+import Testing
+
+@testable import IntegrationTesting
+
+/// The built binary under load while something goes wrong: what its clients lose. One test after the other: each takes
+/// the whole machine.
+@Suite(.serialized, .needs("cc")) enum Faults {}
+
+extension Faults {
+    /// Connections that the supervisor sends to a worker at most before it has adopted them.
+    static let queueMax = 64
+}
