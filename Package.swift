@@ -13,13 +13,17 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     ],
     targets: [
         .target(name: "CRing", path: "csrc/CRing", linkerSettings: [.linkedLibrary("uring")]),
         .target(name: "CSocket", path: "csrc/CSocket"),
+        .target(name: "CNetlink", path: "csrc/CNetlink", linkerSettings: [.linkedLibrary("mnl")]),
         .target(name: "Transport", dependencies: ["CRing", "CSocket"], swiftSettings: strict),
         .target(name: "Handoff", dependencies: ["Transport", "CSocket"], swiftSettings: strict),
-        .target(name: "Supervisor", dependencies: ["Handoff", "Transport", "CSocket", log], swiftSettings: strict),
+        .target(
+            name: "Supervisor", dependencies: ["Handoff", "Transport", "CSocket", "CNetlink", log],
+            swiftSettings: strict),
         .target(name: "Worker", dependencies: ["Handoff", "Transport", "CSocket", log], swiftSettings: strict),
         .target(name: "Services", dependencies: ["Transport", log], swiftSettings: strict),
         .executableTarget(
@@ -27,6 +31,7 @@ let package = Package(
             dependencies: [
                 "Supervisor", "Worker", "Services", "Handoff", "Transport", log,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Yams", package: "Yams"),
             ],
             swiftSettings: strict),
         .executableTarget(
@@ -42,7 +47,8 @@ let package = Package(
             exclude: ["CASES.md"], swiftSettings: strict),
         .testTarget(name: "HandoffTests", dependencies: ["Handoff", "Transport", "CSocket"], swiftSettings: strict),
         .testTarget(
-            name: "SupervisorTests", dependencies: ["Supervisor", "Handoff", "Transport"], swiftSettings: strict),
+            name: "SupervisorTests", dependencies: ["Supervisor", "Handoff", "Transport", "TransportTesting"],
+            swiftSettings: strict),
         .testTarget(
             name: "WorkerTests", dependencies: ["Worker", "Handoff", "CSocket", "TransportTesting"],
             swiftSettings: strict),

@@ -20,4 +20,10 @@ public enum Counter: Int, CaseIterable, Sendable {
     case staleCompletions
     /// Connection attempts to an upstream that failed or timed out.
     case upstreamConnectFailures
+    /// Connections given to another worker; counted in ``closed`` too.
+    case migratedAway
+    /// Connections taken over from another worker; counted in ``accepted`` too.
+    case migratedHere
+    /// Connections that nobody had room for when they were offered; they stayed.
+    case migrationsRefused
 }

@@ -32,8 +32,9 @@ public enum SendResult: Equatable, Sendable {
 
 /// What a ``HandoffSocket`` has received.
 public enum ReceiveResult: Equatable, Sendable {
-    /// A packet with its descriptors, which belong to the caller. `fdsTruncated`: this process had no room for all of
-    /// them (RLIMIT_NOFILE); `fds` are those of the first connections, and the others cannot be had any more.
+    /// A packet with its sockets, which belong to the caller. `fdsTruncated`: this process had no room for all of its
+    /// descriptors (RLIMIT_NOFILE), and the others cannot be had any more. `fds` are then those of the first connections,
+    /// or none when it is a moved connection, which is of no use in parts: its state may be missing too.
     case packet(Packet, fds: [Int32], fdsTruncated: Bool)
     /// Nothing is waiting.
     case empty

@@ -64,7 +64,7 @@ public final class WorkerProcess {
     /// Serves until told to leave. Call it on the process's main thread, once.
     public func run() -> ExitCode {
         signal(SIGPIPE, SIG_IGN)
-        say(.hello(version: Packet.version, pid: getpid(), generation: configuration.generation))
+        say(.hello(version: Packet.version, pid: getpid(), incarnation: configuration.generation))
         begin()
         do throws(SystemError) {
             let unfinished = try loop.run()
@@ -153,11 +153,15 @@ public final class WorkerProcess {
                 return distrust("connection \(first) came where \(page.adopted) was next")
             }
             adopt(records, fds)
-        case .drain(let milliseconds):
+        case .drain(let milliseconds, _):
             perform(lifecycle.drain(.milliseconds(Int(milliseconds)), then: .success))
         case .stop:
             perform(lifecycle.cut())
-        case .hello, .ready, .drained, .failed:
+        case .migrated, .offerTaken, .offerRefused:
+            for fd in fds { close(fd) }
+            distrust("the supervisor moved a connection, which this worker cannot do")
+        case .hello, .ready, .drained, .failed, .offer:
+            for fd in fds { close(fd) }
             distrust("the supervisor sent a packet that only workers send")
         }
     }
@@ -229,7 +233,7 @@ public final class WorkerProcess {
                 publish()
                 say(.ready)
             case .drain(let grace):
-                service.drain()
+                service.drain(spread: .zero)
                 armDeadline(grace)
             case .closeAll:
                 page.add(UInt64(lifecycle.forced), to: .forcedClose)

@@ -14,13 +14,19 @@ struct Ringmaster: ParsableCommand {
             Examples:
               ringmaster echo --listen 127.0.0.1:7000 --workers 2
               ringmaster proxy --listen 0.0.0.0:6379 --upstream 10.0.0.7:6379
+              ringmaster run --config /etc/ringmaster.yaml
               ringmaster check
+              ringmaster status --control /run/ringmaster.sock
 
             SIGTERM stops it when its connections have finished, or --grace is over; SIGINT stops it at once. \
-            Every option can be given as an environment variable: --max-connections is RINGMASTER_MAX_CONNECTIONS.
+            Every option can be given as an environment variable: --max-connections is RINGMASTER_MAX_CONNECTIONS. \
+            To what a configuration file says or leaves out that does not apply.
             """,
         version: "0.1.0",
-        subcommands: [EchoCommand.self, ProxyCommand.self, CheckCommand.self])
+        subcommands: [
+            EchoCommand.self, ProxyCommand.self, RunCommand.self, CheckCommand.self, StatusCommand.self,
+            ReloadCommand.self, UpgradeCommand.self, ScaleCommand.self, DrainCommand.self, StopCommand.self,
+        ])
 }
 
 @main

@@ -5,59 +5,57 @@ import Supervisor
 import Transport
 import Worker
 
-/// Runs a service: as the supervisor, or, when a supervisor has spawned this process, as a worker.
-struct Server {
-    private let options: CommonOptions
-    private let descriptorsPerConnection: Int
-    private let validate: () throws -> Void
-    private let makeService: (Logger) -> any Service
+/// Makes the plan: from its source, or, with a text, as it was made when the source was that text.
+typealias PlanSource = @Sendable (_ text: [UInt8]?) throws(CommandError) -> Plan
 
-    /// - Parameters:
-    ///   - descriptorsPerConnection: what one connection needs in a worker, as the service says.
-    ///   - validate: checks, in the supervisor, what the options refer to.
-    ///   - makeService: is called once, in each worker.
-    init(
-        _ options: CommonOptions, descriptorsPerConnection: Int, validate: @escaping () throws -> Void = {},
-        makeService: @escaping (Logger) -> any Service
-    ) {
-        self.options = options
-        self.descriptorsPerConnection = descriptorsPerConnection
-        self.validate = validate
-        self.makeService = makeService
+/// Runs a plan: as the supervisor, or, when a supervisor has spawned this process, as a worker.
+struct Server {
+    private let source: PlanSource
+
+    init(_ source: @escaping PlanSource) {
+        self.source = source
     }
 
     func run() throws -> ExitCode {
-        let addresses = try options.listenAddresses()
-        try options.checkNumbers()
         if let value = Process.environment.first(where: { $0.name == WorkerBirth.variable })?.value {
             return try work(value)
         }
-        try validate()
-        return try supervise(addresses)
+        return try supervise(source(nil))
     }
 
-    private func logger(_ label: String) -> Logger {
-        var handler = LineLogHandler(label: label, format: options.logFormat, level: options.logLevel.level)
+    /// What a supervisor calls to reload.
+    var reloadSource: ReloadSource {
+        { [source] inForce in
+            do throws(CommandError) {
+                let plan = try source(nil)
+                // Nothing is compared when there is no text, and so nothing that could have changed, or when the text is
+                // of an older version, which had an option that is unknown now.
+                let old = inForce.isEmpty ? nil : try? source(inForce)
+                if let old, let obstacle = plan.reloadObstacle(from: old) { throw CommandError(.badUsage, obstacle) }
+                return .success(try plan.prepared())
+            } catch {
+                return .failure(PlanError(error.code, error.message))
+            }
+        }
+    }
+
+    private func logger(_ label: String, _ options: CommonOptions, to descriptor: Int32 = STDERR_FILENO) -> Logger {
+        var handler = LineLogHandler(
+            label: label, format: options.logFormat, level: options.logLevel.level, descriptor: descriptor)
         handler.logLevel = options.logLevel.level
         return Logger(label: label) { _ in handler }
     }
 
     // MARK: The supervisor
 
-    private func supervise(_ addresses: [ListenAddress]) throws -> ExitCode {
-        let budget = CPUBudget.read()
-        let workers: Int
-        switch options.workers {
-        case .automatic: workers = min(budget.cpuCount, WorkerCount.max)
-        case .count(let count): workers = count
-        }
-        let decision = try LoopDecision.make(options.transport, workers: workers)
-        let limits = Limits(descriptorsPerConnection: descriptorsPerConnection, listeners: addresses.count)
-        let connectionsMax = try limits.connectionsMax(asked: options.maxConnections, workers: workers)
-        let logger = logger("supervisor")
-        let listeners = try bind(addresses)
+    private func supervise(_ plan: Plan) throws -> ExitCode {
+        let prepared = try plan.prepared()
+        let configuration = prepared.configuration
+        let decision = try LoopDecision.make(plan.options.transport, workers: configuration.workerCount)
+        let logger = logger("supervisor", plan.options)
+        let listeners = try bind(prepared.listeners)
         if let cause = decision.cause {
-            let level: Logger.Level = options.transport == .epoll ? .debug : .notice
+            let level: Logger.Level = plan.options.transport == .epoll ? .debug : .notice
             logger.log(level: level, "serving with epoll", metadata: ["cause": "\(cause)"])
         }
         if decision.kind == .smallRing {
@@ -67,12 +65,12 @@ struct Server {
             let bound = Socket.localAddress(of: listener)
             logger.info("listening", metadata: ["address": "\(bound.map(String.init(describing:)) ?? "?")"])
         }
-        let configuration = SupervisorConfiguration(
-            workerCount: workers, balance: options.balance, connectionsMax: connectionsMax,
-            grace: options.grace.duration, seed: UInt64.random(in: 0 ... .max))
         logger.debug(
             "workers chosen",
-            metadata: ["workers": "\(workers)", "budget": "\(budget)", "max-connections": "\(connectionsMax)"])
+            metadata: [
+                "workers": "\(configuration.workerCount)", "budget": "\(CPUBudget.read())",
+                "max-connections": "\(configuration.connectionsMax)",
+            ])
         let launcher = WorkerLauncher(
             arguments: CommandLine.arguments, environment: Process.environment.map { "\($0.name)=\($0.value)" })
         do {
@@ -80,7 +78,7 @@ struct Server {
                 configuration, listeners: listeners, launcher: launcher, loopKind: decision.kind, logger: logger)
             return supervisor.run()
         } catch {
-            for case .unix(let path)? in listeners.map({ Socket.localAddress(of: $0) }) { unlink(path) }
+            ListenerBinding.undo(listeners)
             throw CommandError(Self.exitCode(of: error), "the supervisor cannot start: \(error)")
         }
     }
@@ -91,24 +89,14 @@ struct Server {
         return (error as? SystemError).map(UringAvailability.exitCode) ?? .internalError
     }
 
-    private func bind(_ addresses: [ListenAddress]) throws(CommandError) -> [Int32] {
+    private func bind(_ plans: [ListenerPlan]) throws(CommandError) -> [Int32] {
         var listeners: [Int32] = []
-        for listenAddress in addresses {
-            let resolved: [SocketAddress]
-            do throws(HostLookupError) {
-                resolved = try listenAddress.resolve()
+        for plan in plans {
+            do throws(PlanError) {
+                listeners.append(try ListenerBinding.bind(plan))
             } catch {
-                throw CommandError(.badUsage, "--listen \(listenAddress): \(error)")
-            }
-            for address in resolved {
-                do throws(SystemError) {
-                    listeners.append(try Socket.listen(address, backlog: Int32(options.backlog)))
-                } catch {
-                    if case .unix(let path) = address, error.call == "listen" { unlink(path) }
-                    for case .unix(let path)? in listeners.map({ Socket.localAddress(of: $0) }) { unlink(path) }
-                    let code = [EMFILE, ENFILE].contains(error.code) ? ExitCode.limitTooLow : .cannotBind
-                    throw CommandError(code, "cannot listen on \(address): \(error.listenRemedy(address))")
-                }
+                ListenerBinding.undo(listeners)
+                throw CommandError(error.exitCode, error.sentence)
             }
         }
         return listeners
@@ -122,8 +110,6 @@ struct Server {
                 .badUsage, "\(WorkerBirth.variable) is set to \(value): only a supervisor sets it; unset it")
         }
         Process.rename("ringmaster:w\(birth.slot)")
-        var logger = logger("worker")
-        logger[metadataKey: "worker"] = "\(birth.slot)"
         let control = HandoffSocket(owning: WorkerBirth.controlDescriptor)
         let page: StatusPage
         do throws(HandoffError) {
@@ -133,52 +119,45 @@ struct Server {
                 .badUsage,
                 "\(WorkerBirth.variable) is set, but this process was not started by a supervisor (\(error)): unset it")
         }
+        do {
+            return try work(birth, control, page)
+        } catch let error as SystemError {
+            return tell(control, UringAvailability.exitCode(of: error), "\(error)")
+        } catch let error as CommandError {
+            return tell(control, error.code, error.message)
+        }
+    }
+
+    private func work(_ birth: WorkerBirth, _ control: HandoffSocket, _ page: StatusPage) throws -> ExitCode {
+        let plan = try source(Self.inheritedText())
+        var logger = logger("worker", plan.options, to: WorkerBirth.logDescriptor)
+        logger[metadataKey: "worker"] = "\(birth.slot)"
         var configuration = WorkerConfiguration(
-            slot: birth.slot, generation: birth.generation, connectionsMax: birth.connectionsMax,
-            orphanGrace: options.grace.duration)
+            slot: birth.slot, generation: birth.incarnation, connectionsMax: birth.connectionsMax,
+            orphanGrace: plan.options.grace.duration)
         configuration.loop = birth.loop.configuration
-        do throws(SystemError) {
-            return try WorkerProcess(
-                configuration, control: control, page: page, service: makeService(logger), logger: logger
-            ).run()
-        } catch {
-            let code = UringAvailability.exitCode(of: error)
-            _ = control.send(.failed(code, message: "\(error)"))
-            return code
-        }
+        let service = try plan.makeService(birth.listeners, logger: logger)
+        return try WorkerProcess(configuration, control: control, page: page, service: service, logger: logger).run()
     }
-}
 
-extension SystemError {
-    /// What failed, and how to mend it.
-    fileprivate func listenRemedy(_ address: SocketAddress) -> String {
-        switch (code, address) {
-        case (EADDRINUSE, .unix(let path)) where Self.isSocket(path):
-            "the path exists; stop the server that uses it, or, if it was left behind by a crash, remove it: rm '\(path)'"
-        case (EADDRINUSE, .unix):
-            "the path exists and is not a socket; choose another"
-        case (EMFILE, _), (ENFILE, _):
-            "no descriptor is left; raise RLIMIT_NOFILE with ulimit -n, or listen on fewer addresses"
-        case (EADDRINUSE, _):
-            "the address is in use; stop the other server (ss -ltnp shows it) or choose another port"
-        case (EACCES, .unix):
-            "permission denied; the directory must be writable for this user"
-        case (EACCES, _):
-            "permission denied; ports below 1024 need CAP_NET_BIND_SERVICE"
-        case (EADDRNOTAVAIL, _):
-            "no interface of this machine has this address (ip addr shows them)"
-        case (ENOENT, .unix):
-            "the directory does not exist"
-        default:
-            description
-        }
+    private func tell(_ control: HandoffSocket, _ code: ExitCode, _ message: String) -> ExitCode {
+        _ = control.send(.failed(code, message: message))
+        return code
     }
-}
 
-extension SystemError {
-    private static func isSocket(_ path: String) -> Bool {
+    /// The configuration that this worker is of, as its supervisor has read it; nil when the command line says all.
+    private static func inheritedText() throws(CommandError) -> [UInt8]? {
         var status = stat()
-        return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFSOCK
+        guard fstat(WorkerBirth.configurationDescriptor, &status) == 0, status.st_mode & S_IFMT != S_IFCHR else {
+            return nil
+        }
+        defer { close(WorkerBirth.configurationDescriptor) }
+        do throws(HandoffError) {
+            return try SealedMemory.read(
+                WorkerBirth.configurationDescriptor, sizeMax: ConfigurationFile.sizeMax)
+        } catch {
+            throw CommandError(.internalError, "the configuration cannot be read from the supervisor: \(error)")
+        }
     }
 }
 

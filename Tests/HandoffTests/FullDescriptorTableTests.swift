@@ -10,7 +10,7 @@ import Testing
     private enum Outcome: Equatable {
         case notTried
         case noPrivateTable
-        case received(Packet, inodes: [ino_t], fdsTruncated: Bool)
+        case received(Packet, inodes: [FileIdentity], fdsTruncated: Bool, freeLeft: Int)
         case other(ReceiveResult)
     }
 
@@ -36,8 +36,48 @@ import Testing
         let outcome = try inThreadWithFullTable(socket: worker, free: free)
         if outcome == .noPrivateTable { try Test.cancel("close_range(2) is missing or denied here") }
         let arrived = files.prefix(free).map(inode)
-        #expect(outcome == .received(.connections(first: 0, records), inodes: arrived, fdsTruncated: true))
+        #expect(
+            outcome == .received(.connections(first: 0, records), inodes: arrived, fdsTruncated: true, freeLeft: 0))
         #expect(worker.receive() == .empty)
+    }
+
+    @Test(
+        "a moved connection that does not fit whole comes without any descriptor, and leaves none open",
+        .enabled(if: limit <= descriptorsMax, "RLIMIT_NOFILE is too high to fill a table"),
+        arguments: [false, true], [0, 5_000])
+    func receivesMovedWholeOrNot(isOffer: Bool, stateSize: Int) throws {
+        let (sender, receiver) = try HandoffSocket.pair()
+        sender.version = Packet.migrationVersion
+        let files = try (0..<3).map { _ in try memoryFile() }
+        defer { for fd in files { close(fd) } }
+        let moved = PacketSamples.moved(.ipv4(1, port: 2), socketCount: 3, stateSize: stateSize)
+        for free in 0...moved.descriptorCount {
+            let isWhole = free == moved.descriptorCount
+            let arriving = isWhole || stateSize == 0 ? moved : moved.with(state: [])
+            let packet: Packet
+            if isOffer {
+                #expect(sender.send(offer: 9, moved, fds: files) == .sent)
+                packet = .offer(number: 9, arriving)
+            } else {
+                #expect(sender.send(migrated: 9, moved, fds: files) == .sent)
+                packet = .migrated(first: 9, arriving)
+            }
+            let outcome = try inThreadWithFullTable(socket: receiver, free: free)
+            if outcome == .noPrivateTable { try Test.cancel("close_range(2) is missing or denied here") }
+            #expect(
+                outcome
+                    == .received(
+                        packet, inodes: isWhole ? files.map(inode) : [], fdsTruncated: !isWhole,
+                        freeLeft: isWhole ? free - files.count : free))
+            #expect(receiver.receive() == .empty)
+        }
+    }
+
+    /// Takes every free descriptor of the calling thread's table.
+    private static func fillTable() -> [Int32] {
+        var taken: [Int32] = []
+        while case let next = dup(2), next >= 0 { taken.append(next) }
+        return taken
     }
 
     /// Receives in a thread that has a descriptor table of its own with room for `free` more descriptors, so that no
@@ -53,13 +93,12 @@ import Testing
                 outcome.withLock { $0 = .noPrivateTable }
                 return
             }
-            var last: Int32 = 0
-            while case let next = dup(2), next >= 0 { last = next }
-            for fd in 0..<Int32(free) { close(last - fd) }
+            for fd in Self.fillTable().suffix(free) { close(fd) }
             let result: Outcome =
                 switch socket.receive() {
                 case .packet(let packet, let fds, let truncated):
-                    .received(packet, inodes: fds.map(inode), fdsTruncated: truncated)
+                    .received(
+                        packet, inodes: fds.map(inode), fdsTruncated: truncated, freeLeft: Self.fillTable().count)
                 case let other: .other(other)
                 }
             outcome.withLock { $0 = result }

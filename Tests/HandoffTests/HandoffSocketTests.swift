@@ -15,6 +15,8 @@ import Transport
 
     @Test("control packets arrive whole, in order, in both directions")
     func controlPackets() {
+        supervisor.version = Packet.version
+        worker.version = Packet.version
         for packet in PacketSamples.controls {
             #expect(supervisor.send(packet) == .sent)
             #expect(worker.send(packet) == .sent)
@@ -58,12 +60,12 @@ import Transport
         var sent: UInt32 = 0
         var last = SendResult.sent
         while last == .sent && sent < 100_000 {
-            last = supervisor.send(.drain(milliseconds: sent))
+            last = supervisor.send(PacketSamples.drain(sent))
             if last == .sent { sent += 1 }
         }
         #expect(last == .full)
         for milliseconds in 0..<sent {
-            #expect(worker.receive() == .packet(.drain(milliseconds: milliseconds), fds: [], fdsTruncated: false))
+            #expect(worker.receive() == .packet(PacketSamples.drain(milliseconds), fds: [], fdsTruncated: false))
         }
         #expect(worker.receive() == .empty)
         #expect(supervisor.send(.stop) == .sent)
@@ -148,7 +150,13 @@ func memoryFile() throws -> Int32 {
 }
 
 /// What tells one open file from another.
-func inode(_ fd: Int32) -> ino_t {
+struct FileIdentity: Hashable {
+    var device: dev_t = 0
+    var number: ino_t = 0
+}
+
+/// Which file the descriptor is open on; nothing's when it is not open.
+func inode(_ fd: Int32) -> FileIdentity {
     var status = stat()
-    return fstat(fd, &status) == 0 ? status.st_ino : 0
+    return fstat(fd, &status) == 0 ? FileIdentity(device: status.st_dev, number: status.st_ino) : FileIdentity()
 }

@@ -4,10 +4,10 @@ import Transport
 @testable import Handoff
 
 @Suite("Packet") struct PacketTests {
-    @Test("every packet decodes to itself")
-    func roundTrip() {
-        for packet in PacketSamples.all {
-            let bytes = encoded(packet)
+    @Test("every packet decodes to itself, in every version that has it", arguments: Packet.versionMin...Packet.version)
+    func roundTrip(version: UInt8) {
+        for packet in PacketSamples.all(in: version) {
+            let bytes = encoded(packet, version: version)
             #expect(bytes.count <= Packet.sizeMax)
             #expect(decoded(bytes) == .success(packet))
         }
@@ -23,27 +23,16 @@ import Transport
     @Test("the longest packet is exactly as long as the buffer that every packet fits")
     func longestPacket() {
         let path = SocketAddress.unix(path: String(repeating: "p", count: SocketAddress.unixPathLengthMax))
-        let longest = Packet.connections(first: 0, Array(repeating: PacketSamples.record(path), count: 16))
+        let longest = Packet.migrated(
+            first: 0, PacketSamples.moved(path, socketCount: 1, stateSize: MigratedConnection.inlineStateMax))
         #expect(encoded(longest).count == Packet.sizeMax)
-    }
-
-    @Test("the bytes of a packet are these and no others")
-    func bytesAreFixed() {
-        let record = ConnectionRecord(
-            listener: 0x0102, peer: .ipv4(0x7f00_0001, port: 0x1f90), acceptedAt: MonotonicTime(nanoseconds: 0x0a0b))
-        #expect(
-            encoded(.connections(first: 0x1122, [record])) == [
-                1, 1, 1, 0, 17, 0, 0, 0, 0x22, 0x11, 0, 0, 0, 0, 0, 0,
-                0x02, 0x01, 0x0b, 0x0a, 0, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0x7f, 0x90, 0x1f,
-            ])
-        #expect(
-            encoded(.failed(.ringUnavailable, message: "no"))
-                == [1, 7, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5, 0x6e, 0x6f])
+        let sixteen = Packet.connections(first: 0, Array(repeating: PacketSamples.record(path), count: 16))
+        #expect(encoded(sixteen).count == 16 + 16 * 119)
     }
 
     @Test("a packet cut anywhere is an error, whether or not the header admits it")
     func truncated() {
-        for packet in PacketSamples.all {
+        for packet in PacketSamples.all + PacketSamples.movedWithFile {
             let bytes = encoded(packet)
             for length in 0..<bytes.count {
                 #expect(decoded(Array(bytes[..<length])) == .failure(.truncated))
@@ -63,7 +52,7 @@ import Transport
 
     @Test("bytes after a packet are an error, whether or not the header counts them")
     func trailing() {
-        for packet in PacketSamples.all {
+        for packet in PacketSamples.all + PacketSamples.movedWithFile {
             var bytes = encoded(packet) + [0]
             #expect(decoded(bytes) == .failure(.trailingBytes(1)))
             bytes.replaceSubrange(4..<8, with: littleEndian(UInt32(bytes.count - Packet.headerSize)))
@@ -80,7 +69,7 @@ import Transport
 
     @Test("another version is told apart from damage, whatever else is in the packet")
     func version() {
-        for version in UInt8.min ... .max where version != Packet.version {
+        for version in UInt8.min ... .max where !(Packet.versionMin...Packet.version ~= version) {
             #expect(decoded([version]) == .failure(.version(version)))
             #expect(decoded([version] + encoded(.ready).dropFirst() + [1, 2, 3]) == .failure(.version(version)))
         }
@@ -123,6 +112,60 @@ import Transport
         #expect(decoded(bytes) == .failure(.sequence(.max)))
     }
 
+    @Test("a moved connection is one connection, with a sequence number or an offer's number that fits")
+    func movedHeader() {
+        for packet in PacketSamples.moved + PacketSamples.movedWithFile {
+            let bytes = encoded(packet)
+            for count: UInt8 in [0, 2, 16, 255] {
+                #expect(decoded(replacing(2, in: bytes, with: count)) == .failure(.count(UInt16(count))))
+            }
+            #expect(decoded(replacing(3, in: bytes, with: 1)) == .failure(.count(0x0101)))
+        }
+        let connection = PacketSamples.moved(.unix(path: ""), socketCount: 1, stateSize: 0)
+        let last = encoded(.migrated(first: .max - 1, connection))
+        #expect(decoded(replacing(8, in: last, with: 0xff)) == .failure(.sequence(.max)))
+        let offer = encoded(.offer(number: 0, connection))
+        #expect(decoded(replacing(12, in: offer, with: 1)) == .failure(.sequence(1 << 32)))
+    }
+
+    @Test("a moved connection has 1 to 4 sockets")
+    func socketCounts() {
+        let connection = PacketSamples.moved(.unix(path: ""), socketCount: 1, stateSize: 0)
+        for packet in [Packet.migrated(first: 0, connection), .offer(number: 0, connection)] {
+            for count in UInt8.min ... .max {
+                let result = decodedWhole(replacing(28, in: encoded(packet), with: count))
+                if 1...4 ~= count {
+                    #expect(result.map(\.descriptorCount) == .success(Int(count)))
+                } else {
+                    #expect(result.map(\.descriptorCount) == .failure(.socketCount(count)))
+                }
+            }
+        }
+    }
+
+    @Test("a state of up to 4,096 bytes is in the packet, one of up to 16 MiB in a file, and no other is taken")
+    func stateSizes() {
+        let connection = PacketSamples.moved(.unix(path: ""), socketCount: 2, stateSize: 0)
+        let bytes = encoded(.migrated(first: 0, connection))
+        func decodedWithState(_ size: UInt32, inline: Int) -> Result<Int, PacketError> {
+            var bytes = Array(bytes.prefix(29)) + littleEndian(size) + [UInt8](repeating: 1, count: inline)
+            bytes.replaceSubrange(4..<8, with: littleEndian(UInt32(bytes.count - Packet.headerSize)))
+            return decodedWhole(bytes).map(\.stateFileSize)
+        }
+        for size: UInt32 in [0, 1, 4_095, 4_096] {
+            #expect(decodedWithState(size, inline: Int(size)) == .success(0))
+            #expect(decodedWithState(size, inline: Int(size) + 1) == .failure(.trailingBytes(1)))
+        }
+        #expect(decodedWithState(4_096, inline: 0) == .failure(.truncated))
+        for size: UInt32 in [4_097, 1 << 20, 16 << 20] {
+            #expect(decodedWithState(size, inline: 0) == .success(Int(size)))
+            #expect(decodedWithState(size, inline: 1) == .failure(.trailingBytes(1)))
+        }
+        for size: UInt32 in [16 << 20 + 1, 1 << 31, .max] {
+            #expect(decodedWithState(size, inline: 0) == .failure(.stateSize(Int(size))))
+        }
+    }
+
     @Test("a path that is too long or not UTF-8, and a message that is not, are errors")
     func badText() {
         let record = encoded(.connections(first: 0, [PacketSamples.record(.unix(path: "/a"))]))
@@ -145,50 +188,70 @@ import Transport
                 == .success(.failed(.cannotBind, message: String(message.prefix(256)))))
     }
 
-    @Test("fewer descriptors than connections are accepted only when the kernel says it dropped some")
+    @Test("fewer descriptors than belong to a packet are accepted only when the kernel says it dropped some")
     func descriptorCount() throws {
-        let packet = Packet.connections(
+        let two = Packet.connections(
             first: 0, [PacketSamples.record(.ipv4(1, port: 1)), PacketSamples.record(.ipv4(2, port: 2))])
-        try packet.checkDescriptors(found: 2, truncated: false)
-        for found in 0...2 { try packet.checkDescriptors(found: found, truncated: true) }
-        for (found, truncated) in [(0, false), (1, false), (3, false), (3, true)] {
-            #expect(throws: PacketError.descriptors(expected: 2, found: found)) {
-                try packet.checkDescriptors(found: found, truncated: truncated)
+        let packets: [(Packet, Int)] =
+            [(two, 2), (PacketSamples.movedWithFile[0], 3), (PacketSamples.movedWithFile[1], 5)]
+            + PacketSamples.controls.map { ($0, 0) }
+            + (1...4).map {
+                (.offer(number: 0, PacketSamples.moved(.unix(path: ""), socketCount: $0, stateSize: 1)), $0)
             }
-        }
-        #expect(throws: PacketError.descriptors(expected: 0, found: 1)) {
-            try Packet.stop.checkDescriptors(found: 1, truncated: false)
+        for (packet, expected) in packets {
+            #expect(packet.descriptorCount == expected)
+            let packet = try decodedWhole(encoded(packet)).get()
+            try packet.checkDescriptors(found: expected, truncated: false)
+            for found in 0...expected { try packet.checkDescriptors(found: found, truncated: true) }
+            for found in 0...16 where found != expected {
+                for truncated in found < expected ? [false] : [false, true] {
+                    #expect(throws: PacketError.descriptors(expected: expected, found: found)) {
+                        try packet.checkDescriptors(found: found, truncated: truncated)
+                    }
+                }
+            }
         }
     }
 
-    @Test("random bytes never crash the decoder, and what decodes encodes back to the same bytes")
+    @Test("random bytes never crash the decoder, and what decodes encodes back to the same bytes in its version")
     func randomBytes() {
         var random = SeededGenerator(seed: 0x52_49_4e_47)
-        let samples = PacketSamples.all.map(encoded)
-        var accepted = 0
-        for step in 0..<150_000 {
+        let versions = Packet.versionMin...Packet.version
+        let samples =
+            versions.flatMap { version in PacketSamples.all(in: version).map { encoded($0, version: version) } }
+            + PacketSamples.movedWithFile.map { encoded($0) }
+        let samplesOfKinds = Dictionary(grouping: samples) { $0[1] }
+        let state = [UInt8](repeating: 0, count: MigratedConnection.stateSizeMax)
+        var accepted = [Int](repeating: 0, count: Int(UInt8.max) + 1)
+        for step in 0..<300_000 {
             var bytes: [UInt8]
             if step.isMultiple(of: 3) {
                 bytes = (0..<Int.random(in: 0...64, using: &random)).map { _ in .random(in: 0...255, using: &random) }
-                if bytes.count > 1 { bytes[0] = Packet.version }
+                // Else nearly all of them would end at the version and the kind.
+                if bytes.count > 1 { bytes[0] = .random(in: versions, using: &random) }
+                if bytes.count > 1 && step.isMultiple(of: 2) { bytes[1] = .random(in: 1...11, using: &random) }
             } else {
+                let samples = samplesOfKinds[.random(in: 1...11, using: &random)] ?? []
                 bytes = samples[Int.random(in: 0..<samples.count, using: &random)]
                 for _ in 0..<Int.random(in: 1...3, using: &random) {
-                    bytes[Int.random(in: 0..<bytes.count, using: &random)] = .random(in: 0...255, using: &random)
+                    let end = Int.random(in: 1...bytes.count, using: &random)
+                    bytes[Int.random(in: 0..<end, using: &random)] = .random(in: 0...255, using: &random)
                 }
             }
-            guard case .success(let packet) = decoded(bytes) else { continue }
-            accepted += 1
-            if encoded(packet) != bytes { Issue.record("step \(step): \(packet) encodes to other bytes than \(bytes)") }
+            guard case .success(var found) = decodedWhole(bytes) else { continue }
+            accepted[Int(bytes[1])] += 1
+            if found.stateFileSize > 0 {
+                found.packet = found.packet.with(
+                    state: found.stateFileSize == state.count ? state : Array(state[..<found.stateFileSize]))
+            }
+            if encoded(found.packet, version: found.version) != bytes {
+                Issue.record("step \(step): \(found) encodes to other bytes than \(bytes)")
+            }
         }
-        #expect(accepted > 1_000, "the mutations leave some packets valid, or nothing was shown")
+        for kind in PacketKind.allCases {
+            #expect(
+                accepted[Int(kind.rawValue)] > 10,
+                "\(kind): the mutations leave some packets valid, or nothing was shown")
+        }
     }
-
-    private func replacing(_ index: Int, in bytes: [UInt8], with byte: UInt8) -> [UInt8] {
-        var changed = bytes
-        changed[index] = byte
-        return changed
-    }
-
-    private func littleEndian(_ value: UInt32) -> [UInt8] { withUnsafeBytes(of: value.littleEndian, Array.init) }
 }

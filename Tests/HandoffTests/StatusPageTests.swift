@@ -56,6 +56,13 @@ import Transport
         #expect(supervisor.count(.accepted) == 11, "a slot's next worker counts on")
     }
 
+    @Test("a counter keeps its place from version to version of the page: new ones come last")
+    func counterPlaces() {
+        #expect(Counter.upstreamConnectFailures.rawValue == 9)
+        #expect([Counter.migratedAway, .migratedHere, .migrationsRefused].map(\.rawValue) == [10, 11, 12])
+        #expect(PageLayout.workerEnd <= PageLayout.supervisorStart)
+    }
+
     @Test("after a reset the page is a new worker's, whatever the last one left")
     mutating func resetForNextWorker() throws {
         worker.adopt(4, live: 4, credit: 1)

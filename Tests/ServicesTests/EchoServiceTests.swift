@@ -80,8 +80,8 @@ struct EchoServiceTests {
         try used.send("hello")
         #expect(try used.receiveText(5) == "hello")
         try echo.on { service, _ in
-            service.drain()
-            service.drain()
+            service.drain(spread: .zero)
+            service.drain(spread: .zero)
         }
         for client in [silent, used] {
             #expect(try client.isAtEnd())
@@ -98,7 +98,7 @@ struct EchoServiceTests {
         let data = pattern(32 << 20, seed: 3)
         // All of it is in the kernel's hands before the drain, and most of it not read by the service yet.
         let sent = try client.sendUntilStuck(data)
-        try echo.on { service, _ in service.drain() }
+        try echo.on { service, _ in service.drain(spread: .zero) }
         #expect(try client.receive(sent) == Array(data[..<sent]))
         #expect(try client.isAtEnd())
         client.finishOutput()
@@ -114,7 +114,7 @@ struct EchoServiceTests {
         #expect(try client.receiveText(5) == "hello")
         // Both in one turn of the loop: the service cannot have received what is sent before it drains.
         try echo.on { service, _ in
-            service.drain()
+            service.drain(spread: .zero)
             try? client.send("last")
         }
         #expect(try client.receiveText(4) == "last")
@@ -127,7 +127,7 @@ struct EchoServiceTests {
     @Test("a connection that arrives while draining is served and then gets its FIN")
     func arrivesWhileDraining() throws {
         let echo = try EchoThread { EchoService() }
-        try echo.on { service, _ in service.drain() }
+        try echo.on { service, _ in service.drain(spread: .zero) }
         let client = try Peer(to: echo.address)
         try client.send("late")
         #expect(try client.receiveText(4) == "late")

@@ -73,8 +73,8 @@ struct ProxyIdleTests {
         let client = try Peer(to: proxy.address)
         try proxy.state.wait(for: "the client to be accepted") { $0.served == 1 }
         try proxy.on { service, _ in
-            service.drain()
-            service.drain()
+            service.drain(spread: .zero)
+            service.drain(spread: .zero)
         }
         let server = try upstream.accept()
         try client.send("during")

@@ -158,7 +158,7 @@ struct ProxyNamesTests {
         names.hold()
         for host in ["db", "replica"] { names.set(host, new.address) }
         try eventually("a look-up to wait") { !names.hasAnsweredAll }
-        try proxy.on { service, _ in service.drain() }
+        try proxy.on { service, _ in service.drain(spread: .zero) }
         let asked = names.askedInAll
         names.release()
         try eventually("the late answer") { names.hasAnsweredAll }

@@ -39,7 +39,7 @@ struct Pool {
         return pool
     }
 
-    func worker(_ slot: Int, _ generation: UInt32 = 0) -> WorkerID { WorkerID(slot: slot, generation: generation) }
+    func worker(_ slot: Int, _ incarnation: UInt32 = 0) -> WorkerID { WorkerID(slot: slot, incarnation: incarnation) }
 
     @discardableResult mutating func feed(_ event: Event) -> [Action] { state.handle(event, now: now) }
 

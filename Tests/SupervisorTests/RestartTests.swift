@@ -83,7 +83,7 @@ import Transport
         #expect(pool.die(pool.worker(1)).spawned.isEmpty)
         #expect(pool.pass(.seconds(120)).spawned.isEmpty, "the other slot waits for this one's boot")
         let second = pool.feed(.ready(first)).spawned
-        #expect(second == [pool.worker(1 - first.slot, pool.state.slots[1 - first.slot].worker.generation)])
+        #expect(second == [pool.worker(1 - first.slot, pool.state.slots[1 - first.slot].worker.incarnation)])
         let last = try #require(second.first)
         #expect(pool.feed(.ready(last)).reports.contains(.recovered))
     }
@@ -106,7 +106,7 @@ import Transport
     @Test("deaths with the same status are reported five times, then counted")
     func collapsedReports() {
         var log = DeathLog()
-        let worker = WorkerID(slot: 0, generation: 0)
+        let worker = WorkerID(slot: 0, incarnation: 0)
         let record = { (log: inout DeathLog, status: ProcessExit) in
             log.record(worker, status, redelivered: 0, lost: 0)
         }

@@ -1,6 +1,7 @@
 /// Who may import whom: the order of DESIGN.md section 1, and the same for what is not ours.
 enum ImportRules {
-    /// What the system brings. Foundation is for tests: a library does without it.
+    /// What the system brings. Foundation is for tests: a library does without it, but for FoundationEssentials' JSON where the
+    /// supervisor speaks with its operator.
     private static let system: Set<String> = ["Glibc", "Synchronization"]
     private static let testing: Set<String> = ["Foundation", "Testing"]
 
@@ -8,11 +9,12 @@ enum ImportRules {
     static let allowed: [String: Set<String>] = [
         "Transport": ["CRing", "CSocket"],
         "Handoff": ["Transport", "CSocket"],
-        "Supervisor": ["Handoff", "Transport", "CSocket", "Logging"],
+        "Supervisor": ["Handoff", "Transport", "CSocket", "CNetlink", "Logging", "FoundationEssentials"],
         "Worker": ["Handoff", "Transport", "CSocket", "Logging"],
         "Services": ["Transport", "Logging"],
         "ringmaster": [
             "Supervisor", "Worker", "Services", "Handoff", "Transport", "Logging", "ArgumentParser",
+            "FoundationEssentials",
         ],
     ]
 

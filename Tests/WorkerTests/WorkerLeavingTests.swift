@@ -17,14 +17,14 @@ struct WorkerLeavingTests {
     @Test("told to drain with no connection open, it leaves at once")
     func drainEmpty() throws {
         let worker = try WorkerThread.ready()
-        worker.send(.drain(milliseconds: 60_000))
+        worker.send(.drain(milliseconds: 60_000, migrationsPerSecond: 0))
         #expect(try worker.nextPacket() == .drained(forced: 0))
         #expect(try worker.exitCode() == .success)
     }
 
     @Test(
         "what was sent behind the packet that makes it leave is not adopted: another worker can have it",
-        arguments: [Packet.drain(milliseconds: 60_000), .stop])
+        arguments: [Packet.drain(milliseconds: 60_000, migrationsPerSecond: 0), .stop])
     func sentTooLate(packet: Packet) throws {
         let worker = try WorkerThread()
         // All there before the worker runs, so that it finds both in one turn.
@@ -39,7 +39,7 @@ struct WorkerLeavingTests {
     @Test("told to drain, it has no credit, tells its service, and leaves when the last connection has ended")
     func drainWithConnections() throws {
         let worker = try worker(serving: 2)
-        worker.send(.drain(milliseconds: 60_000))
+        worker.send(.drain(milliseconds: 60_000, migrationsPerSecond: 0))
         try worker.service.state.wait(for: "the service to drain") { $0.drains == 1 }
         try eventually("the credit to go") { try worker.reading().credit == 0 }
         // One more was on its way when the supervisor decided: it is served.
@@ -64,7 +64,7 @@ struct WorkerLeavingTests {
         try worker.service.endConnections(1)
         try eventually("one to have ended") { try worker.reading().live == 2 }
         let begin = MonotonicTime.now
-        for grace in milliseconds { worker.send(.drain(milliseconds: grace)) }
+        for grace in milliseconds { worker.send(.drain(milliseconds: grace, migrationsPerSecond: 0)) }
         #expect(try worker.nextPacket() == .drained(forced: 2), "the earlier deadline counts")
         #expect(MonotonicTime.now - begin >= .milliseconds(100))
         #expect(try worker.exitCode() == .success)
@@ -76,7 +76,7 @@ struct WorkerLeavingTests {
     @Test("told to stop, it cuts everything and leaves, also while draining", arguments: [false, true])
     func stop(afterDrain: Bool) throws {
         let worker = try worker(serving: 2)
-        if afterDrain { worker.send(.drain(milliseconds: 60_000)) }
+        if afterDrain { worker.send(.drain(milliseconds: 60_000, migrationsPerSecond: 0)) }
         worker.send(.stop)
         #expect(try worker.nextPacket() == .drained(forced: 2))
         #expect(try worker.exitCode() == .success)
@@ -115,7 +115,7 @@ struct WorkerLeavingTests {
     @Test("a supervisor that vanishes while the worker drains does not change the exit code")
     func orphanedWhileDraining() throws {
         let worker = try worker(serving: 1)
-        worker.send(.drain(milliseconds: 60_000))
+        worker.send(.drain(milliseconds: 60_000, migrationsPerSecond: 0))
         try worker.service.state.wait(for: "the service to drain") { $0.drains == 1 }
         worker.vanish()
         try worker.service.state.wait(for: "the service to drain again") { $0.drains == 2 }

@@ -12,6 +12,7 @@
 #include <sys/sendfile.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -191,22 +192,56 @@ int csocket_memfd(const char *name, size_t size) {
     return fd;
 }
 
+enum { SEALS_AGAINST_CHANGE = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL };
+
+int csocket_memfd_sealed(const char *name, const void *bytes, size_t size) {
+    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0)
+        return -errno;
+    size_t written = 0;
+    while (written < size) {
+        ssize_t n = write(fd, (const char *)bytes + written, size - written);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            break;
+        written += (size_t)n;
+    }
+    if (written < size || fcntl(fd, F_ADD_SEALS, SEALS_AGAINST_CHANGE) < 0) {
+        int error = errno;
+        close(fd);
+        return -error;
+    }
+    return fd;
+}
+
+int64_t csocket_memfd_sealed_size(int fd) {
+    /* The seals come first: they say that it is a file in memory. fstat(2) of another file may wait for a
+     * file server, for ever if that is what its sender wants. */
+    int seals = fcntl(fd, F_GET_SEALS);
+    if (seals < 0)
+        return -errno;
+    if ((seals & SEALS_AGAINST_CHANGE) != SEALS_AGAINST_CHANGE)
+        return -EINVAL;
+    struct stat status;
+    return fstat(fd, &status) < 0 ? -errno : status.st_size;
+}
+
 int csocket_pidfd_open(pid_t pid) {
     long fd = syscall(SYS_pidfd_open, pid, 0);
     return fd < 0 ? -errno : (int)fd;
 }
 
-int csocket_spawn(const char *path, char *const argv[], char *const envp[], const int *fds, uint32_t fd_count,
-                  pid_t *pid) {
-    if (fd_count > CSOCKET_FDS_PER_MESSAGE_MAX)
+int csocket_spawn(const char *path, char *const argv[], char *const envp[], int fd_first, const int *fds,
+                  uint32_t fd_count, pid_t *pid) {
+    if (fd_first < 0 || fd_first > 3 || fd_count > CSOCKET_FDS_PER_MESSAGE_MAX)
         return -EINVAL;
-    /* Copies above the target range first: dup2 onto 3, 4, … must not overwrite a source still to be copied.
-     */
+    /* Copies above the target range first: dup2 onto it must not overwrite a source still to be copied. */
     int sources[CSOCKET_FDS_PER_MESSAGE_MAX];
     uint32_t copied = 0;
     int error = 0;
     for (; copied < fd_count; copied++) {
-        sources[copied] = fcntl(fds[copied], F_DUPFD_CLOEXEC, 3 + (int)fd_count);
+        sources[copied] = fcntl(fds[copied], F_DUPFD_CLOEXEC, fd_first + (int)fd_count);
         if (sources[copied] < 0) {
             error = errno;
             break;
@@ -217,9 +252,9 @@ int csocket_spawn(const char *path, char *const argv[], char *const envp[], cons
     posix_spawn_file_actions_init(&actions);
     posix_spawnattr_init(&attributes);
     for (uint32_t i = 0; i < fd_count && error == 0; i++)
-        error = posix_spawn_file_actions_adddup2(&actions, sources[i], 3 + (int)i);
+        error = posix_spawn_file_actions_adddup2(&actions, sources[i], fd_first + (int)i);
     if (error == 0)
-        error = posix_spawn_file_actions_addclosefrom_np(&actions, 3 + (int)fd_count);
+        error = posix_spawn_file_actions_addclosefrom_np(&actions, fd_first + (int)fd_count);
     if (error == 0) {
         sigset_t none, all;
         sigemptyset(&none);

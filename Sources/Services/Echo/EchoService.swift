@@ -39,7 +39,7 @@ public final class EchoService: Service {
     }
 
     /// Says FIN to each client that sends nothing for a moment, once all it sent has been sent back.
-    public func drain() {
+    public func drain(spread: Duration) {
         guard let host, sweep == nil else { return }
         sweep = LoopTimer(host.loop) { [unowned self] in finishQuiet() }
         finishQuiet()

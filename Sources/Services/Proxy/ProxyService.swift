@@ -81,7 +81,7 @@ public final class ProxyService: Service {
     }
 
     /// A proxy does not know when a conversation is over: each ends when its two sides end it, or at the deadline.
-    public func drain() {
+    public func drain(spread: Duration) {
         names?.stop()
     }
 

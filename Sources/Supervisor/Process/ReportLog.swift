@@ -43,6 +43,9 @@ struct ReportLog {
             logger.debug("worker drained", metadata: metadata(worker, ["forced": "\(forced)"]))
         case .workerStopped(let worker, let status):
             logger.debug("worker stopped", metadata: metadata(worker, ["status": "\(status)"]))
+        case .stalled, .resumed, .hung, .replacementStarted, .replaced, .rolledBack, .retired, .scaled, .recycled,
+            .offersRefused:
+            break
         case .stopped(let counters):
             logger.info("stopped", metadata: counters.metadata)
         }
@@ -72,7 +75,7 @@ struct ReportLog {
     }
 
     private func metadata(_ worker: WorkerID, _ more: Logger.Metadata = [:]) -> Logger.Metadata {
-        more.merging(["worker": "\(worker.slot)", "generation": "\(worker.generation)"]) { first, _ in first }
+        more.merging(["worker": "\(worker.slot)", "incarnation": "\(worker.incarnation)"]) { first, _ in first }
     }
 }
 

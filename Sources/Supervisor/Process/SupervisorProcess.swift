@@ -10,6 +10,7 @@ public final class SupervisorProcess {
     private let loop: EventLoop
     private let launcher: WorkerLauncher
     private let loopKind: LoopKind
+    private let listenerNumbers: [UInt16]
     private let logger: Logger
     private let reports: ReportLog
     private var intake: Intake!
@@ -38,9 +39,11 @@ public final class SupervisorProcess {
         _ configuration: SupervisorConfiguration, listeners: [Int32], launcher: WorkerLauncher,
         loopKind: LoopKind, logger: Logger
     ) throws {
-        state = SupervisorState(configuration: configuration)
+        state = SupervisorState(
+            configuration: configuration, listeners: Set((0..<listeners.count).map { UInt16($0) }))
         self.launcher = launcher
         self.loopKind = loopKind
+        listenerNumbers = listeners.indices.map { UInt16($0) }
         self.logger = logger
         reports = ReportLog(
             logger: logger, workerCount: configuration.workerCount, transport: loopKind.transport)
@@ -196,8 +199,11 @@ public final class SupervisorProcess {
             case .ready: feed(.ready(handle.worker))
             case .drained(let forced): feed(.drained(handle.worker, forced: forced))
             case .failed(let code, let message): feed(.failed(handle.worker, code, message: message))
-            case .connections, .drain, .stop:
+            case .connections, .migrated, .drain, .stop, .offerTaken, .offerRefused:
                 distrust(handle, "it sent a supervisor's packet")
+                return false
+            case .offer:
+                distrust(handle, "it offered a connection that nobody asked for")
                 return false
             }
         }
@@ -229,7 +235,7 @@ public final class SupervisorProcess {
         var refused: Set<Int> = []
         for action in actions {
             switch action {
-            case .spawn(let worker): spawn(worker)
+            case .spawn(let worker, _): spawn(worker)
             case .send(let worker, let first, let ids):
                 if !refused.contains(worker.slot), !send(worker, first, ids) { refused.insert(worker.slot) }
             case .release(let ids): for id in ids { intake.close(id) }
@@ -238,8 +244,10 @@ public final class SupervisorProcess {
             case .pauseAccepting: intake.pause()
             case .resumeAccepting: intake.resume()
             case .closeListeners: closeListeners()
-            case .drain(let worker, let milliseconds): tell(worker, .drain(milliseconds: milliseconds))
+            case .drain(let worker, let milliseconds, let rate):
+                tell(worker, .drain(milliseconds: milliseconds, migrationsPerSecond: rate))
             case .stopFast(let worker): tell(worker, .stop)
+            case .retireListeners, .commit, .rollBack, .finished, .takeOffer, .refuseOffer, .abort: break
             case .kill(let worker): handles[worker.slot]?.kill()
             case .report(let report): reports.log(report)
             case .exit(let code):
@@ -269,7 +277,8 @@ public final class SupervisorProcess {
             let (ours, theirs) = try HandoffSocket.pair()
             let share = (state.configuration.connectionsMax - 1) / state.configuration.workerCount + 1
             let birth = WorkerBirth(
-                slot: slot, generation: worker.generation, connectionsMax: share, loop: loopKind)
+                slot: slot, incarnation: worker.incarnation, generation: 0, connectionsMax: share, loop: loopKind,
+                listeners: listenerNumbers)
             let pid = try launcher.launch(birth, control: theirs.descriptor, page: pages[slot].page.descriptor)
             withExtendedLifetime(theirs) {}
             handles[slot] = WorkerHandle(

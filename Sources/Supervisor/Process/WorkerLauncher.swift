@@ -2,34 +2,58 @@ import CSocket
 import Glibc
 import Handoff
 
-/// Starts worker processes: this program again, with the same command line, in a worker's place.
+/// Starts processes of this program: workers, and the check of a new program file before an upgrade.
 public struct WorkerLauncher: Sendable {
-    private let executable: String
-    private let arguments: [String]
-    private let environment: [String]
+    /// The command line of the supervisor, the program's name first, which workers are started with too.
+    public let arguments: [String]
+    /// `NAME=value` each, without what only a supervisor sets.
+    public let environment: [String]
 
-    /// Workers run this very program file, even if its path has been given to another meanwhile.
-    ///
     /// - Parameters:
     ///   - arguments: the supervisor's own, the program's name first.
     ///   - environment: `NAME=value` each.
     public init(arguments: [String], environment: [String]) {
-        executable = "/proc/self/exe"
         self.arguments = arguments
-        self.environment = environment.filter { !$0.hasPrefix(WorkerBirth.variable + "=") }
+        self.environment = environment.filter { !$0.hasPrefix(WorkerBirth.reservedPrefix) }
     }
 
-    /// Spawns a worker that inherits one end of a hand-off socket and a status page. Returns its process id.
-    func launch(_ birth: WorkerBirth, control: Int32, page: Int32) throws(HandoffError) -> pid_t {
-        let environment = environment + ["\(WorkerBirth.variable)=\(birth.encoded)"]
+    /// What a worker inherits, in the order of its descriptors from 2 on.
+    struct Inheritance {
+        var standardError: Int32
+        var control: Int32
+        var page: Int32
+        var configuration: Int32
+        var log: Int32
+
+        var descriptors: [Int32] { [standardError, control, page, configuration, log] }
+    }
+
+    /// Spawns a worker from this very program file, even if its path has been given to another meanwhile. Returns its
+    /// process id.
+    func launch(_ birth: WorkerBirth, _ inheritance: Inheritance) throws(HandoffError) -> pid_t {
+        try spawn("/proc/self/exe", adding: "\(WorkerBirth.variable)=\(birth.encoded)", inheritance.descriptors)
+    }
+
+    /// Spawns `path` with our command line and one more variable; `descriptors` become 2, 3, …. Returns its process id.
+    func spawn(_ path: String, adding variable: String, _ descriptors: [Int32]) throws(HandoffError) -> pid_t {
         var pid: pid_t = 0
         let result = Self.withCStrings(arguments) { arguments in
-            Self.withCStrings(environment) { environment in
-                csocket_spawn(executable, arguments, environment, [control, page], 2, &pid)
+            Self.withCStrings(environment + [variable]) { environment in
+                csocket_spawn(path, arguments, environment, 2, descriptors, UInt32(descriptors.count), &pid)
             }
         }
         guard result == 0 else { throw HandoffError(call: "posix_spawn", errno: -result) }
         return pid
+    }
+
+    /// Replaces this process by `path` with our command line and one more variable. Returns only when that failed.
+    func replaceSelf(_ path: String, adding variable: String) -> Int32 {
+        Self.withCStrings(arguments) { arguments in
+            Self.withCStrings(environment + [variable]) { environment in
+                execve(path, arguments, environment)
+                return errno
+            }
+        }
     }
 
     /// A null-terminated array of C strings, valid during the call.

@@ -1,13 +1,13 @@
 import Transport
 
 /// Chooses a worker for a socket.
-struct Balancer: Sendable {
+struct Balancer: Sendable, Codable {
     /// How long a source waits for its own worker to take what is on the way to it, before it goes to another. Bounded,
     /// because those behind it in the queue wait too, and the worker may be hung.
     static let affinityWait: Duration = .milliseconds(50)
 
-    let mode: Balance
-    let inflightMax: Int
+    private(set) var mode: Balance
+    private(set) var inflightMax: Int
     /// Where the next search begins, so that equals take turns.
     private var start = 0
 
@@ -16,25 +16,33 @@ struct Balancer: Sendable {
         self.inflightMax = inflightMax
     }
 
+    /// Goes on by another configuration.
+    mutating func adopt(_ configuration: SupervisorConfiguration) {
+        (mode, inflightMax) = (configuration.balance, configuration.inflightPerWorkerMax)
+    }
+
     /// The slot that gets this socket now, or nil if it must wait.
-    mutating func choose(among slots: [WorkerSlot], for socket: AcceptedSocket, now: MonotonicTime) -> Int? {
+    mutating func choose(among slots: [WorkerSlot], for held: HeldSocket, now: MonotonicTime) -> Int? {
+        let socket = held.socket
         switch mode {
-        case .leastLoaded: return rotate(in: slots) { slots[$0].load }
-        case .roundRobin: return rotate(in: slots) { _ in 0 }
+        case .leastLoaded: return rotate(in: slots, for: held) { slots[$0].load }
+        case .roundRobin: return rotate(in: slots, for: held) { _ in 0 }
         case .sourceHash:
-            let own = rendezvous(among: slots, sourceHash: socket.sourceHash) { $0.spare > 0 }
+            let own = rendezvous(among: slots, sourceHash: socket.sourceHash) { $0.canTake(held) && $0.spare > 0 }
             if let own, slots[own].room(inflightMax: inflightMax) > 0 { return own }
             if now - socket.acceptedAt < Self.affinityWait { return nil }
-            return rendezvous(among: slots, sourceHash: socket.sourceHash) { $0.room(inflightMax: inflightMax) > 0 }
+            return rendezvous(among: slots, sourceHash: socket.sourceHash) {
+                $0.canTake(held) && $0.room(inflightMax: inflightMax) > 0
+            }
         }
     }
 
     /// The slot with the lowest cost; the first of equals, counted from the one after the last choice.
-    private mutating func rotate(in slots: [WorkerSlot], cost: (Int) -> Int) -> Int? {
+    private mutating func rotate(in slots: [WorkerSlot], for held: HeldSocket, cost: (Int) -> Int) -> Int? {
         var best: (index: Int, cost: Int)?
         for offset in slots.indices {
             let index = (start + offset) % slots.count
-            guard slots[index].room(inflightMax: inflightMax) > 0 else { continue }
+            guard slots[index].canTake(held), slots[index].room(inflightMax: inflightMax) > 0 else { continue }
             let cost = cost(index)
             if best.map({ cost < $0.cost }) ?? true { best = (index, cost) }
         }
@@ -42,14 +50,14 @@ struct Balancer: Sendable {
         return best?.index
     }
 
-    /// Rendezvous hashing: every slot draws a number from the source, the highest wins. A slot that drops out moves only
-    /// its own sources, and they spread over all others.
+    /// Rendezvous hashing: every seat draws a number from the source, the highest wins. A seat that drops out moves only
+    /// its own sources, and they spread over all others. A successor has the seat, and so the sources, of the one before.
     private func rendezvous(
         among slots: [WorkerSlot], sourceHash: UInt64, where isEligible: (WorkerSlot) -> Bool
     ) -> Int? {
         var best: (index: Int, score: UInt64)?
         for index in slots.indices where isEligible(slots[index]) {
-            let score = SplitMix64.mix(sourceHash ^ SplitMix64.mix(UInt64(index) + 1))
+            let score = SplitMix64.mix(sourceHash ^ SplitMix64.mix(UInt64(slots[index].seat) + 1))
             if best.map({ score > $0.score }) ?? true { best = (index, score) }
         }
         return best?.index

@@ -1,5 +1,5 @@
 /// How the supervisor chooses a worker for a connection.
-public enum Balance: Sendable, CaseIterable {
+public enum Balance: String, Sendable, CaseIterable, Codable {
     /// The worker with the fewest connections, live and in flight.
     case leastLoaded
     /// The next worker in turn that has credit.
@@ -9,7 +9,10 @@ public enum Balance: Sendable, CaseIterable {
 }
 
 /// Everything that the supervisor's decisions depend on besides the events.
-public struct SupervisorConfiguration: Sendable {
+public struct SupervisorConfiguration: Sendable, Codable {
+    /// How many workers there may be.
+    public static let workerCounts = 1...1_024
+
     /// Worker processes, 1 to 1,024.
     public let workerCount: Int
     /// How a worker is chosen.
@@ -31,6 +34,18 @@ public struct SupervisorConfiguration: Sendable {
     public var bootTimeout: Duration = .seconds(30)
     /// When and how fast dead workers are replaced.
     public var restart = RestartPolicy()
+    /// How long a worker's loop may stand still before the worker is ended, more than 1 s. Nil: for ever. Default 30 s.
+    public var hangTimeout: Duration? = .seconds(30)
+    /// When a worker that works is replaced by a fresh one. Default: never.
+    public var recycle = RecyclePolicy()
+    /// Connections that a draining worker offers per second. 0 switches migration off. Default 2,000.
+    public var migrationsPerSecond: UInt32 = 2_000
+
+    /// How long accepting goes on after a graceful stop began, so that load balancers notice: with a grace of 15 s or
+    /// more a sixth of it, at most 5 s.
+    public var drainDelay: Duration { grace < .seconds(15) ? .zero : min(.seconds(5), grace / 6) }
+    /// How long a worker with a successor may drain before it is killed.
+    public var retireTimeout: Duration { max(.seconds(60), grace) }
 
     /// A configuration with the defaults for what is not named. Values outside their range are the caller's bug: the
     /// command line refuses them with a message.
@@ -38,7 +53,7 @@ public struct SupervisorConfiguration: Sendable {
         workerCount: Int, balance: Balance = .leastLoaded, connectionsMax: Int, grace: Duration = .seconds(9),
         seed: UInt64
     ) {
-        precondition((1...1_024).contains(workerCount), "workerCount must be from 1 to 1,024")
+        precondition(Self.workerCounts.contains(workerCount), "workerCount must be from 1 to 1,024")
         precondition(connectionsMax >= 1, "connectionsMax must be at least 1")
         precondition(grace >= .zero, "grace must not be negative")
         self.workerCount = workerCount

@@ -1,6 +1,6 @@
 /// Keeps a crash loop from flooding the log: of deaths with the same status in a row, the first few are reported singly
 /// and the others as a count.
-struct DeathLog: Sendable {
+struct DeathLog: Sendable, Codable {
     /// Reports of the same death before they collapse.
     static let singlyMax = 5
     /// Deaths in one collapsed report: a crash loop without end still says something now and then.

@@ -33,6 +33,19 @@ extension SupervisorState {
         case stop(StopKind)
         /// The accept queues are empty and the listeners are closed; everything accepted was delivered before.
         case listenersClosed
+        /// The state was thawed in a new process: accepting is paused there, whatever it was before. Once, first of all.
+        case thawed
+        /// An operator's command; nil for the id if nobody waits for the answer (it came by a signal).
+        case command(CommandID?, Command)
+        /// A draining worker gives a connection up. The shell holds its sockets and its state under that id, and keeps
+        /// them until ``Action/release(_:)``, ``Action/close(_:_:)`` or ``Action/refuseOffer(_:number:_:)``.
+        case offered(WorkerID, number: UInt32, AcceptedSocket)
+        /// HELLO told the worker's version: whether it can offer connections and take offered ones.
+        case versionAgreed(WorkerID, migrates: Bool)
+        /// The worker's resident memory, looked at now and then.
+        case memory(WorkerID, bytes: UInt64)
+        /// What ``Action/retireListeners(_:)`` asked for is done; everything they accepted was delivered before.
+        case listenersRetired(Set<UInt16>)
         /// ``SupervisorState/nextDeadline`` has come (fed after the pages, like ``accepted(_:)``), or refusals were
         /// reported.
         case timer

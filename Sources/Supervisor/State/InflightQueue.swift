@@ -1,14 +1,16 @@
 /// An accepted socket on its way: what the supervisor knows of it.
-struct HeldSocket: Hashable, Sendable {
+struct HeldSocket: Hashable, Sendable, Codable {
     let socket: AcceptedSocket
     /// Its place in the order of acceptance, which redelivery keeps.
     let order: UInt64
+    /// Whether a draining worker gave it up: its state goes with it, in a packet of its own.
+    var isOffered = false
     /// Deliveries that failed.
     var failures = 0
 }
 
 /// The sockets assigned to one incarnation of a worker and not yet adopted, in order of their sequence numbers.
-struct InflightQueue: Sendable {
+struct InflightQueue: Sendable, Codable {
     private var sockets: [HeldSocket] = []
     /// The lowest number not adopted.
     private(set) var first: SequenceNumber = 0
@@ -26,11 +28,15 @@ struct InflightQueue: Sendable {
         unsent += 1
     }
 
-    /// The next packet: at most `max` sockets not in a packet yet.
+    /// The next packet: at most `max` fresh sockets not in a packet yet, or a single offered one.
     mutating func nextBatch(max: Int) -> (first: SequenceNumber, sockets: [SocketID])? {
         guard unsent > 0 else { return nil }
         let start = sockets.count - unsent
-        let end = min(start + max, sockets.count)
+        var end = start + 1
+        if !sockets[start].isOffered {
+            let limit = min(start + max, sockets.count)
+            while end < limit, !sockets[end].isOffered { end += 1 }
+        }
         unsent -= end - start
         return (first + SequenceNumber(start), sockets[start..<end].map(\.socket.id))
     }

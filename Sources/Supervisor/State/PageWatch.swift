@@ -1,12 +1,21 @@
 import Transport
 
-/// When to look at the status pages next while something is awaited from a worker.
+/// When to look at the status pages next.
 ///
-/// Adoption is a store into a page: nothing wakes the supervisor. It looks a millisecond after each progress, then ever
-/// more rarely while nothing moves.
-struct PageWatch: Sendable {
+/// Adoption is a store into a page: nothing wakes the supervisor. While something is awaited it looks a millisecond after
+/// each progress, then ever more rarely while nothing moves. Otherwise it looks just often enough to see who hangs.
+struct PageWatch: Sendable, Codable {
     static let intervalMin: Duration = .milliseconds(1)
     static let intervalMax: Duration = .milliseconds(16)
+    static let intervalIdle: Duration = .milliseconds(500)
+
+    enum Need {
+        /// No worker whose page says anything.
+        case none
+        case heartbeats
+        /// An adoption, or credit.
+        case progress
+    }
 
     private(set) var at: MonotonicTime?
     private var interval = intervalMin
@@ -18,20 +27,18 @@ struct PageWatch: Sendable {
     }
 
     /// Sets the next look, or none. Called whenever time has passed.
-    mutating func rearm(now: MonotonicTime, awaited: Bool) {
-        guard awaited else {
+    mutating func rearm(now: MonotonicTime, need: Need) {
+        let due = at ?? .distantFuture
+        switch need {
+        case .none:
             at = nil
             interval = Self.intervalMin
-            return
-        }
-        switch at {
-        case nil:
-            at = now + interval
-        case .some(let due) where due <= now:
-            interval = min(interval * 2, Self.intervalMax)
-            at = now + interval
-        case .some:
-            break
+        case .heartbeats:
+            at = due <= now ? now + Self.intervalIdle : min(due, now + Self.intervalIdle)
+            interval = Self.intervalMin
+        case .progress:
+            if due <= now { interval = min(interval * 2, Self.intervalMax) }
+            at = due <= now ? now + interval : min(due, now + interval)
         }
     }
 }

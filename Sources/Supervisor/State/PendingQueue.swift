@@ -1,5 +1,5 @@
 /// The sockets that no worker has been chosen for, oldest first.
-struct PendingQueue: Sendable {
+struct PendingQueue: Sendable, Codable {
     private var sockets: [HeldSocket] = []
     /// Where the queue begins: removing the first moves this instead of every element.
     private var head = 0

@@ -29,33 +29,29 @@ extension SupervisorState {
         case recovered
         /// The worker has drained; it cut so many connections.
         case workerDrained(WorkerID, forced: UInt32)
-        /// The worker left during the stop.
+        /// The worker's loop has not turned for a second: it gets no traffic.
+        case stalled(WorkerID)
+        /// The worker's loop turns again.
+        case resumed(WorkerID)
+        /// The worker's loop has not turned for ``SupervisorConfiguration/hangTimeout``: it is ended.
+        case hung(WorkerID)
+        /// New workers for this generation are on the way.
+        case replacementStarted(Generation, ReplacementReason)
+        /// This generation serves now.
+        case replaced(Generation)
+        /// This generation is given up, for the reason in that sentence; the one before goes on.
+        case rolledBack(Generation, String)
+        /// The worker has a successor and drains.
+        case retired(WorkerID)
+        /// Another number of workers is wanted.
+        case scaled(from: Int, to: Int)
+        /// The worker was replaced by a fresh one.
+        case recycled(WorkerID, by: WorkerID, RecycleReason)
+        /// Nobody has room for what this draining worker offers. Once per worker.
+        case offersRefused(WorkerID)
+        /// The worker left because it was told to.
         case workerStopped(WorkerID, ExitStatus)
         /// The last report: what the supervisor did in its life.
         case stopped(SupervisorCounters)
     }
-}
-
-/// What the supervisor has counted since its start.
-public struct SupervisorCounters: Equatable, Sendable {
-    /// Sockets that accept(2) gave.
-    public internal(set) var accepted: UInt64 = 0
-    /// Sockets that a worker adopted.
-    public internal(set) var adopted: UInt64 = 0
-    /// Sockets taken back from a worker that died or rejected them, for another.
-    public internal(set) var redelivered: UInt64 = 0
-    /// Workers started again after a death.
-    public internal(set) var restarts: UInt64 = 0
-    /// Connections that draining workers cut at the deadline.
-    public internal(set) var forcedCloses: UInt64 = 0
-    private var closes = [UInt64](repeating: 0, count: SupervisorState.CloseReason.allCases.count)
-
-    /// Sockets closed for this reason.
-    public internal(set) subscript(reason: SupervisorState.CloseReason) -> UInt64 {
-        get { closes[reason.rawValue] }
-        set { closes[reason.rawValue] = newValue }
-    }
-
-    /// Sockets closed for any reason without having been adopted.
-    public var closed: UInt64 { closes.reduce(0, +) }
 }

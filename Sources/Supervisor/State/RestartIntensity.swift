@@ -4,15 +4,15 @@ import Transport
 ///
 /// Up to `max` restarts per window go ahead. One more makes the pool degraded: then a restart must keep `spacing` to the
 /// last one and wait until no other worker is booting, until the owner says that all is well.
-struct RestartIntensity: Sendable {
-    enum Mode: Equatable, Sendable {
+struct RestartIntensity: Sendable, Codable {
+    enum Mode: Equatable, Sendable, Codable {
         case normal
         case degraded
     }
 
-    let max: Int
-    let window: Duration
-    let spacing: Duration
+    private(set) var max: Int
+    private(set) var window: Duration
+    private(set) var spacing: Duration
     private(set) var mode = Mode.normal
     /// The restarts in the window, oldest first. At most `max` matter.
     private var restarts: [MonotonicTime] = []
@@ -21,6 +21,19 @@ struct RestartIntensity: Sendable {
         self.max = max
         self.window = window
         self.spacing = spacing
+    }
+
+    init(_ policy: RestartPolicy, workerCount: Int) {
+        self.init(
+            max: policy.intensityMax(workerCount: workerCount), window: policy.intensityWindow,
+            spacing: policy.delayMax)
+    }
+
+    /// Goes on with other limits. What the window holds still counts.
+    mutating func adopt(_ policy: RestartPolicy, workerCount: Int) {
+        let other = RestartIntensity(policy, workerCount: workerCount)
+        (max, window, spacing) = (other.max, other.window, other.spacing)
+        restarts = restarts.suffix(max)
     }
 
     /// The earliest time a restart may go ahead as things are.

@@ -1,5 +1,5 @@
 /// When and how fast dead workers are replaced.
-public struct RestartPolicy: Sendable {
+public struct RestartPolicy: Sendable, Codable {
     /// The first delay; it doubles with each further death. Default 100 ms.
     public var delayFirst: Duration = .milliseconds(100)
     /// Where the doubling ends. Default 30 s.

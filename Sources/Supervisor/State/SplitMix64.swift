@@ -1,5 +1,5 @@
 /// A small pseudo-random generator (Steele, Lea and Flood, 2014): fine for jitter, useless for secrets.
-struct SplitMix64: RandomNumberGenerator, Sendable {
+struct SplitMix64: RandomNumberGenerator, Sendable, Codable {
     private var state: UInt64
 
     init(seed: UInt64) {

@@ -13,14 +13,14 @@ extension SupervisorState {
     /// Connections of all workers, live and on the way.
     var load: Int { slots.reduce(0) { $0 + $1.load } }
 
-    /// Why a socket that needs a worker can have none any more; nil while it can.
+    /// Why no socket can have a worker any more; nil while it can.
     private var noDelivery: CloseReason? {
         switch phase {
         case .idle, .running: return nil
         case .exited: return .stoppedFast
         case .stopping(let plan):
             switch plan.stage {
-            case .handingOut: return nil
+            case .delaying, .handingOut: return nil
             case .draining: return .noWorkerAtStop
             case .fast: return .stoppedFast
             }
@@ -34,6 +34,8 @@ extension SupervisorState {
             counters.accepted += 1
             if let reason = noDelivery {
                 close([held], reason, &actions)
+            } else if !listeners.contains(socket.listener) {
+                close([held], .listenerRemoved, &actions)
             } else {
                 // Unbounded here on purpose: a multishot accept may have taken a whole backlog before a pause reaches it,
                 // and what is accepted is kept. Each holds a descriptor, so RLIMIT_NOFILE is the bound.
@@ -44,16 +46,7 @@ extension SupervisorState {
 
     /// Hands out what is pending, as far as there is room.
     mutating func dispatch(_ now: MonotonicTime, _ actions: inout [Action]) {
-        guard noDelivery == nil, holdOffUntil == nil, let oldest = pending.first else { return }
-        var room = configuration.connectionsMax - load
-        var next: HeldSocket? = oldest
-        while room > 0, let socket = next?.socket,
-            let index = balancer.choose(among: slots, for: socket, now: now)
-        {
-            slots[index].assign(pending.removeFirst())
-            room -= 1
-            next = pending.first
-        }
+        if noDelivery == nil, holdOffUntil == nil { assignPending(now, &actions) }
         for index in slots.indices {
             while let batch = slots[index].nextBatch(max: configuration.batchMax) {
                 actions.append(.send(slots[index].worker, first: batch.first, batch.sockets))
@@ -62,11 +55,41 @@ extension SupervisorState {
         }
     }
 
+    private mutating func assignPending(_ now: MonotonicTime, _ actions: inout [Action]) {
+        var room = configuration.connectionsMax - load
+        while let held = pending.first {
+            if held.isOffered, isUnwelcome(held) {
+                close([pending.removeFirst()], .undeliverable, &actions)
+                continue
+            }
+            // An offered connection is counted already: a worker had it.
+            guard room > 0 || held.isOffered, let index = balancer.choose(among: slots, for: held, now: now) else {
+                return
+            }
+            slots[index].assign(pending.removeFirst())
+            room -= 1
+        }
+    }
+
+    /// Whether every member is ready and none understands the socket, so that waiting is in vain.
+    private func isUnwelcome(_ held: HeldSocket) -> Bool {
+        isComplete && !members.contains { $0.state == .ready && $0.canTake(held) }
+    }
+
+    /// Closes what waits although its listener is not served any more.
+    mutating func closeUnknown(_ actions: inout [Action]) {
+        guard pending.all.contains(where: { !listeners.contains($0.socket.listener) }) else { return }
+        let waiting = pending.removeAll()
+        pending.putBack(waiting.filter { listeners.contains($0.socket.listener) })
+        close(waiting.filter { !listeners.contains($0.socket.listener) }, .listenerRemoved, &actions)
+    }
+
     /// A worker's page was read.
     mutating func read(_ index: Int, _ reading: PageReading, _ now: MonotonicTime, _ actions: inout [Action]) {
         guard slots.indices.contains(index), slots[index].isLiving else { return }
         let before = slots[index].inflight.first
         guard let settled = slots[index].absorb(reading) else { return condemn(index, &actions) }
+        feelPulse(index, reading.heartbeat, now, &actions)
         guard slots[index].inflight.first != before else { return }
         watch.progress(now: now)
         release(settled.adopted, &actions)
@@ -119,7 +142,9 @@ extension SupervisorState {
         _ sockets: [HeldSocket], orClose reason: CloseReason, _ actions: inout [Action]
     ) {
         switch noDelivery {
-        case nil: pending.putBack(sockets)
+        case nil:
+            pending.putBack(sockets)
+            closeUnknown(&actions)
         case .stoppedFast: close(sockets, .stoppedFast, &actions)
         case .some: close(sockets, reason, &actions)
         }
@@ -155,10 +180,11 @@ extension SupervisorState {
         }
     }
 
-    /// Whether a page may say something that the supervisor waits for: an adoption, or credit.
-    var awaitsPages: Bool {
-        if slots.contains(where: { !$0.inflight.isEmpty }) { return true }
+    /// What the pages are looked at for.
+    var pageNeed: PageWatch.Need {
+        if slots.contains(where: { !$0.inflight.isEmpty }) { return .progress }
         let wantsCredit = !pending.isEmpty || intake == .paused
-        return wantsCredit && slots.contains { $0.state == .ready }
+        if wantsCredit, slots.contains(where: { $0.role == .member && $0.state == .ready }) { return .progress }
+        return slots.contains(where: \.isLiving) ? .heartbeats : .none
     }
 }

@@ -9,8 +9,10 @@ extension SupervisorState {
             guard kind == .graceful, configuration.grace > .zero else {
                 return stopFast(exitCode: .success, now, &actions)
             }
-            phase = .stopping(.graceful(now: now, grace: configuration.grace))
-            closeIntake(&actions)
+            let plan = StopPlan.graceful(now: now, grace: configuration.grace, delay: configuration.drainDelay)
+            prepareStop(now, &actions)
+            phase = .stopping(plan)
+            if case .handingOut = plan.stage { closeIntake(&actions) }
         case .stopping:
             stopFast(exitCode: .success, now, &actions)
         case .exited:
@@ -24,15 +26,21 @@ extension SupervisorState {
         if case .stopping(let plan) = phase { earlier = plan }
         if case .fast? = earlier?.stage { return }
         let plan = StopPlan.fast(now: now, exitCode: exitCode, insteadOf: earlier)
+        if earlier == nil { prepareStop(now, &actions) }
         phase = .stopping(plan)
         closeIntake(&actions)
         close(pending.removeAll(), .stoppedFast, &actions)
         for index in slots.indices where slots[index].isLiving { dismiss(index, killAt: plan.killAt, &actions) }
     }
 
-    private mutating func closeIntake(_ actions: inout [Action]) {
+    /// Nobody is started any more.
+    private mutating func prepareStop(_ now: MonotonicTime, _ actions: inout [Action]) {
         actions += deaths.flush().map(Action.report)
+        abandonCommands(now, &actions)
         for index in slots.indices { slots[index].abandonBackOff() }
+    }
+
+    private mutating func closeIntake(_ actions: inout [Action]) {
         switch intake {
         case .paused, .accepting:
             intake = .closing
@@ -42,18 +50,17 @@ extension SupervisorState {
         }
     }
 
-    private mutating func dismiss(_ index: Int, killAt: MonotonicTime, _ actions: inout [Action]) {
-        if slots[index].state != .dying(killAt: nil) { actions.append(.stopFast(slots[index].worker)) }
-        slots[index].leave(killAt: killAt)
-    }
-
     /// The next stage of a stop, when its time has come or the last one is over; in the end, the exit.
     mutating func advanceStop(_ now: MonotonicTime, _ actions: inout [Action]) {
         guard case .stopping(var plan) = phase else { return }
+        let hasTakers = slots.contains { $0.role == .member && ($0.isStarting || $0.state == .ready) }
+        if case .delaying(let until) = plan.stage, until <= now || !hasTakers {
+            plan.handOut(now: now)
+            phase = .stopping(plan)
+            closeIntake(&actions)
+        }
         if case .handingOut(let until) = plan.stage {
-            if !slots.contains(where: { $0.isStarting || $0.state == .ready }) {
-                close(pending.removeAll(), .noWorkerAtStop, &actions)
-            }
+            if !hasTakers { close(pending.removeAll(), .noWorkerAtStop, &actions) }
             let isAllHandedOut =
                 intake == .closed && pending.isEmpty && slots.allSatisfy { $0.inflight.isEmpty }
             if isAllHandedOut || until <= now {
@@ -68,12 +75,13 @@ extension SupervisorState {
 
     private mutating func drain(_ plan: StopPlan, _ now: MonotonicTime, _ actions: inout [Action]) {
         close(pending.removeAll(), .noWorkerAtStop, &actions)
-        let milliseconds = UInt32(clamping: (plan.cutAt - now).wholeNanoseconds / 1_000_000)
         for index in slots.indices {
             switch slots[index].state {
             case .ready:
-                slots[index].drain(killAt: plan.killAt)
-                actions.append(.drain(slots[index].worker, milliseconds: milliseconds))
+                drainAtStop(index, plan, now, &actions)
+            case .draining(let killAt) where killAt > plan.killAt:
+                // It was told of a successor, and of more time.
+                drainAtStop(index, plan, now, &actions)
             case .starting:
                 // It has no connections, and may take long to see a packet.
                 dismiss(index, killAt: min(now + StopPlan.leaveTimeout, plan.killAt), &actions)
@@ -81,6 +89,14 @@ extension SupervisorState {
                 break
             }
         }
+    }
+
+    private mutating func drainAtStop(
+        _ index: Int, _ plan: StopPlan, _ now: MonotonicTime, _ actions: inout [Action]
+    ) {
+        slots[index].drain(killAt: plan.killAt)
+        let milliseconds = UInt32(clamping: (plan.cutAt - now).wholeNanoseconds / 1_000_000)
+        actions.append(.drain(slots[index].worker, milliseconds: milliseconds, migrationsPerSecond: 0))
     }
 
     private mutating func exit(_ plan: StopPlan, _ actions: inout [Action]) {

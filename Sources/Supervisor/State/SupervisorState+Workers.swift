@@ -6,22 +6,22 @@ extension SupervisorState {
     mutating func start(_ now: MonotonicTime, _ actions: inout [Action]) {
         guard case .idle = phase else { return }
         phase = .running
-        for index in slots.indices { spawn(index, now, &actions) }
-    }
-
-    private mutating func spawn(_ index: Int, _ now: MonotonicTime, _ actions: inout [Action]) {
-        actions.append(.spawn(slots[index].spawn(bootDeadline: now + configuration.bootTimeout)))
+        for seat in 0..<wanted { _ = enlist(.member, seat: seat, generation: generation, now, &actions) }
     }
 
     mutating func ready(_ worker: WorkerID, _ now: MonotonicTime, _ actions: inout [Action]) {
-        guard let index = slot(of: worker), slots[index].becomeReady(now: now) else { return }
+        guard let index = slot(of: worker), slots[index].becomeReady(now: now, random: &random) else { return }
         actions.append(.report(.workerReady(worker)))
         if readiness == .noneYet { readiness = .someWere }
-        guard slots.allSatisfy({ $0.state == .ready }) else { return }
-        if readiness == .someWere {
-            readiness = .allWere
-            actions.append(.report(.allReady))
-        }
+        if succession?.new == index { completeSuccession(now, &actions) }
+        reportFirstCompletion(&actions)
+    }
+
+    /// Says once that every worker is ready.
+    mutating func reportFirstCompletion(_ actions: inout [Action]) {
+        guard readiness == .someWere, members.allSatisfy({ $0.state == .ready }) else { return }
+        readiness = .allWere
+        actions.append(.report(.allReady))
     }
 
     mutating func failed(
@@ -53,16 +53,35 @@ extension SupervisorState {
         } else {
             close(slots[index].disown(), .adoptionUnknown, &actions)
         }
+        let role = slots[index].role
         let obituary = slots[index].bury(status, now: now)
+        counters.lost += UInt64(obituary.live)
         let unadopted = rejected + obituary.unadopted
         redeliver(unadopted, &actions)
-        guard case .running = phase else {
+        guard case .running = phase, role != .retired || status != .code(0) else {
             actions.append(.report(.workerStopped(worker, status)))
             return
         }
         let reports = deaths.record(worker, status, redelivered: unadopted.count, lost: obituary.live)
         actions += reports.map(Action.report)
-        replace(index, obituary, now, &actions)
+        mourn(index, role, obituary, now, &actions)
+    }
+
+    /// What follows from a death, according to the part that the worker played.
+    private mutating func mourn(
+        _ index: Int, _ role: WorkerRole, _ obituary: WorkerSlot.Obituary, _ now: MonotonicTime,
+        _ actions: inout [Action]
+    ) {
+        switch role {
+        case .free, .retired: break
+        case .member where succession?.old == index: completeSuccession(now, &actions)
+        case .member: replace(index, obituary, now, &actions)
+        case .candidate where succession?.new == index:
+            failSuccession("the successor died before it was ready", now, &actions)
+        case .candidate:
+            if candidateDied(obituary, now, &actions) { replace(index, obituary, now, &actions) }
+        }
+        stopIfHopeless(now, &actions)
     }
 
     /// Plans the next worker of a slot, unless there should be none.
@@ -73,14 +92,16 @@ extension SupervisorState {
         if readiness == .noneYet, isHopeless || slots[index].failedBoots >= configuration.restart.failFastAttempts {
             return stopFast(exitCode: Self.startFailure(obituary.code), now, &actions)
         }
-        if isHopeless {
-            actions.append(.report(.slotRetired(index)))
-            if slots.allSatisfy({ $0.state == .vacant }) { stopFast(exitCode: .badUsage, now, &actions) }
-            return
-        }
+        if isHopeless { return actions.append(.report(.slotRetired(index))) }
         let delay = slots[index].backOff(
             configuration.restart, readyFor: obituary.readyFor, now: now, random: &random)
         if delay > .zero { actions.append(.report(.restartScheduled(slot: index, delay: delay))) }
+    }
+
+    /// No worker is there, and no restart would mend that.
+    private mutating func stopIfHopeless(_ now: MonotonicTime, _ actions: inout [Action]) {
+        guard case .running = phase, replacement == nil, members.allSatisfy({ $0.state == .vacant }) else { return }
+        stopFast(exitCode: .badUsage, now, &actions)
     }
 
     /// The supervisor's exit code when no worker ever became ready and this was one's last word.
@@ -102,7 +123,7 @@ extension SupervisorState {
             counters.restarts += 1
             spawn(index, now, &actions)
         }
-        if intensity.mode == .degraded, slots.allSatisfy({ $0.state == .ready || $0.state == .vacant }) {
+        if intensity.mode == .degraded, isComplete {
             intensity.recover()
             actions.append(.report(.recovered))
         }
@@ -115,7 +136,7 @@ extension SupervisorState {
         return serving > 0 ? max(until, intensity.earliest) : until
     }
 
-    private var serving: Int { slots.count { $0.state == .ready } }
+    private var serving: Int { slots.count { $0.role == .member && $0.state == .ready } }
 
     private var booting: Int { slots.count(where: \.isStarting) }
 

@@ -1,20 +1,20 @@
 import Handoff
 import Transport
 
-/// The supervisor's decisions: restarts, hand-off, balance, redelivery, stop.
+/// The supervisor's decisions: restarts, hand-off, balance, redelivery, replacement, migration, stop.
 ///
 /// A value without clock, descriptor or system call. The shell feeds what happened, performs the actions that come back
 /// in their order, and arms one timer for ``nextDeadline``. Each accepted socket is at any time in exactly one place:
 /// pending here, in flight to one worker, or gone (adopted and released, or closed with a reason).
-public struct SupervisorState: Sendable {
-    enum Phase: Sendable {
+public struct SupervisorState: Sendable, Codable {
+    enum Phase: Sendable, Codable {
         case idle
         case running
         case stopping(StopPlan)
         case exited
     }
 
-    enum Intake: Sendable {
+    enum Intake: Sendable, Codable {
         case paused
         case accepting
         /// The listeners are to be closed; sockets may still come.
@@ -22,41 +22,57 @@ public struct SupervisorState: Sendable {
         case closed
     }
 
-    enum Readiness: Sendable {
+    enum Readiness: Sendable, Codable {
         case noneYet
         case someWere
         case allWere
     }
 
-    /// What it was made with.
-    public let configuration: SupervisorConfiguration
+    /// The configuration of the generation that serves.
+    public internal(set) var configuration: SupervisorConfiguration
+    /// The listeners of the generation that serves.
+    public internal(set) var listeners: Set<UInt16>
+    /// The generation that serves.
+    public internal(set) var generation: Generation = 0
+    /// The generation that the next ``Command/replaceAll(reason:_:listeners:)`` takes.
+    public internal(set) var generationNext: Generation = 1
+    /// Workers there should be: as configured, or as scaled since.
+    public internal(set) var wanted: Int
     /// What it did so far.
     public internal(set) var counters = SupervisorCounters()
 
     var phase = Phase.idle
     var intake = Intake.paused
     var readiness = Readiness.noneYet
-    var slots: [WorkerSlot]
+    /// Grows as workers are needed beside others; the parts are given out anew.
+    var slots: [WorkerSlot] = []
     var pending = PendingQueue()
     var balancer: Balancer
     var intensity: RestartIntensity
     var deaths = DeathLog()
     var watch = PageWatch()
     var random: SplitMix64
+    var replacement: Replacement?
+    /// A reload that came during a reload: the newest one begins when that one ends.
+    var reloadNext: Replacement?
+    var lastReplacement: CommandOutcome?
+    var succession: Succession?
+    /// No worker is recycled before.
+    var recycleAfter = MonotonicTime(nanoseconds: 0)
+    var scaleWaits: [ScaleWait] = []
     /// Until when nothing is sent to anybody (ETOOMANYREFS).
     var holdOffUntil: MonotonicTime?
     /// The next accepted socket's place in the order of acceptance.
     var orderNext: UInt64 = 0
     private var latest = MonotonicTime(nanoseconds: 0)
 
-    /// A supervisor that waits for ``Event/start``.
-    public init(configuration: SupervisorConfiguration) {
+    /// A supervisor that waits for ``Event/start``. Its first generation, 0, serves these listeners.
+    public init(configuration: SupervisorConfiguration, listeners: Set<UInt16>) {
         self.configuration = configuration
-        slots = (0..<configuration.workerCount).map(WorkerSlot.init)
+        self.listeners = listeners
+        wanted = configuration.workerCount
         balancer = Balancer(mode: configuration.balance, inflightMax: configuration.inflightPerWorkerMax)
-        intensity = RestartIntensity(
-            max: configuration.restart.intensityMax(workerCount: configuration.workerCount),
-            window: configuration.restart.intensityWindow, spacing: configuration.restart.delayMax)
+        intensity = RestartIntensity(configuration.restart, workerCount: configuration.workerCount)
         random = SplitMix64(seed: configuration.seed)
     }
 
@@ -66,7 +82,12 @@ public struct SupervisorState: Sendable {
         latest = now
         var actions: [Action] = []
         if case .exited = phase {
-            if case .accepted(let sockets) = event { take(sockets, &actions) }
+            switch event {
+            case .accepted(let sockets): take(sockets, &actions)
+            case .command(let id, let command): obey(id, command, now, &actions)
+            case .offered(let worker, let number, let socket): offered(worker, number, socket, now, &actions)
+            default: break
+            }
             return actions
         }
         apply(event, now, &actions)
@@ -83,7 +104,10 @@ public struct SupervisorState: Sendable {
         var deadline = min(holdOffUntil ?? .distantFuture, watch.at ?? .distantFuture)
         for slot in slots { deadline = min(deadline, slot.nextDeadline) }
         if case .stopping(let plan) = phase { deadline = min(deadline, plan.nextDeadline) }
-        deadline = min(deadline, nextRestart)
+        if case .running = phase {
+            deadline = min(deadline, nextRestart, replacement?.nextDeadline ?? .distantFuture)
+            deadline = min(deadline, scaleWaits.first?.until ?? .distantFuture)
+        }
         return deadline == .distantFuture ? nil : deadline
     }
 
@@ -94,6 +118,12 @@ public struct SupervisorState: Sendable {
         case .page(let slot, let reading): read(slot, reading, now, &actions)
         case .pageCorrupt(let slot): condemn(slot, &actions)
         case .hello, .timer: break
+        case .thawed: thawed(now)
+        case .command(let id, let command): obey(id, command, now, &actions)
+        case .offered(let worker, let number, let socket): offered(worker, number, socket, now, &actions)
+        case .versionAgreed(let worker, let migrates): if let index = slot(of: worker) { slots[index].migrates = migrates }
+        case .memory(let worker, let bytes): if let index = slot(of: worker) { slots[index].memory = bytes }
+        case .listenersRetired: listenersRetired(now)
         case .ready(let worker): ready(worker, now, &actions)
         case .drained(let worker, let forced): drained(worker, forced, now, &actions)
         case .failed(let worker, let code, let message): failed(worker, code, message, now, &actions)
@@ -109,11 +139,15 @@ public struct SupervisorState: Sendable {
     /// Everything that follows from the passing of time and from the state as it is. Each step may enable the next.
     private mutating func settle(_ now: MonotonicTime, _ actions: inout [Action]) {
         expire(now, &actions)
+        endHung(now, &actions)
         restartDue(now, &actions)
+        advanceReplacement(now, &actions)
+        answerScaling(now, &actions)
+        recycle(now, &actions)
         dispatch(now, &actions)
         advanceStop(now, &actions)
         regulateIntake(&actions)
-        watch.rearm(now: now, awaited: awaitsPages)
+        watch.rearm(now: now, need: pageNeed)
     }
 
     private mutating func expire(_ now: MonotonicTime, _ actions: inout [Action]) {

@@ -2,8 +2,8 @@ import Handoff
 import Transport
 
 /// One place for a worker: the process in it now, what it was given, and what is known of its load.
-struct WorkerSlot: Sendable {
-    enum State: Equatable, Sendable {
+struct WorkerSlot: Sendable, Codable {
+    enum State: Equatable, Sendable, Codable {
         /// No process, and none planned: not started yet, retired, or the supervisor is stopping.
         case vacant
         /// No process; the next one starts then.
@@ -20,29 +20,45 @@ struct WorkerSlot: Sendable {
 
     let index: Int
     private(set) var state = State.vacant
-    /// The next process's generation.
-    private var generationNext: UInt32 = 0
+    private(set) var role = WorkerRole.free
+    /// The member's number among the wanted, which its successor inherits. Source hashing goes by it.
+    private(set) var seat = 0
+    /// What its processes are spawned for.
+    private(set) var generation: Generation = 0
+    /// The next process's incarnation.
+    private var incarnationNext: UInt32 = 0
     private(set) var inflight = InflightQueue()
     /// As last read from the page.
     private(set) var live: UInt32 = 0
     private var credit: UInt32 = 0
+    private(set) var pulse = Pulse()
     /// How many sockets this incarnation adopted: it cannot have more connections than that.
-    private var adoptedCount: UInt64 = 0
-    private var readySince: MonotonicTime?
+    private(set) var adoptedCount: UInt64 = 0
+    /// Whether this incarnation can offer connections and take offered ones.
+    var migrates = false
+    /// Whether an offer of this incarnation was refused.
+    var wasRefused = false
+    /// Resident bytes, as last told.
+    var memory: UInt64 = 0
+    /// By how much its limits of age and the like are varied.
+    private(set) var limitPermille: UInt64 = 1_000
+    private(set) var spawnedAt = MonotonicTime(nanoseconds: 0)
+    private(set) var readySince: MonotonicTime?
     /// Until when nothing is sent because the last attempt failed.
     private(set) var busyUntil: MonotonicTime?
     /// What the process said about its exit.
     private var failure: ExitCode?
-    /// Deaths in a row, for the delay; boots in a row that did not reach READY.
+    /// Deaths in a row, for the delay; boots in a row that did not reach READY; restarts ever.
     private var deaths = 0
     private(set) var failedBoots = 0
+    private(set) var restarts = 0
 
     init(index: Int) {
         self.index = index
     }
 
     /// The process in the slot, or the last one.
-    var worker: WorkerID { WorkerID(slot: index, generation: generationNext &- 1) }
+    var worker: WorkerID { WorkerID(slot: index, incarnation: incarnationNext &- 1) }
 
     /// Whether there is a process that has not been reaped.
     var isLiving: Bool {
@@ -60,8 +76,35 @@ struct WorkerSlot: Sendable {
     /// Connections it has or is about to have.
     var load: Int { Int(live) + inflight.count }
 
+    /// Whether sockets go to it.
+    var takesTraffic: Bool { role == .member && state == .ready && !pulse.isStalled }
+
+    /// Whether its loop stood still for so long, and nothing was done about it.
+    func isHung(_ timeout: Duration) -> Bool {
+        switch state {
+        case .ready, .draining: pulse.unchangedFor >= timeout
+        case .vacant, .backingOff, .starting, .dying: false
+        }
+    }
+
+    /// How well the pool can do without this member: those that do not serve first, then the youngest.
+    var dispensability: (Int, MonotonicTime, Int) {
+        let rank =
+            switch state {
+            case .vacant: 4
+            case .backingOff: 3
+            case .dying, .draining: 2
+            case .starting: 1
+            case .ready: 0
+            }
+        return (rank, spawnedAt, index)
+    }
+
+    /// Whether it understands such a socket.
+    func canTake(_ held: HeldSocket) -> Bool { migrates || !held.isOffered }
+
     /// Connections it can take according to its page, less what is on the way.
-    var spare: Int { state == .ready ? max(0, Int(credit) - inflight.count) : 0 }
+    var spare: Int { takesTraffic ? max(0, Int(credit) - inflight.count) : 0 }
 
     /// Sockets that may be sent to it now.
     func room(inflightMax: Int) -> Int {
@@ -79,31 +122,64 @@ struct WorkerSlot: Sendable {
         return min(own, busyUntil ?? .distantFuture)
     }
 
+    // MARK: Its part in the pool
+
+    /// A free slot is wanted.
+    mutating func appoint(_ role: WorkerRole, seat: Int, generation: Generation) {
+        precondition(self.role == .free && state == .vacant)
+        (self.role, self.seat, self.generation) = (role, seat, generation)
+        (deaths, failedBoots, restarts) = (0, 0, 0)
+    }
+
+    /// It gets another number among the wanted.
+    mutating func sit(_ seat: Int) { self.seat = seat }
+
+    /// A candidate becomes a member.
+    mutating func promote() {
+        precondition(role == .candidate)
+        role = .member
+    }
+
+    /// It is not wanted any more: no further process, and free when there is none.
+    mutating func retire() {
+        if case .backingOff = state { state = .vacant }
+        role = isLiving ? .retired : .free
+    }
+
     // MARK: A process's life
 
     /// The slot gets a process.
-    mutating func spawn(bootDeadline: MonotonicTime) -> WorkerID {
-        precondition(!isLiving && inflight.isEmpty)
-        generationNext &+= 1
+    mutating func spawn(bootDeadline: MonotonicTime, now: MonotonicTime) -> WorkerID {
+        precondition(!isLiving && inflight.isEmpty && (role == .member || role == .candidate))
+        if case .backingOff = state { restarts += 1 }
+        incarnationNext &+= 1
         inflight = InflightQueue()
-        (live, credit, adoptedCount) = (0, 0, 0)
+        pulse = Pulse()
+        (live, credit, adoptedCount, memory) = (0, 0, 0, 0)
+        (migrates, wasRefused) = (false, false)
         (readySince, busyUntil, failure) = (nil, nil, nil)
+        spawnedAt = now
         state = .starting(deadline: bootDeadline)
         return worker
     }
 
     /// READY. False if nobody waited for it.
-    mutating func becomeReady(now: MonotonicTime) -> Bool {
+    mutating func becomeReady(now: MonotonicTime, random: inout SplitMix64) -> Bool {
         guard isStarting else { return false }
         state = .ready
         readySince = now
         failedBoots = 0
+        limitPermille = 900 + random.next() % 201
         return true
     }
 
+    /// It is told to drain, perhaps again: an earlier time to be killed stands.
     mutating func drain(killAt: MonotonicTime) {
-        precondition(state == .ready)
-        state = .draining(killAt: killAt)
+        switch state {
+        case .ready: state = .draining(killAt: killAt)
+        case .draining(let earlier): state = .draining(killAt: min(earlier, killAt))
+        case .vacant, .backingOff, .starting, .dying: preconditionFailure("only a ready worker can drain")
+        }
     }
 
     /// It is about to leave, and is killed if it does not. An earlier time to be killed stands.
@@ -132,6 +208,7 @@ struct WorkerSlot: Sendable {
         if readySince == nil { failedBoots += 1 }
         defer {
             state = .vacant
+            if role == .retired { role = .free }
             live = 0
             busyUntil = nil
         }
@@ -167,7 +244,7 @@ struct WorkerSlot: Sendable {
     // MARK: Traffic
 
     mutating func assign(_ socket: HeldSocket) {
-        assert(state == .ready && busyUntil == nil)
+        assert(takesTraffic && busyUntil == nil)
         inflight.append(socket)
     }
 
@@ -183,6 +260,17 @@ struct WorkerSlot: Sendable {
         credit = reading.credit
         return settled
     }
+
+    /// Takes in the heartbeat of a worker whose loop must turn.
+    mutating func feelPulse(_ heartbeat: MonotonicTime, now: MonotonicTime) -> Pulse.Change? {
+        switch state {
+        case .ready, .draining: pulse.look(heartbeat, now: now)
+        case .vacant, .backingOff, .starting, .dying: nil
+        }
+    }
+
+    /// Nobody looked, or could beat, since the last look.
+    mutating func skipPulse(to now: MonotonicTime) { pulse.skip(to: now) }
 
     /// A packet did not go out: its sockets, and all assigned after them.
     mutating func takeBack(from sequence: SequenceNumber) -> [HeldSocket] {

@@ -35,6 +35,7 @@ public final class Listener: Channel {
     /// Ends a rest after a resource was exhausted.
     private lazy var timer = LoopTimer(loop) { [unowned self] in rested() }
     private var closed: (() -> Void)?
+    private var detached: ((Int32) -> Void)?
     private let unixPath: String?
 
     /// Takes ownership of a listening socket in blocking mode, and begins with accepting paused.
@@ -56,6 +57,9 @@ public final class Listener: Channel {
 
     /// Whether connections are accepted, or would be if there were descriptors.
     public var isAccepting: Bool { state == .accepting || state == .backingOff }
+
+    /// Whether ``drainAndClose(_:)`` was called.
+    public var isDraining: Bool { state == .draining }
 
     /// Accepts from now on.
     public func resume() {
@@ -80,6 +84,17 @@ public final class Listener: Channel {
         self.closed = closed
         cancel(.accept)
         if !isInFlight(.accept) { drain() }
+    }
+
+    /// Gives the listening socket up, open and in blocking mode, for another owner in this or another process: stops
+    /// accepting, hands over every connection that was accepted already, then calls `detached` with it, from the loop
+    /// and never from within this call. What is in the kernel's queue stays there.
+    public func detach(_ detached: @escaping (Int32) -> Void) {
+        precondition(state != .draining && !isClosing, "a listener that closes cannot be given up")
+        timer.cancel()
+        state = .paused
+        self.detached = detached
+        beginClosing()
     }
 
     private func arm() {
@@ -171,6 +186,7 @@ public final class Listener: Channel {
     override func released() {
         super.released()
         timer.cancel()
+        if let detached { return detached(fd) }
         if let unixPath { unlink(unixPath) }
         close(fd)
         closed?()

@@ -40,14 +40,22 @@ public struct ServiceHost {
     public let loop: EventLoop
     /// Call once, when connections may come.
     public let ready: () -> Void
-    /// Call once for each connection given to ``Service/serve(_:)``, when it is over and its socket closed.
+    /// Call once for each connection given to ``Service/serve(_:)`` or ``Service/thaw(_:)``, when it is over and its
+    /// sockets closed; in its place ``frozen``, when it leaves alive.
     public let connectionEnded: () -> Void
+    /// Call once, in place of ``connectionEnded``, for a connection that ``Service/freeze(_:)`` has begun to freeze, from
+    /// the loop and never from within that call. Do it last: the host may give the connection straight back.
+    public let frozen: (consuming FrozenConnection) -> Void
 
-    /// A host made of two callbacks.
-    public init(loop: EventLoop, ready: @escaping () -> Void, connectionEnded: @escaping () -> Void) {
+    /// A host made of its callbacks. One that never calls ``Service/freeze(_:)`` needs no `frozen`.
+    public init(
+        loop: EventLoop, ready: @escaping () -> Void, connectionEnded: @escaping () -> Void,
+        frozen: @escaping (consuming FrozenConnection) -> Void = { _ in }
+    ) {
         self.loop = loop
         self.ready = ready
         self.connectionEnded = connectionEnded
+        self.frozen = frozen
     }
 }
 
@@ -67,9 +75,40 @@ public protocol Service: AnyObject {
     /// Takes a connection over.
     func serve(_ connection: IncomingConnection)
 
-    /// No connection follows: end those that are idle, let the others finish.
-    func drain()
+    /// How many connections ``freeze(_:)`` has begun to freeze that have neither come to ``ServiceHost/frozen`` nor ended.
+    var freezing: Int { get }
 
-    /// Ends every connection now.
+    /// Begins to freeze connections that can move to another process as they are now, and that go on there as if nothing
+    /// had happened. Each comes to ``ServiceHost/frozen`` in a moment, or breaks meanwhile and ends as usual.
+    ///
+    /// - Parameter max: no more than that many, at least 0.
+    /// - Returns: how many were begun. Others may become movable later: ask again.
+    func freeze(_ max: Int) -> Int
+
+    /// Goes on with a connection that a service like this has frozen, in another process or, when nobody would have it,
+    /// in this one. Another process may hold copies of its sockets.
+    ///
+    /// - Returns: false when the state makes no sense here. The sockets have been closed, and nothing else is told of it.
+    func thaw(_ frozen: consuming FrozenConnection) -> Bool
+
+    /// No connection follows: end those that are idle, let the others finish. Called again, the sooner end counts.
+    ///
+    /// - Parameter spread: the idle ones are ended evenly over that time, so that their clients do not all come back at
+    ///   once; zero: now.
+    func drain(spread: Duration)
+
+    /// Ends every connection now, also those that are being frozen.
     func closeAll()
+}
+
+/// A service whose connections stay where they are.
+extension Service {
+    /// None, ever.
+    public var freezing: Int { 0 }
+
+    /// Begins nothing.
+    public func freeze(_ max: Int) -> Int { 0 }
+
+    /// Knows no frozen state: closes the sockets.
+    public func thaw(_ frozen: consuming FrozenConnection) -> Bool { false }
 }

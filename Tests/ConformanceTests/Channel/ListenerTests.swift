@@ -17,7 +17,13 @@ struct ListenerTests {
             _ mode: TransportMode, _ address: SocketAddress = .anyLoopback, accepting: Bool = true,
             onAccept: @escaping @Sendable (Listener) -> Void = { _ in }
         ) throws {
-            let fd = try Socket.listen(address, backlog: 1024)
+            try self.init(mode, owning: Socket.listen(address, backlog: 1024), accepting: accepting, onAccept: onAccept)
+        }
+
+        init(
+            _ mode: TransportMode, owning fd: Int32, accepting: Bool = true,
+            onAccept: @escaping @Sendable (Listener) -> Void = { _ in }
+        ) throws {
             self.address = try #require(Socket.localAddress(of: fd))
             thread = try LoopThread(mode)
             let accepted = accepted
@@ -254,5 +260,28 @@ struct ListenerTests {
         let listening = try Listening(mode, family.address)
         #expect(throws: SystemError("bind", code: EADDRINUSE)) { try Socket.listen(listening.address, backlog: 1) }
         try listening.thread.join()
+    }
+
+    @Test(
+        "a listener that is given up hands over what it had accepted; its queue and its path stay for the next owner",
+        arguments: TransportMode.available)
+    func givenUp(mode: TransportMode) throws {
+        let path = "/tmp/ringmaster-given-up-\(UUID().uuidString.prefix(8)).sock"
+        defer { unlink(path) }
+        let first = try Listening(mode, .unix(path: path))
+        let clients = try connect(20, to: first.address)
+        let given = Recorder<Int32>()
+        try first.on { listener in listener.detach { given.record($0) } }
+        let fd = try given.wait { $0.count == 1 }[0]
+        let acceptedByFirst = first.accepted.all.count
+        try first.thread.join()
+
+        let later = try connect(5, to: first.address)
+        let second = try Listening(mode, owning: fd)
+        try second.accepted.wait { $0.count == 25 - acceptedByFirst }
+        #expect(first.accepted.all.count == acceptedByFirst)
+        withExtendedLifetime((clients, later)) {}
+        try second.thread.join()
+        #expect(access(path, F_OK) != 0)
     }
 }

@@ -5,8 +5,8 @@ import Transport
 
 /// The simulation proves something only if its checkers complain about worlds that are wrong.
 @Suite struct CheckerTests {
-    private let first = WorkerID(slot: 0, generation: 0)
-    private let second = WorkerID(slot: 1, generation: 0)
+    private let first = WorkerID(slot: 0, incarnation: 0)
+    private let second = WorkerID(slot: 1, incarnation: 0)
 
     @Test("a ledger without a breach is silent")
     func sound() {

@@ -35,7 +35,7 @@ extension World {
     private func spawn(_ id: WorkerID) {
         require(workers[id.slot] == nil, "\(id) spawned over a living worker")
         require(stopDeadline == nil, "\(id) spawned during a stop")
-        if id.generation > 0 {
+        if id.incarnation > 0 {
             restarts.append(now)
             if state.slots.contains(where: { $0.state == .ready }) { restartsBesideOthers.append(now) }
         }

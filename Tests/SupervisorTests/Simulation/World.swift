@@ -147,8 +147,8 @@ final class World {
 
     /// Events about a process that is long gone change nothing.
     private func feedStale() {
-        guard exitCode == nil, let worker = workers.compactMap(\.self).first, worker.id.generation > 0 else { return }
-        let stale = WorkerID(slot: worker.id.slot, generation: worker.id.generation - 1)
+        guard exitCode == nil, let worker = workers.compactMap(\.self).first, worker.id.incarnation > 0 else { return }
+        let stale = WorkerID(slot: worker.id.slot, incarnation: worker.id.incarnation - 1)
         for event: SupervisorState.Event in [
             .ready(stale), .exited(stale, .code(0), finalReading: nil), .sendRefused(stale, first: 0, .gone),
         ] {

@@ -1,5 +1,6 @@
 import CSocket
 import Foundation
+import Glibc
 import Testing
 
 @testable import Transport

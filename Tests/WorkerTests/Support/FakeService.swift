@@ -52,7 +52,7 @@ final class FakeService: Service, Sendable {
         }
     }
 
-    func drain() { state.update { $0.drains += 1 } }
+    func drain(spread: Duration) { state.update { $0.drains += 1 } }
 
     func closeAll() {
         state.update { $0.closeAlls += 1 }

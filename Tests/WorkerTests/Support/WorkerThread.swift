@@ -78,7 +78,7 @@ final class WorkerThread {
     }
 
     func expectHello() throws {
-        #expect(try nextPacket() == .hello(version: Packet.version, pid: getpid(), generation: Self.generation))
+        #expect(try nextPacket() == .hello(version: Packet.version, pid: getpid(), incarnation: Self.generation))
     }
 
     func exitCode() throws -> ExitCode {

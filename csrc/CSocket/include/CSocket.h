@@ -87,15 +87,23 @@ int csocket_signalfd_next(int fd);
  */
 int csocket_memfd(const char *name, size_t size);
 
+/* memfd_create(2), close-on-exec, filled with these bytes and sealed against every change. */
+int csocket_memfd_sealed(const char *name, const void *bytes, size_t size);
+/*
+ * The size of a memfd sealed as csocket_memfd_sealed seals it. -EINVAL when the descriptor is anything else.
+ * Never blocks, whatever the descriptor is.
+ */
+int64_t csocket_memfd_sealed_size(int fd);
+
 /* pidfd_open(2), Linux 5.3. The descriptor is close-on-exec and becomes readable when the process ends. */
 int csocket_pidfd_open(pid_t pid);
 
 /*
- * Spawns `path` with posix_spawn(3) (never a bare fork). fds[i] becomes descriptor 3+i of the child, every
- * higher one is closed; 0, 1 and 2 are inherited. The child has default signal dispositions, an empty signal
+ * Spawns `path` with posix_spawn(3) (never a bare fork). fds[i] becomes descriptor fd_first+i of the child
+ * (fd_first <= 3), those below are inherited, every higher one is closed. The child has default signal dispositions, an empty signal
  * mask and a process group of its own, so that a terminal's Ctrl-C reaches the parent only.
  */
-int csocket_spawn(const char *path, char *const argv[], char *const envp[], const int *fds, uint32_t fd_count,
-                  pid_t *pid);
+int csocket_spawn(const char *path, char *const argv[], char *const envp[], int fd_first, const int *fds,
+                  uint32_t fd_count, pid_t *pid);
 
 #endif

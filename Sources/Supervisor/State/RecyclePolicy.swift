@@ -1,0 +1,28 @@
+/// When a worker that works is replaced by a fresh one. Every limit is varied by up to a tenth either way per worker, so
+/// that workers of one age do not go together.
+public struct RecyclePolicy: Equatable, Sendable, Codable {
+    /// The age, from READY. Nil: no limit.
+    public var ageMax: Duration?
+    /// Connections adopted, at least 1. Nil: no limit.
+    public var connectionsMax: UInt64?
+    /// Resident bytes. Nil: no limit.
+    public var memoryMax: UInt64?
+    /// No worker is recycled before it was ready for this long. Default 10 s.
+    public var lifetimeMin: Duration = .seconds(10)
+
+    /// A policy with these limits.
+    public init(ageMax: Duration? = nil, connectionsMax: UInt64? = nil, memoryMax: UInt64? = nil) {
+        self.ageMax = ageMax
+        self.connectionsMax = connectionsMax
+        self.memoryMax = memoryMax
+    }
+}
+
+/// The limit that a recycled worker had reached.
+public enum RecycleReason: String, Sendable, Codable {
+    case age
+    case connections
+    case memory
+    /// Somebody asked for it with ``SupervisorState/Command/drain(slot:)``.
+    case command
+}

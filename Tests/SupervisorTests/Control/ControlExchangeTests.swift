@@ -1,0 +1,74 @@
+import Testing
+
+@testable import Supervisor
+
+@Suite("control socket: one exchange, one message")
+struct ControlExchangeTests {
+    @Test("a request may come byte by byte; what follows its line feed is dropped")
+    func pieces() {
+        var exchange = ControlExchange()
+        for byte in "ask".utf8 { #expect(exchange.received([byte]) == .incomplete) }
+        #expect(exchange.received(Array("!\nmore".utf8)) == .request(Array("ask!".utf8)))
+    }
+
+    @Test("a request of 4,096 bytes is taken, one byte more is not")
+    func longest() {
+        let longest = [UInt8](repeating: 32, count: 4096)
+        var exchange = ControlExchange()
+        #expect(exchange.received(longest) == .incomplete)
+        #expect(exchange.room == 1)
+        #expect(exchange.received([10]) == .request(longest))
+        exchange = ControlExchange()
+        #expect(exchange.received(longest + [32]) == .tooLong)
+    }
+
+    @Test("the end of what a client sends ends its request; without any it is gone")
+    func end() {
+        var exchange = ControlExchange()
+        #expect(exchange.receivedEnd() == .gone)
+        _ = exchange.received([1, 2])
+        #expect(exchange.receivedEnd() == .request([1, 2]))
+    }
+
+    @Test("once it has asked, nothing more is taken; the answer goes out in whatever pieces")
+    func answer() {
+        var exchange = ControlExchange()
+        exchange.wait(CommandID(7))
+        #expect(exchange.room == 0 && exchange.phase == .waiting(CommandID(7)))
+        exchange.answer([1, 2, 3])
+        #expect(!exchange.sent(2))
+        #expect(exchange.phase == .answering([3]))
+        #expect(exchange.sent(1))
+    }
+
+    @Test(
+        "each request has this form",
+        arguments: [
+            (ControlRequest.status, #"{"command":"status"}"#), (.reload, #"{"command":"reload"}"#),
+            (.upgrade, #"{"command":"upgrade"}"#), (.scale(to: 4), #"{"command":"scale","to":4}"#),
+            (.drain(slot: 0), #"{"command":"drain","slot":0}"#),
+            (.stop(fast: true), #"{"command":"stop","fast":true}"#),
+        ])
+    func form(request: ControlRequest, text: String) throws {
+        #expect(String(decoding: try ControlLine.encode(request), as: UTF8.self) == text + "\n")
+        #expect(try ControlLine.decode(ControlRequest.self, from: Array(text.utf8)) == request)
+    }
+
+    @Test("keys that are not known are ignored, and a stop is graceful unless it says fast")
+    func lenient() throws {
+        let text = #"{"command": "stop", "color": "red"}"#
+        #expect(try ControlLine.decode(ControlRequest.self, from: Array(text.utf8)) == .stop(fast: false))
+    }
+
+    @Test("an outcome has this form, and becomes this answer")
+    func outcome() throws {
+        for (outcome, result, ok) in [
+            (CommandOutcome.done("a"), "done", true), (.refused("a"), "refused", false), (.failed("a"), "failed", false),
+        ] {
+            let text = #"{"message":"a","result":"\#(result)"}"#
+            #expect(String(decoding: try ControlLine.encode(outcome), as: UTF8.self) == text + "\n")
+            #expect(try ControlLine.decode(CommandOutcome.self, from: Array(text.utf8)) == outcome)
+            #expect(ControlReply(outcome).ok == ok && ControlReply(outcome).message == "a")
+        }
+    }
+}
