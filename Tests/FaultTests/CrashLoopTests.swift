@@ -12,10 +12,10 @@ extension Faults {
 
         @Test("T8: if every worker aborts at boot, the supervisor gives up with exit code 3 and few words")
         func atStart() throws {
-            let flag = try AbortFlag()
-            try flag.raise()
+            let sabotage = try Sabotage()
+            try sabotage.abortAtBoot()
             let process = try Ringmaster.run(
-                ["echo", "--listen", "127.0.0.1:0", "--workers", "4"], environment: try flag.environment)
+                ["echo", "--listen", "127.0.0.1:0", "--workers", "4"], environment: try sabotage.environment)
             #expect(process.poll() == .exited(3), "\(process.errors)")
             #expect(process.errors.contains("signal 6"), "\(process.errors)")
             #expect(process.errors.utf8.count < Self.logBytesPerMinuteMax)
@@ -25,11 +25,12 @@ extension Faults {
         @Test("T8: in a crash loop the surviving worker serves, and the log stays below 100 KB a minute")
         func whileServing() throws {
             let seconds = 15
-            let flag = try AbortFlag()
-            let echo = try Ringmaster(
-                "echo", "--listen", "127.0.0.1:0", "--workers", "4", environment: try flag.environment)
+            let sabotage = try Sabotage()
+            let pool = try Pool(
+                ["echo", "--listen", "127.0.0.1:0", "--workers", "4"], environment: sabotage.environment)
+            let echo = pool.ringmaster
             defer { echo.kill() }
-            try flag.raise()
+            try sabotage.abortAtBoot()
             let workers = echo.workers
             let load = try FaultLoad(.churn, echo.address, ["rate": 1000, "messages": 2])
             defer { load.kill() }
@@ -42,6 +43,7 @@ extension Faults {
             #expect(bytes > 0)
             #expect(bytes < Self.logBytesPerMinuteMax * seconds / 60, "\(echo.process.errors)")
             #expect(echo.workers.contains(workers[0]))
+            #expect(try pool.status().lastWords.contains { $0.text.contains("the fault suite aborts this worker") })
             let summary = try load.finish()
             #expect(summary.completed > begun)
             let log = try echo.stopped()

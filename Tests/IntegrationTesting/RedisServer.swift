@@ -28,4 +28,18 @@ final class RedisServer {
     }
 
     func stop() { process.stop() }
+
+    /// How often ``statistic(_:)`` was asked: each time by a connection, which the server counts like any other.
+    private(set) var questions = 0
+
+    /// A number from INFO.
+    func statistic(_ name: String) throws -> Int {
+        questions += 1
+        let text = try ChildProcess.succeed("redis-cli", ["-s", socketPath, "INFO"])
+        let line = text.split(whereSeparator: \.isNewline).first { $0.hasPrefix("\(name):") }
+        guard let number = line.flatMap({ Int($0.dropFirst(name.count + 1)) }) else {
+            throw HarnessError("no \(name) in:\n\(text)")
+        }
+        return number
+    }
 }

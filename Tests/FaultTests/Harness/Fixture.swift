@@ -18,7 +18,7 @@ enum Fixture {
     static let load = Result { try build("faultload") }
     static let inflight = Result { try build("inflight") }
     static let orphanage = Result { try build("orphanage") }
-    static let abortAtBoot = Result { try build("abort_at_boot", ["-shared", "-fPIC"]) }
+    static let sabotage = Result { try build("sabotage", ["-shared", "-fPIC"]) }
 
     private static func build(_ name: String, _ options: [String] = []) throws -> String {
         let program = "\(try directory.get())/\(name)"
