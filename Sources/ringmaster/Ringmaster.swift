@@ -113,6 +113,28 @@ enum Process {
         return pairs
     }
 
+    /// The value of one variable.
+    static func environment(_ name: String) -> String? {
+        environment.first { $0.name == name }?.value
+    }
+
+    /// The file that this program was started from, by the name it was started by: after an upgrade on disk that name
+    /// leads to the new file. Absolute, and not resolved, since it may be a symbolic link that is changed.
+    static var programPath: String {
+        let name = CommandLine.arguments.first ?? ""
+        let own = path(ofLink: "/proc/self/exe") ?? name
+        if name.hasPrefix("/") { return name }
+        if name.contains("/") { return path(ofLink: "/proc/self/cwd").map { "\($0)/\(name)" } ?? own }
+        let directories = environment("PATH")?.split(separator: ":").map(String.init) ?? []
+        return directories.map { "\($0)/\(name)" }.first { $0.hasPrefix("/") && access($0, X_OK) == 0 } ?? own
+    }
+
+    private static func path(ofLink link: String) -> String? {
+        var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
+        let count = readlink(link, &buffer, buffer.count)
+        return count > 0 ? String(decoding: buffer[..<count].map(UInt8.init(bitPattern:)), as: UTF8.self) : nil
+    }
+
     /// Opens /dev/null in place of a standard stream that is closed: else the next descriptor opened, perhaps a listening
     /// socket, would take its number, and be written to as the log.
     static func openStandardDescriptors() {

@@ -17,9 +17,9 @@ struct Server {
     }
 
     func run() throws -> ExitCode {
-        if let value = Process.environment.first(where: { $0.name == WorkerBirth.variable })?.value {
-            return try work(value)
-        }
+        if let value = Process.environment(WorkerBirth.variable) { return try work(value) }
+        if Process.environment(ProgramCheck.variable) != nil { return try check() }
+        if let value = Process.environment(UpgradeImage.variable) { return try resume(value) }
         return try supervise(source(nil))
     }
 
@@ -50,37 +50,39 @@ struct Server {
 
     private func supervise(_ plan: Plan) throws -> ExitCode {
         let prepared = try plan.prepared()
-        let configuration = prepared.configuration
-        let decision = try LoopDecision.make(plan.options.transport, workers: configuration.workerCount)
-        let logger = logger("supervisor", plan.options)
-        let listeners = try bind(prepared.listeners)
+        let decision = try LoopDecision.make(plan.options.transport, workers: prepared.configuration.workerCount)
+        let setup = setup(prepared, plan.options, decision.kind, programPath: Process.programPath)
         if let cause = decision.cause {
             let level: Logger.Level = plan.options.transport == .epoll ? .debug : .notice
-            logger.log(level: level, "serving with epoll", metadata: ["cause": "\(cause)"])
+            setup.logger.log(level: level, "serving with epoll", metadata: ["cause": "\(cause)"])
         }
         if decision.kind == .smallRing {
-            logger.notice("locked memory is short (RLIMIT_MEMLOCK): every ring is of the smallest size")
+            setup.logger.notice("locked memory is short (RLIMIT_MEMLOCK): every ring is of the smallest size")
         }
-        for listener in listeners {
-            let bound = Socket.localAddress(of: listener)
-            logger.info("listening", metadata: ["address": "\(bound.map(String.init(describing:)) ?? "?")"])
-        }
-        logger.debug(
+        setup.logger.debug(
             "workers chosen",
             metadata: [
-                "workers": "\(configuration.workerCount)", "budget": "\(CPUBudget.read())",
-                "max-connections": "\(configuration.connectionsMax)",
+                "workers": "\(prepared.configuration.workerCount)", "budget": "\(CPUBudget.read())",
+                "max-connections": "\(prepared.configuration.connectionsMax)",
             ])
-        let launcher = WorkerLauncher(
-            arguments: CommandLine.arguments, environment: Process.environment.map { "\($0.name)=\($0.value)" })
         do {
-            let supervisor = try SupervisorProcess(
-                configuration, listeners: listeners, launcher: launcher, loopKind: decision.kind, logger: logger)
-            return supervisor.run()
+            return try SupervisorProcess(setup).run()
+        } catch let error as PlanError {
+            throw CommandError(error.exitCode, error.sentence)
         } catch {
-            ListenerBinding.undo(listeners)
             throw CommandError(Self.exitCode(of: error), "the supervisor cannot start: \(error)")
         }
+    }
+
+    private func setup(
+        _ prepared: SupervisorPlan, _ options: CommonOptions, _ loopKind: LoopKind, programPath: String
+    ) -> SupervisorSetup {
+        SupervisorSetup(
+            plan: prepared, loopKind: loopKind,
+            launcher: WorkerLauncher(
+                arguments: CommandLine.arguments, environment: Process.environment.map { "\($0.name)=\($0.value)" }),
+            logger: logger("supervisor", options), reload: reloadSource, controlPath: options.control,
+            programPath: programPath, version: Ringmaster.configuration.version)
     }
 
     private static func exitCode(of error: any Error) -> ExitCode {
@@ -89,17 +91,57 @@ struct Server {
         return (error as? SystemError).map(UringAvailability.exitCode) ?? .internalError
     }
 
-    private func bind(_ plans: [ListenerPlan]) throws(CommandError) -> [Int32] {
-        var listeners: [Int32] = []
-        for plan in plans {
-            do throws(PlanError) {
-                listeners.append(try ListenerBinding.bind(plan))
-            } catch {
-                ListenerBinding.undo(listeners)
-                throw CommandError(error.exitCode, error.sentence)
+    // MARK: An upgrade
+
+    /// Whether this program could go on where a running supervisor is, which starts it to find out.
+    private func check() throws -> ExitCode {
+        let plan = try source(nil)
+        _ = try plan.prepared()
+        do throws(PlanError) {
+            let image = try UpgradeImage.read(ProgramCheck.imageDescriptor)
+            // As a reload would: an upgrade changes no more than that.
+            let text = image.planInForce.text
+            if !text.isEmpty, let old = try? source(text), let obstacle = plan.reloadObstacle(from: old) {
+                throw PlanError(.badUsage, obstacle)
             }
+        } catch {
+            throw CommandError(error.exitCode, error.sentence)
         }
-        return listeners
+        return .success
+    }
+
+    /// Goes on where the program left off that this process was, or gives the process back to it.
+    private func resume(_ value: String) throws -> ExitCode {
+        guard let descriptor = Int32(value), fcntl(descriptor, F_SETFD, FD_CLOEXEC) == 0 else {
+            throw CommandError(.badUsage, "\(UpgradeImage.variable) is set: only a supervisor sets it; unset it")
+        }
+        Process.rename("ringmaster")
+        let image: UpgradeImage
+        do throws(PlanError) {
+            defer { close(descriptor) }
+            image = try UpgradeImage.read(descriptor)
+        } catch {
+            throw CommandError(error.exitCode, error.sentence)
+        }
+        let supervisor: SupervisorProcess
+        do {
+            supervisor = try resumed(image)
+        } catch {
+            let reason = (error as? CommandError)?.message ?? "\(error)"
+            let problem = image.isReturn ? "it is the old program already" : image.giveBack(reason: reason)
+            throw CommandError(.internalError, "the upgrade failed: \(reason); no way back: \(problem)")
+        }
+        return supervisor.run()
+    }
+
+    private func resumed(_ image: UpgradeImage) throws -> SupervisorProcess {
+        let inForce = image.planInForce
+        // What the files say by now may be meant for the program that has just failed.
+        let plan = try source(image.isReturn && !inForce.text.isEmpty ? inForce.text : nil)
+        let setup = setup(
+            image.isReturn ? inForce : try plan.prepared(), plan.options, image.loopKind,
+            programPath: image.programPath)
+        return try SupervisorProcess(setup, resuming: image)
     }
 
     // MARK: A worker

@@ -13,7 +13,7 @@ enum ImportRules {
         "Worker": ["Handoff", "Transport", "CSocket", "Logging"],
         "Services": ["Transport", "Logging"],
         "ringmaster": [
-            "Supervisor", "Worker", "Services", "Handoff", "Transport", "Logging", "ArgumentParser",
+            "Supervisor", "Worker", "Services", "Handoff", "Transport", "Logging", "ArgumentParser", "Yams",
             "FoundationEssentials",
         ],
     ]
@@ -31,6 +31,7 @@ enum ImportRules {
         "IntegrationTesting": ["Transport", "CSocket"],
         "IntegrationTests": ["Transport", "IntegrationTesting"],
         "FaultTests": ["Transport", "IntegrationTesting"],
+        "ControlTests": ["Supervisor", "Transport", "TransportTesting"],
         "CommandTests": allowed["ringmaster", default: []].union(["ringmaster"]),
     ]
 

@@ -127,7 +127,8 @@ struct CommonOptions: NamedOptions {
         if let control, control.utf8.isEmpty || control.utf8.count > SocketAddress.unixPathLengthMax {
             throw CommandError(
                 .badUsage,
-                "--control '\(control)' is no path for a socket: give one of 1 to \(SocketAddress.unixPathLengthMax) bytes")
+                "--control '\(control)' is no path for a socket: give one of 1 to \(SocketAddress.unixPathLengthMax) bytes"
+            )
         }
     }
 }

@@ -15,8 +15,8 @@ enum EnvironmentArguments {
         case "proxy": ListenOptions.names + CommonOptions.names + ProxyOptions.names
         case "run": [OptionName("config")]
         case "check": [OptionName("workers"), OptionName("transport"), OptionName("config")]
-        case "status": control + [OptionName("json", kind: .flag)]
-        case "stop": control + [OptionName("fast", kind: .flag)]
+        case "status": control + [OptionName("json", .flag)]
+        case "stop": control + [OptionName("fast", .flag)]
         case "reload", "upgrade", "scale", "drain": control
         default: []
         }

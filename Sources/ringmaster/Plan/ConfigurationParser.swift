@@ -13,15 +13,19 @@ struct ConfigurationParser {
         guard let text = String(validating: bytes, as: UTF8.self) else {
             throw CommandError(.badUsage, "\(name): it is not UTF-8 text")
         }
+        let yaml: Parser
         let root: Node?
         do {
             // Said explicitly: by default Yams would ask the environment, and print.
-            root = try Parser(yaml: text, encoding: .utf8).singleRoot()
+            yaml = try Parser(yaml: text, encoding: .utf8)
+            root = try yaml.singleRoot()
         } catch let error as YamlError {
             throw refusal(of: error, in: text)
         } catch {
             throw CommandError(.badUsage, "\(name): \(Program.oneLine("\(error)"))")
         }
+        // Nodes refer to their anchors weakly: the parser owns them.
+        defer { withExtendedLifetime(yaml) {} }
         guard let root else { return ConfigurationValue(line: 1, content: .nothing) }
         return try value(of: root, depth: 1)
     }

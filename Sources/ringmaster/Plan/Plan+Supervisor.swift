@@ -41,13 +41,14 @@ extension Plan {
     /// A name that cannot be looked up now is most likely misspelt: better said at once than by failing connections.
     private func checkUpstreams() throws(CommandError) {
         var checked: Set<UpstreamAddress> = []
-        for case .proxy(let configuration) in listeners.map(\.service) {
+        for listener in listeners {
+            guard case .proxy(let configuration) = listener.service else { continue }
             for upstream in configuration.upstreams where checked.insert(upstream).inserted {
                 guard case .name(let host, let port) = upstream else { continue }
                 do throws(HostLookupError) {
                     _ = try HostLookup.addresses(of: host, port: port)
                 } catch {
-                    throw CommandError(.badUsage, "--upstream \(upstream): \(error)")
+                    throw CommandError(.badUsage, "\(listener.place)--upstream \(upstream): \(error)")
                 }
             }
         }

@@ -13,9 +13,11 @@ struct Plan: Sendable {
     var source: [UInt8] = []
 }
 
-struct PlannedListener: Hashable, Sendable {
+struct PlannedListener: Sendable {
     var address: ListenAddress
     var service: PlannedService
+    /// Where it is written, for messages, such as `ringmaster.yaml:7: `; empty for the command line.
+    var place = ""
 }
 
 /// A service with its options.
@@ -100,13 +102,9 @@ extension Plan {
             return Self.obstacle(name, before, now)
         }
         for listener in listeners {
-            guard let former = old.listeners.first(where: { $0.address == listener.address }) else { continue }
+            guard old.listeners.contains(where: { $0.address == listener.address }) else { continue }
             guard old.options.backlog == options.backlog else {
                 return Self.obstacle("backlog of \(listener.address)", "\(old.options.backlog)", "\(options.backlog)")
-            }
-            // Its connections could not move: what one service has frozen another cannot thaw.
-            guard former.service.kind == listener.service.kind else {
-                return Self.obstacle("service of \(listener.address)", former.service.kind, listener.service.kind)
             }
         }
         return nil

@@ -63,7 +63,8 @@ struct PlanReader {
                 guard listeners.count < ListenOptions.listenersMax else {
                     throw parser.error(line, "listen: \(ListenOptions.listenersMax) listeners are the most")
                 }
-                listeners.append(PlannedListener(address: address, service: service))
+                listeners.append(
+                    PlannedListener(address: address, service: service, place: "\(name):\(line): "))
             }
         }
         return listeners
