@@ -5,7 +5,7 @@ public struct WorkerConfiguration: Sendable {
     /// Its place among the workers.
     public var slot: Int
     /// Which process in that place it is.
-    public var generation: UInt32
+    public var incarnation: UInt32
     /// Connections it may have at once, at least 1.
     public var connectionsMax: Int
     /// How long it drains when the supervisor vanishes.
@@ -14,10 +14,10 @@ public struct WorkerConfiguration: Sendable {
     public var loop: EventLoopConfiguration
 
     /// A configuration with the default loop.
-    public init(slot: Int, generation: UInt32, connectionsMax: Int, orphanGrace: Duration) {
+    public init(slot: Int, incarnation: UInt32, connectionsMax: Int, orphanGrace: Duration) {
         precondition(connectionsMax >= 1)
         self.slot = slot
-        self.generation = generation
+        self.incarnation = incarnation
         self.connectionsMax = connectionsMax
         self.orphanGrace = orphanGrace
         loop = EventLoopConfiguration()

@@ -19,6 +19,8 @@ struct WorkerLifecycle {
         case sayReady
         /// Tell the service to finish, and cut what is left after this time.
         case drain(Duration)
+        /// Offer so many connections per second to other workers, and cut what is left after this time.
+        case migrate(Duration, perSecond: UInt32)
         /// Cut what is left.
         case closeAll
         /// End the loop.
@@ -67,6 +69,7 @@ struct WorkerLifecycle {
         live += count
     }
 
+    /// One has been closed, or has moved away.
     mutating func connectionEnded() -> [Action] {
         assert(live > 0, "a connection ends once")
         live -= 1
@@ -74,15 +77,17 @@ struct WorkerLifecycle {
     }
 
     /// Finish within `grace`, then leave with `code`. While draining already, only an earlier deadline counts.
-    mutating func drain(_ grace: Duration, then code: ExitCode) -> [Action] {
+    mutating func drain(_ grace: Duration, then code: ExitCode, migrationsPerSecond: UInt32 = 0) -> [Action] {
+        let action: Action =
+            migrationsPerSecond > 0 ? .migrate(grace, perSecond: migrationsPerSecond) : .drain(grace)
         switch phase {
         case .leaving:
             return []
         case .draining:
-            return [.drain(grace)]
+            return [action]
         case .starting, .serving:
             phase = .draining(code)
-            return live == 0 ? leaveIfDone() : [.drain(grace)]
+            return live == 0 ? leaveIfDone() : [action]
         }
     }
 

@@ -13,6 +13,9 @@ public final class WorkerProcess {
     private let logger: Logger
     private let loop: EventLoop
     private var lifecycle: WorkerLifecycle
+    private var emigration: Emigration?
+    /// Connections that other workers have gone on with.
+    private var movedAway = 0
     private var controlWatch: ReadinessWatch?
     private var signalWatch: ReadinessWatch?
     private var deadline: LoopTimer?
@@ -30,6 +33,8 @@ public final class WorkerProcess {
     private static let heartbeatInterval: Duration = .milliseconds(500)
     /// How soon a worker looks again when the supervisor has not yet read its rejections.
     private static let rejectionRetry: Duration = .milliseconds(1)
+    /// Idle connections are ended over a quarter of the grace, and no longer than this.
+    private static let drainSpreadMax: Duration = .seconds(2)
     /// Descriptors that a worker needs besides its connections: standard streams, ring, control, and a reserve.
     static let descriptorsReserved = 64
 
@@ -64,7 +69,9 @@ public final class WorkerProcess {
     /// Serves until told to leave. Call it on the process's main thread, once.
     public func run() -> ExitCode {
         signal(SIGPIPE, SIG_IGN)
-        say(.hello(version: Packet.version, pid: getpid(), incarnation: configuration.generation))
+        // The supervisor aborts a worker whose loop does not turn any more, and keeps what it says last.
+        _ = csocket_backtrace_on_abort()
+        say(.hello(version: Packet.version, pid: getpid(), incarnation: configuration.incarnation))
         begin()
         do throws(SystemError) {
             let unfinished = try loop.run()
@@ -76,6 +83,7 @@ public final class WorkerProcess {
         }
         count()
         publish()
+        if movedAway > 0 { logger.info("connections moved", metadata: ["count": "\(movedAway)"]) }
         if let failure { return failure }
         say(.drained(forced: UInt32(clamping: lifecycle.forced)))
         return lifecycle.exitCode
@@ -89,9 +97,14 @@ public final class WorkerProcess {
         let heartbeat = LoopTimer(loop) { [unowned self] in beat() }
         self.heartbeat = heartbeat
         beat()
+        let ends = Emigration.Ends(
+            moved: { [unowned self] in connectionMoved() }, stays: { [unowned self] in thaw($0) },
+            exhausted: { [unowned self] in drainService(.zero) })
+        let emigration = Emigration(loop, control: control, service: service, logger: logger, ends: ends)
+        self.emigration = emigration
         let host = ServiceHost(
             loop: loop, ready: { [unowned self] in perform(lifecycle.serviceReady()) },
-            connectionEnded: { [unowned self] in connectionEnded() })
+            connectionEnded: { [unowned self] in connectionEnded() }, frozen: { emigration.offer($0) })
         do {
             try service.start(host)
         } catch {
@@ -124,6 +137,7 @@ public final class WorkerProcess {
             }
             switch control.receive() {
             case .packet(let packet, let fds, let fdsTruncated):
+                control.version = control.versionHeard
                 received(packet, fds, truncated: fdsTruncated)
             case .empty:
                 return
@@ -153,13 +167,25 @@ public final class WorkerProcess {
                 return distrust("connection \(first) came where \(page.adopted) was next")
             }
             adopt(records, fds)
-        case .drain(let milliseconds, _):
-            perform(lifecycle.drain(.milliseconds(Int(milliseconds)), then: .success))
+        case .migrated(let first, let connection):
+            guard first == page.adopted else {
+                for fd in fds { close(fd) }
+                return distrust("connection \(first) came where \(page.adopted) was next")
+            }
+            adopt(connection, fds)
+        case .offerTaken(let number):
+            if emigration?.taken(number) != true { distrust("offer \(number) was taken, which is not open") }
+        case .offerRefused(let number):
+            guard emigration?.refused(number) == true else {
+                return distrust("offer \(number) was refused, which is not open")
+            }
+            page.add(1, to: .migrationsRefused)
+        case .drain(let milliseconds, let migrationsPerSecond):
+            perform(
+                lifecycle.drain(
+                    .milliseconds(Int(milliseconds)), then: .success, migrationsPerSecond: migrationsPerSecond))
         case .stop:
             perform(lifecycle.cut())
-        case .migrated, .offerTaken, .offerRefused:
-            for fd in fds { close(fd) }
-            distrust("the supervisor moved a connection, which this worker cannot do")
         case .hello, .ready, .drained, .failed, .offer:
             for fd in fds { close(fd) }
             distrust("the supervisor sent a packet that only workers send")
@@ -174,12 +200,7 @@ public final class WorkerProcess {
             page.add(UInt64(fds.count), to: .accepted)
         }
         let missing = records.count - fds.count
-        if missing > 0 {
-            // Our descriptor table is full, and the kernel dropped what did not fit. The supervisor has its copies.
-            let isRecorded = page.reject(missing)
-            precondition(isRecorded, "canReject was asked before the packet was received")
-            page.add(UInt64(missing), to: .rejected)
-        }
+        if missing > 0 { reject(missing) }
         for (record, fd) in zip(records, fds) {
             service.serve(
                 IncomingConnection(
@@ -188,8 +209,34 @@ public final class WorkerProcess {
         }
     }
 
+    /// A connection that another worker gave up.
+    private func adopt(_ connection: MigratedConnection, _ fds: [Int32]) {
+        // Of a connection that lost some of its sockets on the way, none has come.
+        guard fds.count == connection.socketCount else {
+            assert(fds.isEmpty)
+            return reject(1)
+        }
+        lifecycle.adopted(1)
+        page.adopt(1, live: UInt32(lifecycle.live), credit: UInt32(lifecycle.credit))
+        page.add(1, to: .accepted)
+        page.add(1, to: .migratedHere)
+        let record = connection.record
+        thaw(
+            FrozenConnection(
+                listener: record.listener, peer: record.peer, acceptedAt: record.acceptedAt, sockets: fds,
+                state: connection.state))
+    }
+
+    /// Our descriptor table is full, and the kernel dropped what did not fit. The supervisor has its copies.
+    private func reject(_ count: Int) {
+        let isRecorded = page.reject(count)
+        precondition(isRecorded, "canReject was asked before the packet was received")
+        page.add(UInt64(count), to: .rejected)
+    }
+
     private func orphaned() {
         controlWatch?.stop()
+        emigration?.recall()
         logger.warning("the supervisor has vanished: draining", metadata: ["grace": "\(configuration.orphanGrace)"])
         perform(lifecycle.drain(configuration.orphanGrace, then: .orphaned))
     }
@@ -226,6 +273,26 @@ public final class WorkerProcess {
         perform(lifecycle.connectionEnded())
     }
 
+    private func connectionMoved() {
+        movedAway += 1
+        page.add(1, to: .migratedAway)
+        connectionEnded()
+    }
+
+    /// Has the service go on with a connection that came here frozen, or that was to leave and stays.
+    private func thaw(_ frozen: consuming FrozenConnection) {
+        let peer = frozen.peer
+        if service.thaw(frozen) { return }
+        logger.warning(
+            "connection closed: what came with it makes no sense to the service", metadata: ["peer": "\(peer)"])
+        page.add(1, to: .forcedClose)
+        connectionEnded()
+    }
+
+    private func drainService(_ grace: Duration) {
+        service.drain(spread: min(grace / 4, Self.drainSpreadMax))
+    }
+
     private func perform(_ actions: [WorkerLifecycle.Action]) {
         for action in actions {
             switch action {
@@ -233,16 +300,28 @@ public final class WorkerProcess {
                 publish()
                 say(.ready)
             case .drain(let grace):
-                service.drain(spread: .zero)
+                emigration?.end()
+                drainService(grace)
+                armDeadline(grace)
+            case .migrate(let grace, let perSecond):
+                emigration?.begin(perSecond: perSecond)
                 armDeadline(grace)
             case .closeAll:
-                page.add(UInt64(lifecycle.forced), to: .forcedClose)
-                service.closeAll()
+                cutAll()
             case .stopLoop:
                 loop.remote.stop()
             }
         }
         publish()
+    }
+
+    private func cutAll() {
+        if lifecycle.forced > 0 {
+            logger.warning("connections cut", metadata: ["count": "\(lifecycle.forced)"])
+            page.add(UInt64(lifecycle.forced), to: .forcedClose)
+        }
+        for _ in 0..<(emigration?.abandon() ?? 0) { connectionEnded() }
+        service.closeAll()
     }
 
     private func armDeadline(_ grace: Duration) {

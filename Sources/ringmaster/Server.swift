@@ -175,7 +175,7 @@ struct Server {
         var logger = logger("worker", plan.options, to: WorkerBirth.logDescriptor)
         logger[metadataKey: "worker"] = "\(birth.slot)"
         var configuration = WorkerConfiguration(
-            slot: birth.slot, generation: birth.incarnation, connectionsMax: birth.connectionsMax,
+            slot: birth.slot, incarnation: birth.incarnation, connectionsMax: birth.connectionsMax,
             orphanGrace: plan.options.grace.duration)
         configuration.loop = birth.loop.configuration
         let service = try plan.makeService(birth.listeners, logger: logger)

@@ -202,7 +202,10 @@ struct PlanReaderTests {
         let path = URL(filePath: #filePath).deletingLastPathComponent().appending(
             path: "../../Examples/ringmaster.yaml")
         let bytes = try ConfigurationFile.read(path.path)
-        for count in bytes.indices { _ = refusal(Array(bytes[..<count])) }
+        // In each line's middle and at its end.
+        for line in bytes.split(separator: UInt8(ascii: "\n")) where !line.isEmpty {
+            for count in [line.startIndex + line.count / 2, line.endIndex] { _ = refusal(Array(bytes[..<count])) }
+        }
     }
 
     @Test(

@@ -74,6 +74,38 @@ struct Pool {
                 }))
     }
 
+    /// Commands a replacement by a generation with these listeners.
+    @discardableResult mutating func replaceAll(
+        _ id: UInt32? = 1, _ reason: ReplacementReason = .reload, workers: Int = 2, listeners: Set<UInt16> = [0],
+        _ adjust: (inout SupervisorConfiguration) -> Void = { _ in }
+    ) -> [Action] {
+        var configuration = SupervisorConfiguration(workerCount: workers, connectionsMax: 1_000, seed: 2)
+        adjust(&configuration)
+        return feed(
+            .command(id.map { CommandID($0) }, .replaceAll(reason: reason, configuration, listeners: listeners)))
+    }
+
+    /// Makes these workers ready, with credit.
+    @discardableResult mutating func makeReady(_ workers: [WorkerID], migrates: Bool = true) -> [Action] {
+        var actions: [Action] = []
+        for worker in workers {
+            actions += feed(.versionAgreed(worker, migrates: migrates))
+            actions += feed(.ready(worker))
+            actions += page(worker.slot)
+        }
+        return actions + feed(.timer)
+    }
+
+    /// A draining worker gives up a connection.
+    @discardableResult mutating func offer(
+        _ worker: WorkerID, number: UInt32 = 0, socket: Int32 = 900, listener: UInt16 = 0
+    ) -> [Action] {
+        feed(
+            .offered(
+                worker, number: number,
+                AcceptedSocket(id: SocketID(socket), listener: listener, sourceHash: 0, acceptedAt: now)))
+    }
+
     mutating func wait(_ duration: Duration) { now = now + duration }
 
     /// Lets the time pass, with every timer on its way; what was done.
@@ -115,6 +147,15 @@ extension [Action] {
         compactMap { if case .close(let socket, _) = $0 { socket.rawValue } else { nil } }
     }
 
+    /// Workers told to drain, with the rate of their offers.
+    var drained: [WorkerID: UInt32] {
+        reduce(into: [:]) { if case .drain(let worker, _, let rate) = $1 { $0[worker] = rate } }
+    }
+
+    var answers: [CommandOutcome] {
+        compactMap { if case .finished(_, let outcome) = $0 { outcome } else { nil } }
+    }
+
     var reports: [SupervisorState.Report] {
         compactMap { if case .report(let report) = $0 { report } else { nil } }
     }
@@ -122,4 +163,10 @@ extension [Action] {
     var exitCode: ExitCode? {
         compactMap { if case .exit(let code) = $0 { code } else { nil } }.first
     }
+}
+
+extension CommandOutcome {
+    var isDone: Bool { if case .done = self { true } else { false } }
+    var isRefused: Bool { if case .refused = self { true } else { false } }
+    var isFailed: Bool { if case .failed = self { true } else { false } }
 }

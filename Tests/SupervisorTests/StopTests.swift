@@ -24,7 +24,8 @@ import Transport
         let drains = pool.feed(.listenersClosed)
         #expect(
             drains == [
-                .drain(pool.worker(0), milliseconds: 8_000, migrationsPerSecond: 0), .drain(pool.worker(1), milliseconds: 8_000, migrationsPerSecond: 0),
+                .drain(pool.worker(0), milliseconds: 8_000, migrationsPerSecond: 0),
+                .drain(pool.worker(1), milliseconds: 8_000, migrationsPerSecond: 0),
             ])
         pool.wait(.seconds(3))
         pool.feed(.drained(pool.worker(0), forced: 2))
@@ -83,7 +84,11 @@ import Transport
         pool.feed(.listenersClosed)
         #expect(pool.pass(.milliseconds(3_999)).isEmpty)
         let actions = pool.pass(.milliseconds(1))
-        #expect(actions == [.close(SocketID(1), .noWorkerAtStop), .drain(pool.worker(0), milliseconds: 4_000, migrationsPerSecond: 0)])
+        #expect(
+            actions == [
+                .close(SocketID(1), .noWorkerAtStop),
+                .drain(pool.worker(0), milliseconds: 4_000, migrationsPerSecond: 0),
+            ])
     }
 
     @Test("a worker that boots while the supervisor stops still gets what waits; one not needed is sent home")
@@ -109,6 +114,27 @@ import Transport
         #expect(now < plan.nextDeadline && plan.nextDeadline < plan.cutAt)
         #expect(plan.cutAt < plan.killAt && plan.killAt < plan.exitAt)
         #expect(plan.exitAt == now + .milliseconds(milliseconds))
+    }
+}
+
+@Suite struct DrainDelayTests {
+    @Test("with a grace of 15 s or more accepting goes on for a sixth of it, at most 5 s", arguments: [14, 15, 24, 60])
+    func delay(grace: Int) {
+        let delay = [14: 0, 15: 2_500, 24: 4_000, 60: 5_000][grace] ?? 0
+        var pool = Pool.serving(workers: 1, grace: .seconds(grace))
+        if delay == 0 { return #expect(pool.feed(.stop(.graceful)) == [.closeListeners]) }
+        #expect(pool.feed(.stop(.graceful)).isEmpty)
+        #expect(pool.accept().sent(to: 0) == [0])
+        #expect(!pool.pass(.milliseconds(delay - 1)).contains(.closeListeners))
+        #expect(pool.pass(.milliseconds(1)).contains(.closeListeners))
+        #expect(pool.pass(.seconds(grace) - .milliseconds(delay)).exitCode == .success)
+    }
+
+    @Test("a second stop ends the delay")
+    func secondStop() {
+        var pool = Pool.serving(workers: 1, grace: .seconds(30))
+        pool.feed(.stop(.graceful))
+        #expect(pool.feed(.stop(.graceful)).contains(.stopFast(pool.worker(0))))
     }
 }
 

@@ -21,6 +21,8 @@ final class ListenerTable {
     private var listeners: [Int32: Listener] = [:]
     private var idNext: UInt16 = 0
     private var isAccepting = false
+    /// What was asked for while the sockets were given up, for when they are taken back; nil while they are ours.
+    private var postponed: [() -> Void]?
 
     /// Holds no listener yet. `accepted` is given each accepted socket with its listener's id.
     init(_ loop: EventLoop, accepted: @escaping (Int32, UInt16) -> Void) {
@@ -104,6 +106,10 @@ final class ListenerTable {
     }
 
     private func close(_ entries: [Entry], _ closed: @escaping () -> Void) {
+        if postponed != nil {
+            postponed?.append { [unowned self] in close(entries, closed) }
+            return
+        }
         var open = 1
         func finish() {
             open -= 1
@@ -143,7 +149,7 @@ final class ListenerTable {
 
     /// What was prepared is not wanted any more. Nothing was ever accepted there.
     func rollBack() {
-        for entry in entries where !entry.isServing { close(entry.descriptor) {} }
+        close(entries.filter { !$0.isServing }) {}
     }
 
     // MARK: Accepting
@@ -167,19 +173,25 @@ final class ListenerTable {
     // MARK: Another program
 
     /// Stops accepting for good, hands over what was accepted, then calls `given`: the sockets stay open and listen on.
+    ///
+    /// Listeners that are closing already go on with that.
     func giveUp(_ given: @escaping () -> Void) {
-        var open = listeners.count + 1
+        assert(postponed == nil)
+        postponed = []
+        var open = 1 + listeners.values.count { !$0.isDraining }
         func finish() {
             open -= 1
             if open == 0 { given() }
         }
-        for listener in listeners.values { listener.detach { _ in finish() } }
+        for listener in listeners.values where !listener.isDraining { listener.detach { _ in finish() } }
         finish()
     }
 
     /// Goes on with the sockets after ``giveUp(_:)``: there is no other program after all.
     func takeBack() {
-        for entry in entries {
+        let postponed = postponed ?? []
+        self.postponed = nil
+        for entry in entries where listeners[entry.descriptor]?.isDraining == false {
             if let listener = listeners[entry.descriptor] {
                 exhaustedGone += listener.exhaustedCount
                 failedGone += listener.failedCount
@@ -187,5 +199,6 @@ final class ListenerTable {
             listeners[entry.descriptor] = listen(entry.descriptor)
             if isAccepting, entry.isServing { listeners[entry.descriptor]?.resume() }
         }
+        for task in postponed { task() }
     }
 }

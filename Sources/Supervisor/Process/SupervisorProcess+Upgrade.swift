@@ -1,3 +1,4 @@
+import FoundationEssentials
 import Glibc
 import Handoff
 import Logging
@@ -90,7 +91,7 @@ extension SupervisorProcess {
             held: sockets.all.map { held in
                 UpgradeImage.Held(
                     descriptors: held.descriptors, listener: held.record.listener, peer: held.record.peer,
-                    acceptedAt: held.record.acceptedAt, state: held.state)
+                    acceptedAt: held.record.acceptedAt, state: held.state.map { Data($0) })
             },
             workers: handles.compactMap { $0?.inheritance },
             pages: pages.enumerated().map { slot, page in
@@ -131,7 +132,7 @@ extension SupervisorProcess {
             sockets.hold(
                 SocketStore.Held(
                     record: ConnectionRecord(listener: held.listener, peer: held.peer, acceptedAt: held.acceptedAt),
-                    descriptors: held.descriptors, state: held.state))
+                    descriptors: held.descriptors, state: held.state.map(Array.init)))
         }
         listeners.take(image.listeners, idNext: image.listenerIDNext)
         configurations = image.configurations
@@ -165,7 +166,7 @@ extension SupervisorProcess {
 
     /// Whether this is the end of an upgrade that failed after the exec: then the former program gives the answer.
     func returnsToFormer(_ command: CommandID?, _ outcome: CommandOutcome) -> Bool {
-        guard let arrival, arrival.command == command, preparation == nil else { return false }
+        guard let arrival, returnReason == nil, arrival.command == command, preparation == nil else { return false }
         switch outcome {
         case .done: return false
         case .refused(let reason), .failed(let reason):

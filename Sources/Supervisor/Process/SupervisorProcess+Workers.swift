@@ -176,10 +176,14 @@ extension SupervisorProcess {
     }
 
     private func offered(
-        _ number: UInt32, _ connection: MigratedConnection, _ descriptors: [Int32], isTruncated: Bool, _ worker: WorkerID
+        _ number: UInt32, _ connection: MigratedConnection, _ descriptors: [Int32], isTruncated: Bool,
+        _ worker: WorkerID
     ) {
-        // No descriptor left here: the worker has its own and goes on.
-        guard !isTruncated else { return tell(worker, .offerRefused(number: number)) }
+        // No descriptor or no memory left for it here: the worker has its own and goes on.
+        guard !isTruncated, sockets.hasRoom(forState: connection.state.count) else {
+            for descriptor in descriptors { close(descriptor) }
+            return tell(worker, .offerRefused(number: number))
+        }
         feedAfterPages(.offered(worker, number: number, sockets.offered(connection, descriptors)))
     }
 

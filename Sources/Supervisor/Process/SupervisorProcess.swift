@@ -280,6 +280,7 @@ public final class SupervisorProcess {
         reports.logIntake(exhausted: listeners.exhaustedCount, failed: listeners.failedCount)
         reports.logCounters(pages)
         control?.close(reason: "ringmaster has stopped")
+        check?.cancel()
         loop.remote.stop()
     }
 }

@@ -16,9 +16,14 @@ struct Pulse: Sendable, Codable {
 
     private var last: MonotonicTime?
     private var lookedAt: MonotonicTime?
-    private(set) var unchangedFor: Duration = .zero
+    private var unchangedFor: Duration = .zero
 
     var isStalled: Bool { unchangedFor >= Self.stallAfter }
+
+    /// Whether a look at this very moment found it unchanged for so long. An older look proves nothing any more.
+    func stoodStill(for timeout: Duration, now: MonotonicTime) -> Bool {
+        lookedAt == now && unchangedFor >= timeout
+    }
 
     /// Takes in what the page says; returns what that changes.
     mutating func look(_ heartbeat: MonotonicTime, now: MonotonicTime) -> Change? {

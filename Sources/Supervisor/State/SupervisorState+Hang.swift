@@ -19,7 +19,7 @@ extension SupervisorState {
     /// Ends those that have stood still for too long.
     mutating func endHung(_ now: MonotonicTime, _ actions: inout [Action]) {
         guard let timeout = configuration.hangTimeout else { return }
-        for index in slots.indices where slots[index].isHung(timeout) {
+        for index in slots.indices where slots[index].isHung(timeout, now: now) {
             counters.hung += 1
             actions.append(.report(.hung(slots[index].worker)))
             actions.append(.abort(slots[index].worker))

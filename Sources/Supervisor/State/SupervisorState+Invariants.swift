@@ -40,8 +40,11 @@ extension SupervisorState {
 
     private func requirePhase(held: Int, _ require: (Bool, @autoclosure () -> String) -> Void) {
         let isOpen = intake == .paused || intake == .accepting
-        let backsOff = slots.contains { if case .backingOff = $0.state { true } else { false } }
-        let drains = slots.contains { if case .draining = $0.state { $0.role != .retired } else { false } }
+        var (backsOff, drains) = (false, false)
+        for slot in slots {
+            if case .backingOff = slot.state { backsOff = true }
+            if case .draining = slot.state, slot.role != .retired { drains = true }
+        }
         switch phase {
         case .idle:
             require(held == 0 && !slots.contains(where: \.isLiving), "something before the start")
@@ -70,22 +73,36 @@ extension SupervisorState {
     /// The parts of the slots fit together.
     private func requirePool(_ require: (Bool, @autoclosure () -> String) -> Void) {
         guard case .running = phase else { return }
-        require(members.count == wanted, "\(members.count) members, \(wanted) wanted")
-        require(Set(members.map(\.seat)) == Set(0..<wanted), "the members' seats are \(Array(members.map(\.seat)))")
-        require(members.allSatisfy { $0.generation == generation }, "a member of another generation")
-        let alive = Set(slots.lazy.filter(\.isLiving).map(\.generation)).union([generation])
+        var seats: Set<Int> = []
+        var alive: Set<Generation> = [generation]
+        var candidates: [Int] = []
+        for slot in slots {
+            if slot.isLiving { alive.insert(slot.generation) }
+            switch slot.role {
+            case .free, .retired: break
+            case .member:
+                require(
+                    seats.insert(slot.seat).inserted && slot.seat < wanted, "no seat \(slot.seat) for \(slot.index)")
+                require(slot.generation == generation, "member \(slot.index) is of generation \(slot.generation)")
+            case .candidate:
+                candidates.append(slot.index)
+                let expected = replacement?.generation ?? generation
+                require(slot.generation == expected, "candidate \(slot.index) is of generation \(slot.generation)")
+            }
+        }
+        require(seats.count == wanted, "\(seats.count) members, \(wanted) wanted")
         require(alive.count <= 3, "\(alive.count) generations alive")
         require(replacement == nil || succession == nil, "a worker is recycled although all are replaced")
-        require(candidatesFit, "the candidates are not those of what is under way")
-        require(
-            pending.all.allSatisfy { listeners.contains($0.socket.listener) }, "sockets of a removed listener wait")
+        require(isExpected(candidates), "the candidates are not those of what is under way")
+        for socket in pending.all {
+            require(
+                listeners.contains(socket.socket.listener), "\(socket.socket.id) waits, but nobody knows its listener")
+        }
     }
 
-    private var candidatesFit: Bool {
-        let candidates = slots.filter { $0.role == .candidate }
-        guard let next = replacement else { return candidates.map(\.index) == succession.map { [$0.new] } ?? [] }
+    private func isExpected(_ candidates: [Int]) -> Bool {
+        guard let next = replacement else { return candidates == (succession.map { [$0.new] } ?? []) }
         if case .waiting = next.stage { return candidates.isEmpty }
         return candidates.count == next.configuration.workerCount
-            && candidates.allSatisfy { $0.generation == next.generation }
     }
 }

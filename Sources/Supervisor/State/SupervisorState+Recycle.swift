@@ -65,7 +65,9 @@ extension WorkerSlot {
             return nil
         }
         func vary(_ limit: UInt64) -> UInt64 { limit / 1_000 * limitPermille + limit % 1_000 * limitPermille / 1_000 }
-        if let limit = policy.ageMax, (now - readySince).wholeNanoseconds >= vary(limit.wholeNanoseconds) { return .age }
+        if let limit = policy.ageMax, (now - readySince).wholeNanoseconds >= vary(limit.wholeNanoseconds) {
+            return .age
+        }
         if let limit = policy.connectionsMax, adoptedCount >= vary(limit) { return .connections }
         if let limit = policy.memoryMax, memory >= vary(limit) { return .memory }
         return nil

@@ -112,7 +112,9 @@ extension SupervisorState {
     }
 
     /// A worker of the new generation died. Returns whether a restart is due.
-    mutating func candidateDied(_ obituary: WorkerSlot.Obituary, _ now: MonotonicTime, _ actions: inout [Action]) -> Bool {
+    mutating func candidateDied(_ obituary: WorkerSlot.Obituary, _ now: MonotonicTime, _ actions: inout [Action])
+        -> Bool
+    {
         guard case .booting? = replacement?.stage else { return true }
         replacement?.failures += 1
         if obituary.code == .badUsage {

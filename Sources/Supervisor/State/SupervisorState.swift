@@ -121,7 +121,8 @@ public struct SupervisorState: Sendable, Codable {
         case .thawed: thawed(now)
         case .command(let id, let command): obey(id, command, now, &actions)
         case .offered(let worker, let number, let socket): offered(worker, number, socket, now, &actions)
-        case .versionAgreed(let worker, let migrates): if let index = slot(of: worker) { slots[index].migrates = migrates }
+        case .versionAgreed(let worker, let migrates):
+            if let index = slot(of: worker) { slots[index].migrates = migrates }
         case .memory(let worker, let bytes): if let index = slot(of: worker) { slots[index].memory = bytes }
         case .listenersRetired: listenersRetired(now)
         case .ready(let worker): ready(worker, now, &actions)

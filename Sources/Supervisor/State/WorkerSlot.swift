@@ -80,9 +80,9 @@ struct WorkerSlot: Sendable, Codable {
     var takesTraffic: Bool { role == .member && state == .ready && !pulse.isStalled }
 
     /// Whether its loop stood still for so long, and nothing was done about it.
-    func isHung(_ timeout: Duration) -> Bool {
+    func isHung(_ timeout: Duration, now: MonotonicTime) -> Bool {
         switch state {
-        case .ready, .draining: pulse.unchangedFor >= timeout
+        case .ready, .draining: pulse.stoodStill(for: timeout, now: now)
         case .vacant, .backingOff, .starting, .dying: false
         }
     }

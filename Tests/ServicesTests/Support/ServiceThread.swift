@@ -11,6 +11,8 @@ final class ServiceThread<Running: Service & SendableMetatype>: Sendable {
         var isReady = false
         var served = 0
         var ended = 0
+        /// What the service has frozen, in order.
+        var frozen: [FrozenBox] = []
         var unfinished: Int?
     }
 
@@ -60,7 +62,11 @@ final class ServiceThread<Running: Service & SendableMetatype>: Sendable {
                 state.update { $0.isReady = true }
                 listener.resume()
             },
-            connectionEnded: { state.update { $0.ended += 1 } })
+            connectionEnded: { state.update { $0.ended += 1 } },
+            frozen: { frozen in
+                let box = FrozenBox(frozen)
+                state.update { $0.frozen.append(box) }
+            })
         try service.start(host)
         let unfinished = try stage.loop.run()
         state.update { $0.unfinished = unfinished }
@@ -89,7 +95,7 @@ final class ServiceThread<Running: Service & SendableMetatype>: Sendable {
         sourceLocation: SourceLocation = #_sourceLocation, _ check: @escaping @Sendable (Running) -> Void = { _ in }
     ) throws {
         try on { service, _ in service.closeAll() }
-        try state.wait(for: "all connections to end") { $0.ended >= $0.served }
+        try state.wait(for: "all connections to end") { $0.ended + $0.frozen.count >= $0.served }
         try eventually("only the listener to be left on the loop") { try on { $1.channelCount } == 1 }
         try stop(sourceLocation: sourceLocation, check)
     }
@@ -101,7 +107,9 @@ final class ServiceThread<Running: Service & SendableMetatype>: Sendable {
         stage.loop.remote.stop()
         let state = try state.wait(for: "the loop to end") { $0.unfinished != nil }
         #expect(state.unfinished == 0, sourceLocation: sourceLocation)
-        #expect(state.ended == state.served, "connectionEnded once per connection", sourceLocation: sourceLocation)
+        #expect(
+            state.ended + state.frozen.count == state.served, "connectionEnded or frozen once per connection",
+            sourceLocation: sourceLocation)
         // The loop's thread has left the service for good.
         check(stage.service)
     }

@@ -101,6 +101,38 @@ import Transport
         #expect(losing.violations.count == 3, "a copy, a socket that nobody served, and one not let go")
     }
 
+    @Test("an offer that nobody made, taken twice, or made while the supervisor has a copy is noticed")
+    func wrongOffers() {
+        let ledger = Ledger()
+        let socket = ledger.accept()
+        ledger.deliver(socket, to: first)
+        ledger.adopt(socket, by: first)
+        ledger.offer(socket, by: first)
+        #expect(ledger.violations.count == 1, "not released")
+        ledger.take(socket, from: first)
+        ledger.take(socket, from: first)
+        #expect(ledger.violations.count == 2, "taken twice")
+        ledger.refuse(socket, of: first)
+        #expect(ledger.violations.count == 3, "refused after it was taken")
+    }
+
+    @Test("a command answered twice or unasked, and a generation that ends twice, are noticed")
+    func wrongAnswers() {
+        var orders = Orders(listeners: [0])
+        var random = SplitMix64(seed: 1)
+        let id = orders.command(isAnonymous: false)
+        let listeners = orders.prepare(1, using: &random)
+        #expect(!orders.isSettled)
+        orders.finish(id)
+        orders.commit(1, listeners)
+        #expect(orders.isSettled && orders.violations.isEmpty)
+        orders.finish(id)
+        orders.finish(nil)
+        orders.rollBack(1)
+        orders.commit(2, [0])
+        #expect(orders.violations.count == 4)
+    }
+
     @Test("a state with a socket in two places, out of order, or in no packet is called broken")
     func brokenStates() {
         var pool = Pool.serving(workers: 1)

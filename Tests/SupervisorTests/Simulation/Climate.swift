@@ -38,9 +38,11 @@ struct Climate {
         var climate = Climate()
         let chances: [(WritableKeyPath<Climate, Int>, [Int])] = [
             (\.bootHangs, [0, 0, 10]), (\.bootFails, [0, 0, 10, 60]), (\.badUsage, [0, 0, 20]),
-            (\.death, [0, 1, 8]), (\.idle, [0, 30, 80]), (\.freeze, [0, 0, 0, 3]), (\.thaw, [0, 3]), (\.rejection, [0, 0, 5, 30]),
+            (\.death, [0, 1, 8]), (\.idle, [0, 30, 80]), (\.freeze, [0, 0, 0, 3]), (\.thaw, [0, 3]),
+            (\.rejection, [0, 0, 5, 30]),
             (\.filling, [0, 10]),
-            (\.lie, [0, 0, 0, 2]), (\.refusal, [0, 0, 5, 30]), (\.deafness, [0, 30]), (\.old, [0, 0, 30]), (\.late, [0, 50]), (\.command, [0, 3, 8]), (\.suspension, [0, 0, 2]), (\.undead, [0, 0, 20]),
+            (\.lie, [0, 0, 0, 2]), (\.refusal, [0, 0, 5, 30]), (\.deafness, [0, 30]), (\.old, [0, 0, 30]),
+            (\.late, [0, 50]), (\.command, [0, 3, 8]), (\.suspension, [0, 0, 2]), (\.undead, [0, 0, 20]),
             (\.arrival, [10, 50, 90]), (\.stop, [0, 1, 3]),
         ]
         for (key, values) in chances {
@@ -62,7 +64,9 @@ extension SupervisorConfiguration {
         configuration.inflightPerWorkerMax = [1, 5, 64].randomElement(using: &random) ?? 64
         configuration.batchMax = [1, 3, 16].randomElement(using: &random) ?? 16
         configuration.deliveriesMax = [2, 10, 64].randomElement(using: &random) ?? 64
-        configuration.hangTimeout = [nil, .seconds(2), .seconds(30)].randomElement(using: &random) ?? nil
+        // Short ones: while something is awaited the supervisor looks every 16 ms, and each look is a turn.
+        configuration.bootTimeout = [.seconds(1), .seconds(3)].randomElement(using: &random) ?? .seconds(1)
+        configuration.hangTimeout = [nil, .milliseconds(1_500), .seconds(3)].randomElement(using: &random) ?? nil
         configuration.migrationsPerSecond = [0, 50, 2_000].randomElement(using: &random) ?? 0
         configuration.recycle = RecyclePolicy(
             ageMax: [nil, nil, .seconds(20)].randomElement(using: &random) ?? nil,

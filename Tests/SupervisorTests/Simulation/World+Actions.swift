@@ -45,6 +45,7 @@ extension World {
             formerly.append(nil)
         }
         require(workers.count <= state.slotsMax || id.slot < state.slotsMax, "slot \(id.slot) is too high")
+        workersMax = max(workersMax, state.wanted)
         require(workers[id.slot] == nil, "\(id) spawned over a living worker")
         require(stopDeadline == nil, "\(id) spawned during a stop")
         require(

@@ -1,4 +1,5 @@
 import Glibc
+import Testing
 
 /// Descriptor tables for tests that fill theirs.
 enum DescriptorTable {
@@ -19,6 +20,31 @@ enum DescriptorTable {
             guard closeRange(3, .max, unshare) == 0 else { return nil }
             return try body()
         }.value()
+    }
+
+    /// Runs `body` with a table of its own, which must hold in the end what it held in the beginning.
+    static func leavingNothing(_ body: @escaping @Sendable () throws -> Void) throws {
+        let isDone: Bool? = try withOwn {
+            let before = count
+            try body()
+            // Threads that `body` has started close theirs when they end.
+            try eventually("\(before) descriptors to be left") { count == before }
+            return true
+        }
+        if isDone == nil { try Test.cancel("close_range(2) is missing or denied here") }
+    }
+
+    /// The open descriptors of this thread's table.
+    static var count: Int {
+        guard let directory = opendir("/proc/thread-self/fd") else { return -1 }
+        defer { closedir(directory) }
+        var count = 0
+        while let entry = readdir(directory) {
+            let isNumber = withUnsafeBytes(of: entry.pointee.d_name) { $0[0] != UInt8(ascii: ".") }
+            if isNumber { count += 1 }
+        }
+        // The directory's own is one of them.
+        return count - 1
     }
 
     /// Takes every free descriptor of this thread's table but `count`; returns those taken.

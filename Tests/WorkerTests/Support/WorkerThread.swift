@@ -20,7 +20,7 @@ final class WorkerThread {
     private let pageDescriptor: Int32
     private var sent: UInt64 = 0
 
-    static let generation: UInt32 = 7
+    static let incarnation: UInt32 = 7
 
     /// A worker that is not started yet.
     init(isReadyAtOnce: Bool = true, cannotStart: Bool = false) throws {
@@ -37,7 +37,7 @@ final class WorkerThread {
 
     func start(connectionsMax: Int = 100, orphanGrace: Duration = .seconds(60)) {
         var configuration = WorkerConfiguration(
-            slot: 0, generation: Self.generation, connectionsMax: connectionsMax, orphanGrace: orphanGrace)
+            slot: 0, incarnation: Self.incarnation, connectionsMax: connectionsMax, orphanGrace: orphanGrace)
         configuration.loop = TransportMode.usual.configuration
         let (controlDescriptor, pageDescriptor) = (controlDescriptor, pageDescriptor)
         let (service, exit, thread, shared) = (service, exit, thread, configuration)
@@ -78,7 +78,7 @@ final class WorkerThread {
     }
 
     func expectHello() throws {
-        #expect(try nextPacket() == .hello(version: Packet.version, pid: getpid(), incarnation: Self.generation))
+        #expect(try nextPacket() == .hello(version: Packet.version, pid: getpid(), incarnation: Self.incarnation))
     }
 
     func exitCode() throws -> ExitCode {

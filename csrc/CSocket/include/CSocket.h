@@ -83,6 +83,12 @@ int csocket_signalfd(const int *signals, size_t count);
 /* The next signal waiting in the signalfd: its number, or -EAGAIN. */
 int csocket_signalfd_next(int fd);
 
+/*
+ * From now on SIGABRT, before it ends the process, has the frames of the thread that it hits written to
+ * descriptor 2. backtrace(3), which is called once here since its first call loads a library.
+ */
+int csocket_backtrace_on_abort(void);
+
 /* memfd_create(2), close-on-exec, of the given size, and sealed against shrinking and growing (F_ADD_SEALS).
  */
 int csocket_memfd(const char *name, size_t size);

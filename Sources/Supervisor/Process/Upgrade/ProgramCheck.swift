@@ -51,6 +51,11 @@ public final class ProgramCheck {
         timer?.arm(after: Self.timeout)
     }
 
+    /// Nobody wants to know any more.
+    func cancel() {
+        kill(pid, SIGKILL)
+    }
+
     /// The child has ended.
     func reaped(_ status: ExitStatus) {
         timer?.cancel()

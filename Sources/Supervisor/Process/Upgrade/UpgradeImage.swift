@@ -12,7 +12,8 @@ public struct UpgradeImage: Codable {
     public static let variable = "RINGMASTER_INTERNAL_UPGRADE"
     /// What this program writes and reads.
     public static let formatCurrent = 1
-    /// The largest image: a supervisor with 100,000 sockets on their way has some 20 MB.
+    /// The largest image, in bytes: room for what the supervisor may hold (``SocketStore/stateBytesMax``) and for 100,000
+    /// sockets on their way.
     static let sizeMax = 1 << 28
 
     /// The configuration of a generation that still has workers or is about to.
@@ -35,7 +36,8 @@ public struct UpgradeImage: Codable {
         var listener: UInt16
         var peer: SocketAddress
         var acceptedAt: MonotonicTime
-        var state: [UInt8]?
+        /// Of a connection that a worker gave up. As data, which JSON has a short form for.
+        var state: Data?
     }
 
     /// Why the program that was upgraded to gave the process back; nil on the way there.
