@@ -41,7 +41,7 @@ public final class SupervisorProcess {
     var arrival: UpgradeImage?
     let startedAt: Int64
     var memoryTimer: LoopTimer?
-    var upgradeTimer: LoopTimer?
+    var returnTimer: LoopTimer?
 
     private var timer: LoopTimer?
     private var signalWatch: ReadinessWatch?
@@ -52,7 +52,7 @@ public final class SupervisorProcess {
     private var followUps: [(event: SupervisorState.Event, at: MonotonicTime)] = []
     /// What workers did not take of the list at hand.
     var refusals: [SupervisorState.Event] = []
-    var reserve: DescriptorReserve
+    var reserve = DescriptorReserve()
     private var isFeeding = false
 
     /// A supervisor with its listeners bound. Blocks the signals it listens to: create it before any other thread.
@@ -91,7 +91,6 @@ public final class SupervisorProcess {
         reports = ReportLog(logger: setup.logger, transport: setup.loopKind.transport)
         state = image?.state ?? SupervisorState(configuration: setup.plan.configuration, listeners: [])
         startedAt = image?.startedAt ?? Int64(time(nil))
-        reserve = DescriptorReserve(workerCount: setup.plan.configuration.workerCount)
         signal(SIGPIPE, SIG_IGN)
         let signals = Self.signals + [SIGCHLD]
         signalDescriptor = try SystemError.check(csocket_signalfd(signals, signals.count), "signalfd")
@@ -108,7 +107,7 @@ public final class SupervisorProcess {
         timer = LoopTimer(loop) { [unowned self] in feedAfterPages(.timer) }
         signalWatch = ReadinessWatch(loop, fd: signalDescriptor) { [unowned self] in takeSignals() }
         memoryTimer = LoopTimer(loop) { [unowned self] in readMemory() }
-        upgradeTimer = LoopTimer(loop) { [unowned self] in tryUpgrade() }
+        returnTimer = LoopTimer(loop) { [unowned self] in tryReturn() }
         loop.executeAtEndOfTurn { [unowned self] in begin() }
         loop.remote.execute { _ in }
         do throws(SystemError) {
@@ -122,6 +121,7 @@ public final class SupervisorProcess {
     }
 
     private func begin() {
+        reserve.refill(workerCount: state.wanted)
         readMemory()
         guard let arrival else { return feed(.start) }
         feed(.thawed)
