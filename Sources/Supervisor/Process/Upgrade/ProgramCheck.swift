@@ -52,7 +52,8 @@ public final class ProgramCheck {
             defer { close(errorsWriting) }
             do {
                 pid = try launcher.spawn(
-                    path, adding: "\(Self.variable)=1", [input, outputWriting, errorsWriting, image], from: STDIN_FILENO)
+                    path, adding: "\(Self.variable)=1", [input, outputWriting, errorsWriting, image], from: STDIN_FILENO
+                )
             } catch {
                 close(errorsReading)
                 throw error

@@ -65,6 +65,7 @@ public struct UpgradeImage: Codable {
     /// What that program was started with, and the name of its file.
     var arguments: [String]
     var environment: [String]
+    /// The name of its file.
     public var programPath: String
     /// Reloads that were asked for meanwhile, and by whom.
     var reloadsWaiting: [CommandID?]?
@@ -94,7 +95,8 @@ public struct UpgradeImage: Codable {
         let bytes = Array(try JSONEncoder().encode(self))
         guard bytes.count <= Self.sizeMax else {
             throw PlanError(
-                .internalError, "the supervisor's state has \(bytes.count) bytes, and at most \(Self.sizeMax) can be carried")
+                .internalError,
+                "the supervisor's state has \(bytes.count) bytes, and at most \(Self.sizeMax) can be carried")
         }
         return try SealedMemory.make(bytes, name: "ringmaster-upgrade")
     }
