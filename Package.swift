@@ -57,9 +57,15 @@ let package = Package(
         .testTarget(
             name: "ServicesTests", dependencies: ["Services", "Transport", "TransportTesting"], swiftSettings: strict),
         .testTarget(name: "CommandTests", dependencies: ["ringmaster"], swiftSettings: strict),
+        // Support without tests of its own: the program and its peers as processes, clients, what proc(5) tells.
         .testTarget(
-            name: "IntegrationTests", dependencies: ["Transport", "CSocket"], exclude: ["Fixtures"],
-            swiftSettings: strict),
+            name: "IntegrationTesting", dependencies: ["Transport", "CSocket"], swiftSettings: strict),
+        .testTarget(
+            name: "IntegrationTests", dependencies: ["IntegrationTesting", "Transport", "CSocket"],
+            exclude: ["Fixtures"], swiftSettings: strict),
+        .testTarget(
+            name: "FaultTests", dependencies: ["IntegrationTesting", "Transport"],
+            exclude: ["Fixtures", "table.sh"], swiftSettings: strict),
         .testTarget(name: "TidyTests", swiftSettings: strict),
     ]
 )

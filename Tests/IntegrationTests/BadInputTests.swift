@@ -2,6 +2,8 @@ import Foundation
 import Testing
 import Transport
 
+@testable import IntegrationTesting
+
 extension Integration {
     /// What is wrong on the command line is said in one line that names it and the remedy, with its own exit code.
     @Suite(.serialized)

@@ -2,6 +2,8 @@ import Foundation
 import Testing
 import Transport
 
+@testable import IntegrationTesting
+
 extension Integration {
     @Suite(.serialized)
     struct ConnectionTests {

@@ -2,6 +2,8 @@ import Foundation
 import Testing
 import Transport
 
+@testable import IntegrationTesting
+
 /// The built binary, started as its users start it. Its tests run one after the other: each is heavy by itself.
 @Suite(.serialized) enum Integration {
     /// Random bytes, the same for every test of a run.

@@ -2,6 +2,8 @@ import Glibc
 import Testing
 import Transport
 
+@testable import IntegrationTesting
+
 extension Integration {
     @Suite(.serialized)
     struct LifecycleTests {

@@ -2,6 +2,8 @@ import Foundation
 import Testing
 import Transport
 
+@testable import IntegrationTesting
+
 /// An nginx that serves one file of 64 KiB, `/file`, on a port of 127.0.0.1.
 private final class NginxServer {
     let port: UInt16

@@ -1,6 +1,8 @@
 import Foundation
 import Testing
 
+@testable import IntegrationTesting
+
 extension Integration {
     /// io_uring forbidden by a seccomp filter, as container engines do.
     @Suite(.serialized, .needs("cc"))

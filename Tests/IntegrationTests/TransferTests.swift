@@ -1,6 +1,8 @@
 import Testing
 import Transport
 
+@testable import IntegrationTesting
+
 extension Integration {
     @Suite(.serialized)
     struct TransferTests {

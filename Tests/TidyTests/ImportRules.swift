@@ -28,7 +28,9 @@ enum ImportRules {
         "TransportTesting": ["Transport", "CRing", "CSocket"],
         "TransportTests": ["Transport", "TransportTesting", "CRing", "CSocket"],
         "ConformanceTests": ["Transport", "TransportTesting", "CRing", "CSocket"],
-        "IntegrationTests": ["Transport", "CSocket"],
+        "IntegrationTesting": ["Transport", "CSocket"],
+        "IntegrationTests": ["Transport", "IntegrationTesting"],
+        "FaultTests": ["Transport", "IntegrationTesting"],
         "ControlTests": ["Supervisor", "Transport", "TransportTesting"],
         "CommandTests": allowed["ringmaster", default: []].union(["ringmaster"]),
     ]

@@ -2,16 +2,18 @@
 public struct PoolStatus: Equatable, Sendable, Codable {
     /// One worker, or a slot that waits for its next one.
     public struct Worker: Equatable, Sendable, Codable {
-        /// Where it sits, and which process of that slot it is.
+        /// Where it sits.
         public var slot: Int
+        /// Which process of that slot it is.
         public var incarnation: UInt32
         /// What it was spawned for.
         public var generation: Generation
         /// `starting`, `standby` (ready, but its generation does not serve yet), `ready`, `stalled`, `draining`,
         /// `leaving`, `backoff` or `abandoned` (its slot stays empty).
         public var state: String
-        /// Connections it has, and sockets on the way to it.
+        /// Connections it has.
         public var live: Int
+        /// Sockets on the way to it.
         public var inflight: Int
         /// Seconds since it was spawned.
         public var sinceSeconds: Double

@@ -20,8 +20,11 @@ public struct RecyclePolicy: Equatable, Sendable, Codable {
 
 /// The limit that a recycled worker had reached.
 public enum RecycleReason: String, Sendable, Codable {
+    /// It was that old.
     case age
+    /// It had taken so many connections.
     case connections
+    /// It had grown so large.
     case memory
     /// Somebody asked for it with ``SupervisorState/Command/drain(slot:)``.
     case command

@@ -20,8 +20,9 @@ public struct SupervisorCounters: Equatable, Sendable, Codable {
     public internal(set) var hung: UInt64 = 0
     /// Workers replaced by fresh ones because of their age, connections or memory.
     public internal(set) var recycled: UInt64 = 0
-    /// Generations that came to serve, and that were given up.
+    /// Generations that came to serve.
     public internal(set) var replacements: UInt64 = 0
+    /// Generations that were given up before they served.
     public internal(set) var rollBacks: UInt64 = 0
     /// By name, so that a binary with other reasons can read it.
     private var closes: [String: UInt64] = [:]

@@ -15,8 +15,16 @@ final class Ringmaster {
     }()
 
     /// Starts `ringmaster` with these arguments, through `launcher` if there is one, and waits until it says `ready`.
-    init(_ arguments: String..., launcher: [String] = [], environment: [String: String] = [:]) throws {
-        let command = try Self.command(arguments, launcher: launcher)
+    convenience init(_ arguments: String..., launcher: [String] = [], environment: [String: String] = [:]) throws {
+        try self.init(arguments: arguments, launcher: launcher, environment: environment)
+    }
+
+    /// The same with a list of arguments, and with a copy of the binary if one is named.
+    init(
+        arguments: [String], binary: String = Ringmaster.binary, launcher: [String] = [],
+        environment: [String: String] = [:]
+    ) throws {
+        let command = try Self.command(arguments, binary: binary, launcher: launcher)
         let process = try ChildProcess(command[0], Array(command[1...]), environment: environment)
         self.process = process
         do {
@@ -63,7 +71,9 @@ final class Ringmaster {
         ["bash", "-c", "ulimit -n \(count) && exec \"$0\" \"$@\""]
     }
 
-    private static func command(_ arguments: [String], launcher: [String]) throws -> [String] {
+    private static func command(
+        _ arguments: [String], binary: String = binary, launcher: [String]
+    ) throws -> [String] {
         guard FileManager.default.isExecutableFile(atPath: binary) else {
             throw HarnessError("no \(binary): run `swift build`, or name the binary in RINGMASTER_BINARY")
         }

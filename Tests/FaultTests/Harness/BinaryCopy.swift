@@ -1,0 +1,35 @@
+import Foundation
+
+@testable import IntegrationTesting
+
+/// A copy of the binary, in a directory of its own, which can be replaced while it runs.
+final class BinaryCopy {
+    let directory: TemporaryDirectory
+    let path: String
+
+    init() throws {
+        directory = try TemporaryDirectory()
+        path = directory.path("ringmaster")
+        try FileManager.default.copyItem(atPath: Ringmaster.binary, toPath: path)
+    }
+
+    /// Puts another file in its place: a fresh copy, or this script.
+    func replace(script: String? = nil) throws {
+        let fresh = directory.path("fresh")
+        if let script {
+            try Data(script.utf8).write(to: URL(filePath: fresh))
+            chmod(fresh, 0o755)
+        } else {
+            try FileManager.default.copyItem(atPath: Ringmaster.binary, toPath: fresh)
+        }
+        guard rename(fresh, path) == 0 else { throw HarnessError.system("rename") }
+    }
+
+    /// Whether the process runs the file that lies there now.
+    func isRun(by pid: pid_t) -> Bool { inode("/proc/\(pid)/exe") == inode(path) }
+
+    private func inode(_ path: String) -> ino_t? {
+        var status = Glibc.stat()
+        return stat(path, &status) == 0 ? status.st_ino : nil
+    }
+}
