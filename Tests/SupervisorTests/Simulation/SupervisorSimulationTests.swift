@@ -21,6 +21,15 @@ import Testing
         }
     }
 
+    @Test("in long crash loops the restart bound holds")
+    func crashLoops() {
+        for seed in UInt64(0)..<30 {
+            let world = World(seed: seed, climate: .crashLoop)
+            let violations = world.run(turns: 1_000)
+            #expect(violations.first == nil, "seed \(seed)")
+        }
+    }
+
     @Test("a world played twice goes the same way")
     func worldsAreReproducible() {
         for seed in UInt64(0)..<20 {
