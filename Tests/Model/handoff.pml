@@ -1,0 +1,492 @@
+/*
+ * The hand-off: sockets from the supervisor to two workers, through crashes, hangs, refusals and full descriptor tables.
+ *
+ * One process per worker slot, the supervisor, and what happens to them (Nature, Clock). The code: WorkerPage.adopt and
+ * .reject, SupervisorPage.read, InflightQueue, PendingQueue, SupervisorState+Handoff, WorkerProcess.adopt.
+ * A packet carries one socket here; README.md says why that is enough.
+ *
+ * With -DSUPERVISOR_DIES the supervisor may be killed at any point.
+ */
+#ifndef CONNECTIONS
+#define CONNECTIONS 2
+#endif
+#ifndef CAPACITY
+#define CAPACITY 2 /* connections of one worker */
+#endif
+#define SLOTS          2
+#define QUEUE          1 /* packets in a hand-off socket */
+#define RING           1 /* rejections in a page that the supervisor has not seen */
+#define DELIVERIES_MAX 2
+
+#include "connection.pml"
+
+/* How many things may go wrong in all: a worker crashes or is stopped, a descriptor is truncated, a send is refused. */
+#ifndef FAULTS
+#define FAULTS 2
+#endif
+byte faults = FAULTS;
+
+/* The status page. Worker's words: */
+typedef Page {
+    byte adopted; /* the sequence number of the next connection that is not adopted */
+    byte credit;
+    byte rejection[RING];
+    byte rejectionsWritten;
+    byte rejectionsSeen; /* the supervisor's word */
+};
+Page page[SLOTS];
+
+/* The hand-off sockets, towards the workers: sequence number, connection. */
+chan handoff[SLOTS] = [QUEUE] of { byte, byte };
+
+/* Processes, as the kernel sees them. */
+bool spawned[SLOTS], ready[SLOTS], killed[SLOTS], stopped[SLOTS], zombie[SLOTS];
+bool killSent[SLOTS]; /* SIGKILL is on its way */
+bool overdue[SLOTS]; /* no heartbeat for as long as --hang-timeout */
+bool supervisorKilled, supervisorDead;
+
+/*
+ * A packet may need a rejection, so there must be room for one before it is received. Once the supervisor is dead
+ * nobody reads rejections any more: a worker that went on waiting for room would wait for ever.
+ */
+#ifdef MUTATION_WAITS_FOR_A_DEAD_SUPERVISOR
+#define MAY_RECEIVE(w) CAN_REJECT(w)
+#else
+#define MAY_RECEIVE(w) (CAN_REJECT(w) || supervisorDead)
+#endif
+#define CAN_REJECT(w) (page[w].rejectionsWritten - page[w].rejectionsSeen < RING)
+
+/* ---------------------------------------------------------------- a worker */
+
+inline store_adopted(w) { page[w].adopted++ }
+
+inline adopt(w, x) {
+#ifdef MUTATION_SERVE_BEFORE_ADOPTED
+    /* The first operation is submitted before the page says that the connection is ours. */
+    serving_begins(x, w, 0);
+    (!stopped[w]);
+    d_step { live++; page[w].credit = CAPACITY - live; adopted_by(x, w); store_adopted(w) }
+#else
+#ifdef MUTATION_CREDIT_AFTER_ADOPTED
+    /* Whoever sees the adoption may still see a credit that counts this connection as room. */
+    d_step { live++; adopted_by(x, w); store_adopted(w) };
+    (!stopped[w]);
+    page[w].credit = CAPACITY - live;
+#else
+    d_step { live++; page[w].credit = CAPACITY - live };
+    (!stopped[w]);
+    d_step { adopted_by(x, w); store_adopted(w) };
+#endif
+    (!stopped[w]);
+    serving_begins(x, w, 0)
+#endif
+}
+
+/* The descriptor table was full: the kernel dropped the descriptor (MSG_CTRUNC). */
+inline reject(w, seq) {
+#ifdef MUTATION_ADOPTED_BEFORE_REJECTION
+    store_adopted(w);
+#endif
+    d_step {
+        if
+        :: CAN_REJECT(w) ->
+            page[w].rejection[page[w].rejectionsWritten % RING] = seq;
+            page[w].rejectionsWritten++
+        :: else -> assert(supervisorDead)
+        fi
+    };
+#ifndef MUTATION_ADOPTED_BEFORE_REJECTION
+    store_adopted(w)
+#endif
+}
+
+inline leave(w, x) {
+    serving_ends(x, w);
+    open[x] = false;
+    dropped(x);
+    live--;
+    page[w].credit = CAPACITY - live;
+    x = 0
+}
+
+active [SLOTS] proctype Worker() {
+    byte w = _pid;
+    byte live;
+    bool open[CONNECTIONS]; /* its descriptor table */
+    byte seq, x;
+    bool rejected;
+
+endVacant:
+    spawned[w];
+    d_step { page[w].credit = CAPACITY; ready[w] = true };
+    {
+endServing:
+        do
+        /* What is not received is not adopted. */
+        :: atomic {
+               !stopped[w] && MAY_RECEIVE(w) && nempty(handoff[w]) ->
+               handoff[w]?seq,x;
+               /* A gap or a repetition would make the worker distrust the supervisor and leave. */
+               assert(seq == page[w].adopted);
+               if
+               :: faults > 0 -> faults--; dropped(x); rejected = true
+               :: open[x] = true; assert(live < CAPACITY)
+               fi
+           };
+           if
+           :: rejected -> reject(w, seq)
+           :: else -> adopt(w, x)
+           fi;
+           d_step { seq = 0; x = 0; rejected = false }
+        /* A client leaves, or its time is over. */
+        :: d_step { !stopped[w] && live > 0 && open[0] -> x = 0; leave(w, x) }
+        :: d_step { !stopped[w] && live > 0 && open[1] -> x = 1; leave(w, x) }
+#if CONNECTIONS > 2
+        :: d_step { !stopped[w] && live > 0 && open[2] -> x = 2; leave(w, x) }
+#endif
+        /* End of file comes after the last packet: what was sent is still served. */
+        :: supervisorDead && !stopped[w] && empty(handoff[w]) && live == 0 -> break
+        od;
+        killed[w] = true;
+        false
+    } unless { killed[w] };
+    /* The kernel closes its descriptors, and with its end of the socket what was waiting there. */
+    d_step {
+        worker_died(w);
+        for (x : 0 .. CONNECTIONS - 1) {
+            if
+            :: open[x] -> open[x] = false; dropped(x)
+            :: else
+            fi
+        }
+        do
+        :: nempty(handoff[w]) -> handoff[w]?seq,x; dropped(x)
+        :: empty(handoff[w]) -> break
+        od;
+        live = 0; seq = 0; x = 0; rejected = false;
+        spawned[w] = false; ready[w] = false; killed[w] = false; stopped[w] = false; overdue[w] = false;
+        zombie[w] = true
+    };
+    goto endVacant
+}
+
+/* ---------------------------------------------------------------- the supervisor */
+
+mtype = { vacant, starting, serving, dying };
+
+typedef Slot {
+    mtype state;
+    byte credit;            /* as last read */
+    byte first;             /* the lowest number not adopted */
+    byte count;             /* in flight: numbers first ..< first + count */
+    byte item[CONNECTIONS];
+    byte refusedFrom;       /* a packet with this number did not go out (255: none) */
+    bool busy;              /* rests after a refusal until the timer */
+};
+Slot slot[SLOTS];
+
+chan pending = [CONNECTIONS] of { byte }; /* sorted by age: a connection's number is its place in the order of acceptance */
+bool mine[CONNECTIONS];                   /* our copies */
+byte failures[CONNECTIONS];
+
+#define ROOM(w) (slot[w].state == serving && !slot[w].busy && HAS_CREDIT(w))
+#ifdef MUTATION_SEND_AFTER_REFUSAL
+#define OPEN_FOR_SENDING(w) true
+#else
+#define OPEN_FOR_SENDING(w) (slot[w].refusedFrom == 255)
+#endif
+#ifdef MUTATION_CREDIT_IGNORED
+#define HAS_CREDIT(w) (slot[w].count < CONNECTIONS)
+#else
+#define HAS_CREDIT(w) (slot[w].credit > slot[w].count)
+#endif
+
+inline let_go(x) { mine[x] = false; dropped(x) }
+
+inline put_back(x) {
+#ifdef MUTATION_REDELIVER_AT_THE_TAIL
+    pending!x
+#else
+    pending!!x
+#endif
+}
+
+/* Sent, but never taken by that worker. */
+inline redeliver(x) {
+    failures[x]++;
+    if
+    :: failures[x] >= DELIVERIES_MAX -> closed_counted(x); let_go(x)
+    :: else -> put_back(x)
+    fi
+}
+
+/* Takes the oldest in flight out of the queue. */
+inline take_first(w, x) {
+    x = slot[w].item[0];
+    for (i : 1 .. CONNECTIONS - 1) { slot[w].item[i - 1] = slot[w].item[i] }
+    slot[w].item[CONNECTIONS - 1] = 0;
+    slot[w].first++;
+    slot[w].count--
+}
+
+/* Reads a page while its worker may be writing: `adopted` first of all. */
+inline read_page(w) {
+#ifdef MUTATION_CREDIT_READ_FIRST
+    slot[w].credit = page[w].credit;
+    adopted = page[w].adopted;
+    d_step {
+#else
+    adopted = page[w].adopted;
+    d_step {
+        slot[w].credit = page[w].credit;
+#endif
+        assert(adopted >= slot[w].first && adopted <= slot[w].first + slot[w].count);
+        do
+        :: slot[w].first < adopted ->
+            take_first(w, x);
+            if
+            :: page[w].rejectionsSeen != page[w].rejectionsWritten && page[w].rejection[page[w].rejectionsSeen % RING] == slot[w].first - 1 ->
+                page[w].rejection[page[w].rejectionsSeen % RING] = 0;
+                page[w].rejectionsSeen++;
+                redeliver(x)
+#ifdef MUTATION_RELEASE_AT_SEND
+            :: else
+#else
+            :: else -> let_go(x)
+#endif
+            fi
+        :: else -> break
+        od;
+        adopted = 0; x = 0; i = 0
+    }
+}
+
+inline refuse(w) {
+    if
+    :: slot[w].refusedFrom == 255 -> slot[w].refusedFrom = slot[w].first + slot[w].count - 1
+    :: else
+    fi
+}
+
+/* EAGAIN from a full socket, EPIPE from a dead worker's, ETOOMANYREFS now and then. */
+inline send(w, x) {
+    if
+#ifndef MUTATION_SEND_AFTER_REFUSAL
+    :: slot[w].refusedFrom != 255 /* nor does this one go out: no number may be skipped */
+#endif
+    :: OPEN_FOR_SENDING(w) && nfull(handoff[w]) && spawned[w] ->
+        copied(x);
+        handoff[w]!slot[w].first + slot[w].count - 1,x;
+#ifdef MUTATION_RELEASE_AT_SEND
+        let_go(x)
+#endif
+    :: OPEN_FOR_SENDING(w) && (full(handoff[w]) || !spawned[w]) -> refuse(w)
+    :: OPEN_FOR_SENDING(w) && faults > 0 -> faults--; refuse(w)
+    fi
+}
+
+/* Gives out what is pending as far as there is room; whom the balance prefers does not matter. */
+inline dispatch() {
+    atomic {
+        do
+        :: nempty(pending) && (ROOM(0) || ROOM(1)) ->
+            if
+            :: ROOM(0) -> w = 0
+            :: ROOM(1) -> w = 1
+            fi;
+            pending?x;
+            /* Oldest first, redelivered ones too. */
+            assert(!(x > 0 && pending??[0]) && !(x > 1 && pending??[1]));
+            slot[w].item[slot[w].count] = x;
+            slot[w].count++;
+            send(w, x)
+        :: else -> break
+        od;
+        /* After the list, before anything is chosen anew: what did not go out, its numbers free again. */
+        for (w : 0 .. SLOTS - 1) {
+            do
+#ifdef MUTATION_TAKE_BACK_WHAT_WAS_SENT
+            /* Earlier packets as well: their numbers are used again. */
+            :: slot[w].refusedFrom != 255 && slot[w].count > 0 ->
+#else
+            :: slot[w].refusedFrom != 255 && slot[w].first + slot[w].count > slot[w].refusedFrom ->
+#endif
+                slot[w].count--;
+                x = slot[w].item[slot[w].count];
+                slot[w].item[slot[w].count] = 0;
+                put_back(x);
+                slot[w].busy = true
+            :: else -> break
+            od;
+            slot[w].refusedFrom = 255
+        }
+        w = 0; x = 0
+    }
+}
+
+/* A new process in the slot: numbers begin at 0, on both sides. */
+inline spawn(w) {
+    d_step {
+        assert(slot[w].count == 0 && empty(handoff[w]));
+#ifndef MUTATION_PAGE_NOT_RESET
+        page[w].adopted = 0;
+        page[w].rejectionsWritten = 0;
+        page[w].rejectionsSeen = 0;
+#endif
+        page[w].credit = 0;
+        page[w].rejection[0] = 0;
+        slot[w].credit = 0;
+        slot[w].first = 0;
+        slot[w].busy = false;
+        slot[w].state = starting;
+        spawned[w] = true
+    }
+}
+
+inline redeliver_the_rest(w) {
+    d_step {
+        do
+        :: slot[w].count > 0 -> take_first(w, x); redeliver(x)
+        :: else -> break
+        od;
+        x = 0; i = 0
+    }
+}
+
+/* waitpid(2) has returned it: nobody writes the page any more, so this reading says for certain what it had adopted. */
+inline reap(w) {
+    zombie[w] = false;
+#ifdef MUTATION_READ_BEFORE_REAP
+    if
+    :: slot[w].state != dying -> read_page(w)
+    :: else /* read when it was killed */
+    fi;
+#else
+#ifndef MUTATION_REDELIVER_WHAT_IS_ADOPTED
+    read_page(w);
+#endif
+#endif
+    redeliver_the_rest(w);
+    slot[w].state = vacant
+}
+
+/* SIGKILL. It may go on for a moment: what it has not adopted by now is not safe before it is reaped. */
+inline kill(w) {
+    d_step { overdue[w] = false; slot[w].state = dying; killSent[w] = true };
+#ifdef MUTATION_READ_BEFORE_REAP
+    read_page(w);
+    redeliver_the_rest(w)
+#endif
+}
+
+#define PAGE_CHANGED(w) (slot[w].state == serving && (page[w].adopted != slot[w].first || page[w].credit != slot[w].credit))
+#ifdef MUTATION_HANG_IGNORED
+#define IS_HUNG(w) false
+#else
+#define IS_HUNG(w) (overdue[w] && slot[w].state != dying)
+#endif
+
+active proctype Supervisor() {
+    byte w, x, i, adopted;
+    {
+        for (w : 0 .. SLOTS - 1) { slot[w].state = vacant; slot[w].refusedFrom = 255; spawn(w) }
+        w = 0;
+endIdle:
+        do
+        :: atomic { arrived < CONNECTIONS -> x = arrived; accepted(x); mine[x] = true; pending!!x; x = 0; dispatch() }
+        :: atomic { ready[0] && slot[0].state == starting -> slot[0].state = serving }
+        :: atomic { ready[1] && slot[1].state == starting -> slot[1].state = serving }
+        :: atomic { zombie[0] -> reap(0); spawn(0); dispatch() }
+        :: atomic { zombie[1] -> reap(1); spawn(1); dispatch() }
+        /* Pages are looked at while something is awaited from them. */
+        :: PAGE_CHANGED(0) -> read_page(0); dispatch()
+        :: PAGE_CHANGED(1) -> read_page(1); dispatch()
+        /* The timer: rests end, and who has not answered for too long is killed. */
+        :: atomic {
+               slot[0].busy || slot[1].busy || IS_HUNG(0) || IS_HUNG(1) ->
+               slot[0].busy = false;
+               slot[1].busy = false;
+#ifndef MUTATION_HANG_IGNORED
+               if
+               :: IS_HUNG(0) -> kill(0)
+               :: else
+               fi;
+               if
+               :: IS_HUNG(1) -> kill(1)
+               :: else
+               fi;
+#endif
+               dispatch()
+           }
+        od
+    } unless { supervisorKilled };
+    /* The kernel closes its descriptors. What it had sent stays in the workers' sockets. */
+    d_step {
+        supervisorKilled = false;
+        supervisorDead = true;
+        supervisor_died();
+        for (i : 0 .. CONNECTIONS - 1) {
+            if
+            :: mine[i] -> mine[i] = false; dropped(i)
+            :: else
+            fi
+        }
+        do
+        :: nempty(pending) -> pending?_
+        :: empty(pending) -> break
+        od;
+        i = 0; x = 0; w = 0; adopted = 0
+    }
+}
+
+/* ---------------------------------------------------------------- what happens to them */
+
+active proctype Nature() {
+endNature:
+    do
+    :: d_step { faults > 0 && spawned[0] && !killed[0] -> faults--; killed[0] = true }
+    :: d_step { faults > 0 && spawned[1] && !killed[1] -> faults--; killed[1] = true }
+    :: d_step { faults > 0 && ready[0] -> faults--; stopped[0] = true }
+    :: d_step { faults > 0 && ready[1] -> faults--; stopped[1] = true }
+    :: d_step { stopped[0] -> stopped[0] = false }
+    :: d_step { stopped[1] -> stopped[1] = false }
+#ifdef SUPERVISOR_DIES
+    :: arrived > 0 -> supervisorKilled = true; break
+#endif
+    od
+}
+
+/* Signals arrive when they arrive, heartbeats are missed for as long as it takes. */
+active proctype Clock() {
+endClock:
+    do
+    :: d_step { stopped[0] && !overdue[0] && slot[0].state == serving -> overdue[0] = true }
+    :: d_step { stopped[1] && !overdue[1] && slot[1].state == serving -> overdue[1] = true }
+    :: d_step { killSent[0] -> killSent[0] = false; killed[0] = spawned[0] }
+    :: d_step { killSent[1] -> killSent[1] = false; killed[1] = spawned[1] }
+    od
+}
+
+/* ---------------------------------------------------------------- properties */
+
+#define IS_OVER(x) (c[x].over && c[x].copies == 0)
+#if CONNECTIONS > 2
+#define ALL_CLOSED (c[0].copies == 0 && c[1].copies == 0 && c[2].copies == 0)
+#define ALL_OVER   (IS_OVER(0) && IS_OVER(1) && IS_OVER(2))
+#else
+#define ALL_CLOSED (c[0].copies == 0 && c[1].copies == 0)
+#define ALL_OVER   (IS_OVER(0) && IS_OVER(1))
+#endif
+
+/* When nothing can happen any more: nothing is held, everything accepted is accounted for, and nobody lingers. */
+active proctype AtRest() {
+    timeout;
+    assert(ALL_CLOSED);
+    assert(supervisorDead || ALL_OVER);
+    assert(!supervisorDead || (!spawned[0] && !spawned[1]))
+}
+
+#ifndef SUPERVISOR_DIES
+/* No socket is held for ever: whatever crashes, hangs or refuses, in the end each has been served or counted. */
+ltl nothing_held_for_ever { <> ALL_OVER }
+#endif
