@@ -1,7 +1,7 @@
 /*
  * The hand-off: sockets from the supervisor to two workers, through crashes, hangs, refusals and full descriptor tables.
  *
- * One process per worker slot, the supervisor, and what happens to them (Nature, Clock). The code: WorkerPage.adopt and
+ * One process per worker slot, the supervisor, and what happens to them (Nature, Kernel). The code: WorkerPage.adopt and
  * .reject, SupervisorPage.read, InflightQueue, PendingQueue, SupervisorState+Handoff, WorkerProcess.adopt.
  * A packet carries one socket here; README.md says why that is enough.
  *
@@ -42,7 +42,6 @@ chan handoff[SLOTS] = [QUEUE] of { byte, byte };
 /* Processes, as the kernel sees them. */
 bool spawned[SLOTS], ready[SLOTS], killed[SLOTS], stopped[SLOTS], zombie[SLOTS];
 bool killSent[SLOTS]; /* SIGKILL is on its way */
-bool overdue[SLOTS]; /* no heartbeat for as long as --hang-timeout */
 bool supervisorKilled, supervisorDead;
 
 /*
@@ -63,22 +62,18 @@ inline store_adopted(w) { page[w].adopted++ }
 inline adopt(w, x) {
 #ifdef MUTATION_SERVE_BEFORE_ADOPTED
     /* The first operation is submitted before the page says that the connection is ours. */
-    serving_begins(x, w, 0);
-    (!stopped[w]);
-    d_step { live++; page[w].credit = CAPACITY - live; adopted_by(x, w); store_adopted(w) }
+    atomic { !stopped[w] -> serving_begins(x, w, 0) };
+    atomic { !stopped[w] -> live++; page[w].credit = CAPACITY - live; adopted_by(x, w); store_adopted(w) }
 #else
 #ifdef MUTATION_CREDIT_AFTER_ADOPTED
     /* Whoever sees the adoption may still see a credit that counts this connection as room. */
-    d_step { live++; adopted_by(x, w); store_adopted(w) };
-    (!stopped[w]);
+    atomic { !stopped[w] -> live++; adopted_by(x, w); store_adopted(w) };
     page[w].credit = CAPACITY - live;
 #else
-    d_step { live++; page[w].credit = CAPACITY - live };
-    (!stopped[w]);
-    d_step { adopted_by(x, w); store_adopted(w) };
+    atomic { live++; page[w].credit = CAPACITY - live };
+    atomic { !stopped[w] -> adopted_by(x, w); store_adopted(w) };
 #endif
-    (!stopped[w]);
-    serving_begins(x, w, 0)
+    atomic { !stopped[w] -> serving_begins(x, w, 0); seq = 0; x = 0 }
 #endif
 }
 
@@ -134,10 +129,9 @@ endServing:
                fi
            };
            if
-           :: rejected -> reject(w, seq)
+           :: rejected -> rejected = false; reject(w, seq)
            :: else -> adopt(w, x)
-           fi;
-           d_step { seq = 0; x = 0; rejected = false }
+           fi
         /* A client leaves, or its time is over. */
         :: d_step { !stopped[w] && live > 0 && open[0] -> x = 0; leave(w, x) }
         :: d_step { !stopped[w] && live > 0 && open[1] -> x = 1; leave(w, x) }
@@ -164,7 +158,7 @@ endServing:
         :: empty(handoff[w]) -> break
         od;
         live = 0; seq = 0; x = 0; rejected = false;
-        spawned[w] = false; ready[w] = false; killed[w] = false; stopped[w] = false; overdue[w] = false;
+        spawned[w] = false; ready[w] = false; killed[w] = false; stopped[w] = false;
         zombie[w] = true
     };
     goto endVacant
@@ -188,6 +182,7 @@ Slot slot[SLOTS];
 chan pending = [CONNECTIONS] of { byte }; /* sorted by age: a connection's number is its place in the order of acceptance */
 bool mine[CONNECTIONS];                   /* our copies */
 byte failures[CONNECTIONS];
+bool begun; /* the slots are alike, so the very first choice may as well be slot 0: half the states */
 
 #define ROOM(w) (slot[w].state == serving && !slot[w].busy && HAS_CREDIT(w))
 #ifdef MUTATION_SEND_AFTER_REFUSAL
@@ -289,10 +284,10 @@ inline send(w, x) {
 inline dispatch() {
     atomic {
         do
-        :: nempty(pending) && (ROOM(0) || ROOM(1)) ->
+        :: nempty(pending) && (ROOM(0) || (ROOM(1) && begun)) ->
             if
-            :: ROOM(0) -> w = 0
-            :: ROOM(1) -> w = 1
+            :: ROOM(0) -> w = 0; begun = true
+            :: ROOM(1) && begun -> w = 1
             fi;
             pending?x;
             /* Oldest first, redelivered ones too. */
@@ -372,7 +367,7 @@ inline reap(w) {
 
 /* SIGKILL. It may go on for a moment: what it has not adopted by now is not safe before it is reaped. */
 inline kill(w) {
-    d_step { overdue[w] = false; slot[w].state = dying; killSent[w] = true };
+    d_step { slot[w].state = dying; killSent[w] = true };
 #ifdef MUTATION_READ_BEFORE_REAP
     read_page(w);
     redeliver_the_rest(w)
@@ -383,7 +378,8 @@ inline kill(w) {
 #ifdef MUTATION_HANG_IGNORED
 #define IS_HUNG(w) false
 #else
-#define IS_HUNG(w) (overdue[w] && slot[w].state != dying)
+/* No heartbeat for as long as --hang-timeout. */
+#define IS_HUNG(w) (stopped[w] && slot[w].state == serving)
 #endif
 
 active proctype Supervisor() {
@@ -451,17 +447,15 @@ endNature:
     :: d_step { stopped[0] -> stopped[0] = false }
     :: d_step { stopped[1] -> stopped[1] = false }
 #ifdef SUPERVISOR_DIES
-    :: arrived > 0 -> supervisorKilled = true; break
+    :: d_step { arrived > 0 && !supervisorDead && !supervisorKilled -> supervisorKilled = true }
 #endif
     od
 }
 
-/* Signals arrive when they arrive, heartbeats are missed for as long as it takes. */
-active proctype Clock() {
-endClock:
+/* SIGKILL takes effect a moment after kill(2); a worker that was only stopped may go on until then. */
+active proctype Kernel() {
+endKernel:
     do
-    :: d_step { stopped[0] && !overdue[0] && slot[0].state == serving -> overdue[0] = true }
-    :: d_step { stopped[1] && !overdue[1] && slot[1].state == serving -> overdue[1] = true }
     :: d_step { killSent[0] -> killSent[0] = false; killed[0] = spawned[0] }
     :: d_step { killSent[1] -> killSent[1] = false; killed[1] = spawned[1] }
     od
