@@ -76,6 +76,7 @@ END
 libraries_resolve() {
     run --rm --entrypoint ldd ringmaster /usr/local/bin/ringmaster | tee "$work/ldd"
     grep -q liburing "$work/ldd"
+    grep -q libmnl "$work/ldd"
     ! grep 'not found' "$work/ldd"
 }
 

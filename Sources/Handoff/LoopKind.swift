@@ -1,7 +1,7 @@
 import Transport
 
 /// How the loops of a supervisor and its workers reach the kernel: decided once, by the supervisor, for all of them.
-public enum LoopKind: String, CaseIterable, Sendable {
+public enum LoopKind: String, CaseIterable, Sendable, Codable {
     /// A ring of the usual size.
     case ring = "io_uring"
     /// The smallest ring: locked memory is short, and there must be enough for every worker.

@@ -12,12 +12,34 @@ public struct SupervisorPage {
     /// The page itself, to be inherited by the worker.
     public let page: StatusPage
 
-    private var adopted: UInt64 = 0
-    private var rejectionsSeen: UInt64 = 0
+    /// How far the supervisor has read a page: for the program that goes on with it.
+    public struct Progress: Hashable, Sendable, Codable {
+        fileprivate var adopted: UInt64 = 0
+        fileprivate var rejectionsSeen: UInt64 = 0
+    }
+
+    /// How far this page has been read.
+    public private(set) var progress = Progress()
+
+    private var adopted: UInt64 {
+        get { progress.adopted }
+        set { progress.adopted = newValue }
+    }
+
+    private var rejectionsSeen: UInt64 {
+        get { progress.rejectionsSeen }
+        set { progress.rejectionsSeen = newValue }
+    }
 
     /// A view of a new page.
     public init(_ page: StatusPage) {
         self.page = page
+    }
+
+    /// A view of a page that another program of this process has read so far.
+    public init(_ page: StatusPage, resuming progress: Progress) {
+        self.page = page
+        self.progress = progress
     }
 
     /// Makes the page ready for the next worker of the slot, whose sequence numbers begin at 0 again. Counters go on.

@@ -14,16 +14,18 @@ struct Ringmaster: ParsableCommand {
             Examples:
               ringmaster echo --listen 127.0.0.1:7000 --workers 2
               ringmaster proxy --listen 0.0.0.0:6379 --upstream 10.0.0.7:6379
+              ringmaster run --config /etc/ringmaster.yaml
               ringmaster check
               ringmaster status --control /run/ringmaster.sock
 
             SIGTERM stops it when its connections have finished, or --grace is over; SIGINT stops it at once. \
-            Every option can be given as an environment variable: --max-connections is RINGMASTER_MAX_CONNECTIONS.
+            Every option can be given as an environment variable: --max-connections is RINGMASTER_MAX_CONNECTIONS. \
+            To what a configuration file says or leaves out that does not apply.
             """,
         version: "0.1.0",
         subcommands: [
-            EchoCommand.self, ProxyCommand.self, CheckCommand.self, StatusCommand.self, ReloadCommand.self,
-            UpgradeCommand.self, ScaleCommand.self, DrainCommand.self, StopCommand.self,
+            EchoCommand.self, ProxyCommand.self, RunCommand.self, CheckCommand.self, StatusCommand.self,
+            ReloadCommand.self, UpgradeCommand.self, ScaleCommand.self, DrainCommand.self, StopCommand.self,
         ])
 }
 
@@ -109,6 +111,28 @@ enum Process {
             entry += 1
         }
         return pairs
+    }
+
+    /// The value of one variable.
+    static func environment(_ name: String) -> String? {
+        environment.first { $0.name == name }?.value
+    }
+
+    /// The file that this program was started from, by the name it was started by: after an upgrade on disk that name
+    /// leads to the new file. Absolute, and not resolved, since it may be a symbolic link that is changed.
+    static var programPath: String {
+        let name = CommandLine.arguments.first ?? ""
+        let own = path(ofLink: "/proc/self/exe") ?? name
+        if name.hasPrefix("/") { return name }
+        if name.contains("/") { return path(ofLink: "/proc/self/cwd").map { "\($0)/\(name)" } ?? own }
+        let directories = environment("PATH")?.split(separator: ":").map(String.init) ?? []
+        return directories.map { "\($0)/\(name)" }.first { $0.hasPrefix("/") && access($0, X_OK) == 0 } ?? own
+    }
+
+    private static func path(ofLink link: String) -> String? {
+        var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
+        let count = readlink(link, &buffer, buffer.count)
+        return count > 0 ? String(decoding: buffer[..<count].map(UInt8.init(bitPattern:)), as: UTF8.self) : nil
     }
 
     /// Opens /dev/null in place of a standard stream that is closed: else the next descriptor opened, perhaps a listening

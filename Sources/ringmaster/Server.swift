@@ -5,84 +5,84 @@ import Supervisor
 import Transport
 import Worker
 
-/// Runs a service: as the supervisor, or, when a supervisor has spawned this process, as a worker.
-struct Server {
-    private let options: CommonOptions
-    private let descriptorsPerConnection: Int
-    private let validate: () throws -> Void
-    private let makeService: (Logger) -> any Service
+/// Makes the plan: from its source, or, with a text, as it was made when the source was that text.
+typealias PlanSource = @Sendable (_ text: [UInt8]?) throws(CommandError) -> Plan
 
-    /// - Parameters:
-    ///   - descriptorsPerConnection: what one connection needs in a worker, as the service says.
-    ///   - validate: checks, in the supervisor, what the options refer to.
-    ///   - makeService: is called once, in each worker.
-    init(
-        _ options: CommonOptions, descriptorsPerConnection: Int, validate: @escaping () throws -> Void = {},
-        makeService: @escaping (Logger) -> any Service
-    ) {
-        self.options = options
-        self.descriptorsPerConnection = descriptorsPerConnection
-        self.validate = validate
-        self.makeService = makeService
+/// Runs a plan: as the supervisor, or, when a supervisor has spawned this process, as a worker.
+struct Server {
+    private let source: PlanSource
+
+    init(_ source: @escaping PlanSource) {
+        self.source = source
     }
 
     func run() throws -> ExitCode {
-        let addresses = try options.listenAddresses()
-        try options.checkNumbers()
-        if let value = Process.environment.first(where: { $0.name == WorkerBirth.variable })?.value {
-            return try work(value)
-        }
-        try validate()
-        return try supervise(addresses)
+        if let value = Process.environment(WorkerBirth.variable) { return try work(value) }
+        if Process.environment(ProgramCheck.variable) != nil { return try check() }
+        if let value = Process.environment(UpgradeImage.variable) { return try resume(value) }
+        return try supervise(source(nil))
     }
 
-    private func logger(_ label: String) -> Logger {
-        var handler = LineLogHandler(label: label, format: options.logFormat, level: options.logLevel.level)
+    /// What a supervisor calls to reload.
+    var reloadSource: ReloadSource {
+        { [source] inForce in
+            do throws(CommandError) {
+                let plan = try source(nil)
+                // Nothing is compared when there is no text, and so nothing that could have changed, or when the text is
+                // of an older version, which had an option that is unknown now.
+                let old = inForce.isEmpty ? nil : try? source(inForce)
+                if let old, let obstacle = plan.reloadObstacle(from: old) { throw CommandError(.badUsage, obstacle) }
+                return .success(try plan.prepared())
+            } catch {
+                return .failure(PlanError(error.code, error.message))
+            }
+        }
+    }
+
+    private func logger(_ label: String, _ options: CommonOptions, to descriptor: Int32 = STDERR_FILENO) -> Logger {
+        var handler = LineLogHandler(
+            label: label, format: options.logFormat, level: options.logLevel.level, descriptor: descriptor)
         handler.logLevel = options.logLevel.level
         return Logger(label: label) { _ in handler }
     }
 
     // MARK: The supervisor
 
-    private func supervise(_ addresses: [ListenAddress]) throws -> ExitCode {
-        let budget = CPUBudget.read()
-        let workers: Int
-        switch options.workers {
-        case .automatic: workers = min(budget.cpuCount, WorkerCount.max)
-        case .count(let count): workers = count
-        }
-        let decision = try LoopDecision.make(options.transport, workers: workers)
-        let limits = Limits(descriptorsPerConnection: descriptorsPerConnection, listeners: addresses.count)
-        let connectionsMax = try limits.connectionsMax(asked: options.maxConnections, workers: workers)
-        let logger = logger("supervisor")
-        let listeners = try bind(addresses)
+    private func supervise(_ plan: Plan) throws -> ExitCode {
+        let prepared = try plan.prepared()
+        let decision = try LoopDecision.make(plan.options.transport, workers: prepared.configuration.workerCount)
+        let setup = setup(prepared, plan.options, decision.kind, programPath: Process.programPath)
         if let cause = decision.cause {
-            let level: Logger.Level = options.transport == .epoll ? .debug : .notice
-            logger.log(level: level, "serving with epoll", metadata: ["cause": "\(cause)"])
+            let level: Logger.Level = plan.options.transport == .epoll ? .debug : .notice
+            setup.logger.log(level: level, "serving with epoll", metadata: ["cause": "\(cause)"])
         }
         if decision.kind == .smallRing {
-            logger.notice("locked memory is short (RLIMIT_MEMLOCK): every ring is of the smallest size")
+            setup.logger.notice("locked memory is short (RLIMIT_MEMLOCK): every ring is of the smallest size")
         }
-        for listener in listeners {
-            let bound = Socket.localAddress(of: listener)
-            logger.info("listening", metadata: ["address": "\(bound.map(String.init(describing:)) ?? "?")"])
-        }
-        let configuration = SupervisorConfiguration(
-            workerCount: workers, balance: options.balance, connectionsMax: connectionsMax,
-            grace: options.grace.duration, seed: UInt64.random(in: 0 ... .max))
-        logger.debug(
+        setup.logger.debug(
             "workers chosen",
-            metadata: ["workers": "\(workers)", "budget": "\(budget)", "max-connections": "\(connectionsMax)"])
-        let launcher = WorkerLauncher(
-            arguments: CommandLine.arguments, environment: Process.environment.map { "\($0.name)=\($0.value)" })
+            metadata: [
+                "workers": "\(prepared.configuration.workerCount)", "budget": "\(CPUBudget.read())",
+                "max-connections": "\(prepared.configuration.connectionsMax)",
+            ])
         do {
-            let supervisor = try SupervisorProcess(
-                configuration, listeners: listeners, launcher: launcher, loopKind: decision.kind, logger: logger)
-            return supervisor.run()
+            return try SupervisorProcess(setup).run()
+        } catch let error as PlanError {
+            throw CommandError(error.exitCode, error.sentence)
         } catch {
-            for case .unix(let path)? in listeners.map({ Socket.localAddress(of: $0) }) { unlink(path) }
             throw CommandError(Self.exitCode(of: error), "the supervisor cannot start: \(error)")
         }
+    }
+
+    private func setup(
+        _ prepared: SupervisorPlan, _ options: CommonOptions, _ loopKind: LoopKind, programPath: String
+    ) -> SupervisorSetup {
+        SupervisorSetup(
+            plan: prepared, loopKind: loopKind,
+            launcher: WorkerLauncher(
+                arguments: CommandLine.arguments, environment: Process.environment.map { "\($0.name)=\($0.value)" }),
+            logger: logger("supervisor", options), reload: reloadSource, controlPath: options.control,
+            programPath: programPath, version: Ringmaster.configuration.version)
     }
 
     private static func exitCode(of error: any Error) -> ExitCode {
@@ -91,27 +91,57 @@ struct Server {
         return (error as? SystemError).map(UringAvailability.exitCode) ?? .internalError
     }
 
-    private func bind(_ addresses: [ListenAddress]) throws(CommandError) -> [Int32] {
-        var listeners: [Int32] = []
-        for listenAddress in addresses {
-            let resolved: [SocketAddress]
-            do throws(HostLookupError) {
-                resolved = try listenAddress.resolve()
-            } catch {
-                throw CommandError(.badUsage, "--listen \(listenAddress): \(error)")
+    // MARK: An upgrade
+
+    /// Whether this program could go on where a running supervisor is, which starts it to find out.
+    private func check() throws -> ExitCode {
+        let plan = try source(nil)
+        _ = try plan.prepared()
+        do throws(PlanError) {
+            let image = try UpgradeImage.read(ProgramCheck.imageDescriptor)
+            // As a reload would: an upgrade changes no more than that.
+            let text = image.planInForce.text
+            if !text.isEmpty, let old = try? source(text), let obstacle = plan.reloadObstacle(from: old) {
+                throw PlanError(.badUsage, obstacle)
             }
-            for address in resolved {
-                do throws(SystemError) {
-                    listeners.append(try Socket.listen(address, backlog: Int32(options.backlog)))
-                } catch {
-                    if case .unix(let path) = address, error.call == "listen" { unlink(path) }
-                    for case .unix(let path)? in listeners.map({ Socket.localAddress(of: $0) }) { unlink(path) }
-                    let code = [EMFILE, ENFILE].contains(error.code) ? ExitCode.limitTooLow : .cannotBind
-                    throw CommandError(code, "cannot listen on \(address): \(error.listenRemedy(address))")
-                }
-            }
+        } catch {
+            throw CommandError(error.exitCode, error.sentence)
         }
-        return listeners
+        return .success
+    }
+
+    /// Goes on where the program left off that this process was, or gives the process back to it.
+    private func resume(_ value: String) throws -> ExitCode {
+        guard let descriptor = Int32(value), fcntl(descriptor, F_SETFD, FD_CLOEXEC) == 0 else {
+            throw CommandError(.badUsage, "\(UpgradeImage.variable) is set: only a supervisor sets it; unset it")
+        }
+        Process.rename("ringmaster")
+        let image: UpgradeImage
+        do throws(PlanError) {
+            defer { close(descriptor) }
+            image = try UpgradeImage.read(descriptor)
+        } catch {
+            throw CommandError(error.exitCode, error.sentence)
+        }
+        let supervisor: SupervisorProcess
+        do {
+            supervisor = try resumed(image)
+        } catch {
+            let reason = (error as? CommandError)?.message ?? "\(error)"
+            let problem = image.isReturn ? "it is the old program already" : image.giveBack(reason: reason)
+            throw CommandError(.internalError, "the upgrade failed: \(reason); no way back: \(problem)")
+        }
+        return supervisor.run()
+    }
+
+    private func resumed(_ image: UpgradeImage) throws -> SupervisorProcess {
+        let inForce = image.planInForce
+        // What the files say by now may be meant for the program that has just failed.
+        let plan = try source(image.isReturn && !inForce.text.isEmpty ? inForce.text : nil)
+        let setup = setup(
+            image.isReturn ? inForce : try plan.prepared(), plan.options, image.loopKind,
+            programPath: image.programPath)
+        return try SupervisorProcess(setup, resuming: image)
     }
 
     // MARK: A worker
@@ -122,8 +152,6 @@ struct Server {
                 .badUsage, "\(WorkerBirth.variable) is set to \(value): only a supervisor sets it; unset it")
         }
         Process.rename("ringmaster:w\(birth.slot)")
-        var logger = logger("worker")
-        logger[metadataKey: "worker"] = "\(birth.slot)"
         let control = HandoffSocket(owning: WorkerBirth.controlDescriptor)
         let page: StatusPage
         do throws(HandoffError) {
@@ -133,52 +161,45 @@ struct Server {
                 .badUsage,
                 "\(WorkerBirth.variable) is set, but this process was not started by a supervisor (\(error)): unset it")
         }
+        do {
+            return try work(birth, control, page)
+        } catch let error as SystemError {
+            return tell(control, UringAvailability.exitCode(of: error), "\(error)")
+        } catch let error as CommandError {
+            return tell(control, error.code, error.message)
+        }
+    }
+
+    private func work(_ birth: WorkerBirth, _ control: HandoffSocket, _ page: StatusPage) throws -> ExitCode {
+        let plan = try source(Self.inheritedText())
+        var logger = logger("worker", plan.options, to: WorkerBirth.logDescriptor)
+        logger[metadataKey: "worker"] = "\(birth.slot)"
         var configuration = WorkerConfiguration(
             slot: birth.slot, generation: birth.incarnation, connectionsMax: birth.connectionsMax,
-            orphanGrace: options.grace.duration)
+            orphanGrace: plan.options.grace.duration)
         configuration.loop = birth.loop.configuration
-        do throws(SystemError) {
-            return try WorkerProcess(
-                configuration, control: control, page: page, service: makeService(logger), logger: logger
-            ).run()
-        } catch {
-            let code = UringAvailability.exitCode(of: error)
-            _ = control.send(.failed(code, message: "\(error)"))
-            return code
-        }
+        let service = try plan.makeService(birth.listeners, logger: logger)
+        return try WorkerProcess(configuration, control: control, page: page, service: service, logger: logger).run()
     }
-}
 
-extension SystemError {
-    /// What failed, and how to mend it.
-    fileprivate func listenRemedy(_ address: SocketAddress) -> String {
-        switch (code, address) {
-        case (EADDRINUSE, .unix(let path)) where Self.isSocket(path):
-            "the path exists; stop the server that uses it, or, if it was left behind by a crash, remove it: rm '\(path)'"
-        case (EADDRINUSE, .unix):
-            "the path exists and is not a socket; choose another"
-        case (EMFILE, _), (ENFILE, _):
-            "no descriptor is left; raise RLIMIT_NOFILE with ulimit -n, or listen on fewer addresses"
-        case (EADDRINUSE, _):
-            "the address is in use; stop the other server (ss -ltnp shows it) or choose another port"
-        case (EACCES, .unix):
-            "permission denied; the directory must be writable for this user"
-        case (EACCES, _):
-            "permission denied; ports below 1024 need CAP_NET_BIND_SERVICE"
-        case (EADDRNOTAVAIL, _):
-            "no interface of this machine has this address (ip addr shows them)"
-        case (ENOENT, .unix):
-            "the directory does not exist"
-        default:
-            description
-        }
+    private func tell(_ control: HandoffSocket, _ code: ExitCode, _ message: String) -> ExitCode {
+        _ = control.send(.failed(code, message: message))
+        return code
     }
-}
 
-extension SystemError {
-    private static func isSocket(_ path: String) -> Bool {
+    /// The configuration that this worker is of, as its supervisor has read it; nil when the command line says all.
+    private static func inheritedText() throws(CommandError) -> [UInt8]? {
         var status = stat()
-        return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFSOCK
+        guard fstat(WorkerBirth.configurationDescriptor, &status) == 0, status.st_mode & S_IFMT != S_IFCHR else {
+            return nil
+        }
+        defer { close(WorkerBirth.configurationDescriptor) }
+        do throws(HandoffError) {
+            return try SealedMemory.read(
+                WorkerBirth.configurationDescriptor, sizeMax: ConfigurationFile.sizeMax)
+        } catch {
+            throw CommandError(.internalError, "the configuration cannot be read from the supervisor: \(error)")
+        }
     }
 }
 

@@ -11,7 +11,9 @@ struct EnvironmentArgumentsTests {
         "backlog": "99", "grace": "2.5", "log-level": "trace", "log-format": "json",
         "upstream": "127.0.0.1:6379, unix:/run/redis.sock", "upstream-policy": "least-connections",
         "connect-timeout": "1.5", "upstream-rest": "4", "idle-timeout": "60", "accept-proxy": "true",
-        "send-proxy": "v2", "resolve-interval": "7",
+        "send-proxy": "v2", "resolve-interval": "7", "control": "/run/control", "hang-timeout": "2",
+        "recycle-age": "60",
+        "recycle-connections": "9", "recycle-memory": "8", "migration-rate": "5", "config": "/etc/ringmaster.yaml",
     ]
 
     private static func variable(_ option: String) -> String {
@@ -25,7 +27,9 @@ struct EnvironmentArgumentsTests {
         return text
     }
 
-    @Test("each option that the parser declares can be given by its variable", arguments: ["echo", "proxy", "check"])
+    @Test(
+        "each option that the parser declares can be given by its variable",
+        arguments: ["echo", "proxy", "run", "check"])
     func everyOption(command: String) throws {
         let declared = try OptionDump.options(of: command)
         #expect(Set(declared.map(\.name)) == Set(EnvironmentArguments.names(of: command)))

@@ -11,10 +11,9 @@ struct OptionTests {
         do {
             switch try Ringmaster.parseAsRoot(arguments) {
             case let echo as EchoCommand:
-                _ = try echo.common.listenAddresses()
-                try echo.common.checkNumbers()
+                _ = try Plan(echo.listen, echo.common, .echo)
             case let proxy as ProxyCommand:
-                _ = try proxy.proxyConfiguration()
+                _ = try proxy.options.configuration()
             default:
                 break
             }
@@ -74,16 +73,34 @@ struct OptionTests {
         #expect(!message.contains("\n"), "one line")
     }
 
+    @Test(
+        "options of the supervisor that are out of range are refused alike",
+        arguments: [
+            (["--control", ""], ["--control", "1 to 107"]),
+            (["--control", String(repeating: "a", count: 108)], ["--control", "aaaa", "1 to 107"]),
+            (["--hang-timeout", "1"], ["--hang-timeout 1 ", "more than 1 second"]),
+            (["--hang-timeout", "0.25"], ["--hang-timeout 0.25 "]),
+            (["--recycle-age", "soon"], ["--recycle-age", "soon"]),
+            (["--recycle-connections", "-1"], ["--recycle-connections"]),
+            (["--recycle-memory", "16777217"], ["--recycle-memory 16777217", "from 0 to 16777216"]),
+            (["--migration-rate", "1000001"], ["--migration-rate 1000001", "from 0 to 1000000"]),
+        ] as [([String], [String])])
+    func refusedBySupervisor(arguments: [String], parts: [String]) throws {
+        let message = try message(Self.echo + arguments)
+        for part in parts { #expect(message.contains(part), "\(message)") }
+    }
+
     @Test("the values at the ends of the ranges are accepted")
     func accepted() throws {
         for arguments in [
             ["--max-connections", "1"], ["--max-connections", "16000000"], ["--backlog", "1"], ["--backlog", "65535"],
             ["--workers", "1"], ["--workers", "1024"], ["--workers", "auto"], ["--grace", "0"],
-            ["--grace", "31536000"],
+            ["--grace", "31536000"], ["--hang-timeout", "0"], ["--hang-timeout", "1.001"],
+            ["--control", String(repeating: "a", count: 107)], ["--recycle-connections", "\(Int.max)"],
+            ["--recycle-memory", "16777216"], ["--migration-rate", "0"], ["--migration-rate", "1000000"],
         ] {
             let command = try #require(try Ringmaster.parseAsRoot(Self.echo + arguments) as? EchoCommand)
-            try command.common.checkNumbers()
-            #expect(try command.common.listenAddresses().count == 1)
+            #expect(try Plan(command.listen, command.common, .echo).listeners.count == 1)
         }
     }
 
@@ -95,7 +112,7 @@ struct OptionTests {
             "--send-proxy", "v2", "--resolve-interval", "7",
         ]
         let command = try #require(try Ringmaster.parseAsRoot(arguments) as? ProxyCommand)
-        let configuration = try command.proxyConfiguration()
+        let configuration = try command.options.configuration()
         #expect(
             configuration.upstreams
                 == [.name(host: "redis", port: 6379), .address(.ipv6(high: 0, low: 1, port: 5, scope: 0))])
@@ -111,17 +128,16 @@ struct OptionTests {
     @Test("what the help says is the default is what the service takes by itself")
     func proxyDefaults() throws {
         let command = try #require(try Ringmaster.parseAsRoot(Self.proxy) as? ProxyCommand)
-        let parsed = try command.proxyConfiguration()
+        let parsed = try command.options.configuration()
         let plain = ProxyConfiguration(upstreams: parsed.upstreams)
         #expect(String(describing: parsed) == String(describing: plain))
     }
 
     @Test("the services need as many descriptors per connection as the limits reckon with")
     func descriptors() throws {
-        #expect(EchoService().descriptorsPerConnection == EchoCommand.descriptorsPerConnection)
-        let configuration = ProxyConfiguration(upstreams: [.address(.ipv4(1, port: 1))])
-        #expect(
-            ProxyService(configuration, logger: .init(label: "test")).descriptorsPerConnection
-                == ProxyCommand.descriptorsPerConnection)
+        let proxy = PlannedService.proxy(ProxyConfiguration(upstreams: [.address(.ipv4(1, port: 1))]))
+        for service in [PlannedService.echo, proxy] {
+            #expect(service.make(.init(label: "test")).descriptorsPerConnection == service.descriptorsPerConnection)
+        }
     }
 }

@@ -12,6 +12,7 @@ struct ProgramTests {
             ["dance"], ["echo", "--dance"], ["echo", "--workers"], ["echo", "--workers", "none"], ["echo"],
             ["echo", "--listen", "nowhere"], ["echo", "--listen", "127.0.0.1:0", "--backlog", "0"],
             ["proxy", "--listen", "127.0.0.1:0"], ["proxy", "--listen", "127.0.0.1:0", "--upstream", "127.0.0.1:0"],
+            ["run"], ["run", "--config", "/nowhere"], ["check", "--config", "/nowhere"], ["run", "--workers", "2"],
         ])
     func badUsage(arguments: [String]) {
         #expect(Program.run(arguments) == .badUsage)

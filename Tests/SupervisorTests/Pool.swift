@@ -21,7 +21,7 @@ struct Pool {
         var configuration = SupervisorConfiguration(
             workerCount: workers, balance: balance, connectionsMax: connectionsMax, grace: grace, seed: 1)
         adjust(&configuration)
-        state = SupervisorState(configuration: configuration)
+        state = SupervisorState(configuration: configuration, listeners: [0])
     }
 
     /// A pool whose workers are all ready, each with that much credit.
@@ -32,6 +32,7 @@ struct Pool {
         var pool = Pool(workers: workers, balance: balance, connectionsMax: connectionsMax, grace: grace, adjust)
         pool.feed(.start)
         for slot in 0..<workers {
+            pool.feed(.versionAgreed(pool.worker(slot), migrates: true))
             pool.feed(.ready(pool.worker(slot)))
             pool.page(slot, credit: credit)
         }
@@ -103,7 +104,7 @@ extension [Action] {
     }
 
     var spawned: [WorkerID] {
-        compactMap { if case .spawn(let worker) = $0 { worker } else { nil } }
+        compactMap { if case .spawn(let worker, _) = $0 { worker } else { nil } }
     }
 
     var killed: [WorkerID] {

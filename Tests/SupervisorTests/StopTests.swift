@@ -14,7 +14,7 @@ import Transport
         pool.wait(.milliseconds(2))
         #expect(pool.feed(.listenersClosed).isEmpty)
         pool.page(0, adopted: 2, live: 2)
-        #expect(pool.feed(.timer) == [.drain(pool.worker(0), milliseconds: 7_998)])
+        #expect(pool.feed(.timer) == [.drain(pool.worker(0), milliseconds: 7_998, migrationsPerSecond: 0)])
     }
 
     @Test("drain ends a second before the grace, the kill comes half a second before, the exit when all are gone")
@@ -24,7 +24,7 @@ import Transport
         let drains = pool.feed(.listenersClosed)
         #expect(
             drains == [
-                .drain(pool.worker(0), milliseconds: 8_000), .drain(pool.worker(1), milliseconds: 8_000),
+                .drain(pool.worker(0), milliseconds: 8_000, migrationsPerSecond: 0), .drain(pool.worker(1), milliseconds: 8_000, migrationsPerSecond: 0),
             ])
         pool.wait(.seconds(3))
         pool.feed(.drained(pool.worker(0), forced: 2))
@@ -83,7 +83,7 @@ import Transport
         pool.feed(.listenersClosed)
         #expect(pool.pass(.milliseconds(3_999)).isEmpty)
         let actions = pool.pass(.milliseconds(1))
-        #expect(actions == [.close(SocketID(1), .noWorkerAtStop), .drain(pool.worker(0), milliseconds: 4_000)])
+        #expect(actions == [.close(SocketID(1), .noWorkerAtStop), .drain(pool.worker(0), milliseconds: 4_000, migrationsPerSecond: 0)])
     }
 
     @Test("a worker that boots while the supervisor stops still gets what waits; one not needed is sent home")
@@ -105,7 +105,7 @@ import Transport
     @Test("a short grace shortens the margins in proportion", arguments: [1, 3, 200, 999, 1_999])
     func shortGrace(milliseconds: Int) {
         let now = MonotonicTime(nanoseconds: 5)
-        let plan = StopPlan.graceful(now: now, grace: .milliseconds(milliseconds))
+        let plan = StopPlan.graceful(now: now, grace: .milliseconds(milliseconds), delay: .zero)
         #expect(now < plan.nextDeadline && plan.nextDeadline < plan.cutAt)
         #expect(plan.cutAt < plan.killAt && plan.killAt < plan.exitAt)
         #expect(plan.exitAt == now + .milliseconds(milliseconds))

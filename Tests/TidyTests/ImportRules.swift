@@ -13,7 +13,7 @@ enum ImportRules {
         "Worker": ["Handoff", "Transport", "CSocket", "Logging"],
         "Services": ["Transport", "Logging"],
         "ringmaster": [
-            "Supervisor", "Worker", "Services", "Handoff", "Transport", "Logging", "ArgumentParser",
+            "Supervisor", "Worker", "Services", "Handoff", "Transport", "Logging", "ArgumentParser", "Yams",
             "FoundationEssentials",
         ],
     ]
@@ -29,6 +29,7 @@ enum ImportRules {
         "TransportTests": ["Transport", "TransportTesting", "CRing", "CSocket"],
         "ConformanceTests": ["Transport", "TransportTesting", "CRing", "CSocket"],
         "IntegrationTests": ["Transport", "CSocket"],
+        "ControlTests": ["Supervisor", "Transport", "TransportTesting"],
         "CommandTests": allowed["ringmaster", default: []].union(["ringmaster"]),
     ]
 

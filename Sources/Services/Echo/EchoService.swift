@@ -8,6 +8,10 @@ public final class EchoService: Service {
     private var host: ServiceHost?
     private var connections: [ObjectIdentifier: EchoConnection] = [:]
     private let traffic = Traffic()
+    /// Connections that leave, and neither have left nor ended.
+    public private(set) var freezing = 0
+    /// When idle clients may get their FIN; nil unless draining.
+    private var spread: SpreadEnds?
     /// Looks for idle clients again and again; nil unless draining.
     private var sweep: LoopTimer?
 
@@ -28,25 +32,38 @@ public final class EchoService: Service {
 
     /// Sends back what comes until both sides have said FIN.
     public func serve(_ incoming: IncomingConnection) {
-        guard let host else { preconditionFailure("serve before start") }
-        var configuration = ConnectionConfiguration()
-        configuration.isShared = incoming.isShared
         if incoming.peer.port != nil { Socket.setNoDelay(incoming.fd) }
+        take(
+            DetachedConnection(fd: incoming.fd), from: ConnectionOrigin(incoming), isShared: incoming.isShared)
+    }
+
+    private func take(_ detached: consuming DetachedConnection, from origin: ConnectionOrigin, isShared: Bool) {
+        guard let host else { preconditionFailure("a service starts before it serves") }
+        var configuration = ConnectionConfiguration()
+        configuration.isShared = isShared
         let connection = EchoConnection(
-            host.loop, fd: incoming.fd, service: self, traffic: traffic, configuration: configuration)
+            host.loop, detached, service: self, traffic: traffic, origin: origin, configuration: configuration)
         connections[ObjectIdentifier(connection)] = connection
-        connection.start()
+        // With much to send from its former life, it waits for ``EchoConnection/becameWritable()``.
+        connection.start(reading: connection.isWritable)
     }
 
     /// Says FIN to each client that sends nothing for a moment, once all it sent has been sent back.
-    public func drain(spread: Duration) {
-        guard let host, sweep == nil else { return }
+    public func drain(spread duration: Duration) {
+        guard let host else { preconditionFailure("a service starts before it drains") }
+        let now = MonotonicTime.now
+        if let spread, spread.end <= now + duration { return }
+        spread = SpreadEnds(connections.count, over: duration, now: now)
+        guard sweep == nil else { return }
         sweep = LoopTimer(host.loop) { [unowned self] in finishQuiet() }
         finishQuiet()
     }
 
     private func finishQuiet() {
-        for connection in connections.values { connection.finishIfQuiet() }
+        let now = MonotonicTime.now
+        for connection in connections.values where connection.isQuietAgain() && spread?.takeTurn(now: now) == true {
+            connection.finishOutput()
+        }
         sweep?.arm(after: Self.quietDuration)
     }
 
@@ -55,13 +72,51 @@ public final class EchoService: Service {
         for connection in connections.values { connection.close() }
     }
 
+    // MARK: Moving
+
+    /// Begins with whichever clients it meets first: every echoed connection can move, at any time.
+    public func freeze(_ max: Int) -> Int {
+        var begun = 0
+        for connection in connections.values {
+            guard begun < max else { break }
+            if connection.freeze() { begun += 1 }
+        }
+        freezing += begun
+        return begun
+    }
+
+    /// Sends back what the former process had not, and what comes.
+    public func thaw(_ frozen: consuming FrozenConnection) -> Bool {
+        guard frozen.sockets.count == 1, case .echo(let remainder)? = FrozenState(decoding: frozen.state) else {
+            return false
+        }
+        let origin = ConnectionOrigin(frozen)
+        let fd = frozen.takeSockets()[0]
+        take(DetachedConnection(fd: fd, remainder: remainder), from: origin, isShared: true)
+        return true
+    }
+
+    fileprivate func frozen(_ connection: EchoConnection, _ detached: consuming DetachedConnection) {
+        forget(connection)
+        let state = FrozenState.echo(detached.remainder)
+        host?.frozen(connection.origin.frozen([detached.takeDescriptor()], state))
+    }
+
     fileprivate func ended(_ connection: EchoConnection) {
-        connections.removeValue(forKey: ObjectIdentifier(connection))
+        forget(connection)
         host?.connectionEnded()
+    }
+
+    private func forget(_ connection: EchoConnection) {
+        connections.removeValue(forKey: ObjectIdentifier(connection))
+        if connection.isFreezing { freezing -= 1 }
     }
 }
 
 private final class EchoConnection: Connection {
+    let origin: ConnectionOrigin
+    /// It is leaving for another process, or was when it broke.
+    private(set) var isFreezing = false
     private unowned let service: EchoService
     private let traffic: Traffic
     private var counted = Traffic.Counted()
@@ -69,11 +124,13 @@ private final class EchoConnection: Connection {
     private var bytesReceivedBefore: UInt64?
 
     init(
-        _ loop: EventLoop, fd: Int32, service: EchoService, traffic: Traffic, configuration: ConnectionConfiguration
+        _ loop: EventLoop, _ detached: consuming DetachedConnection, service: EchoService, traffic: Traffic,
+        origin: ConnectionOrigin, configuration: ConnectionConfiguration
     ) {
+        self.origin = origin
         self.service = service
         self.traffic = traffic
-        super.init(loop, fd: fd, configuration: configuration)
+        super.init(loop, detached, configuration: configuration)
     }
 
     override func received(_ bytes: RawSpan) {
@@ -91,12 +148,22 @@ private final class EchoConnection: Connection {
         traffic.count(self, since: &counted)
     }
 
-    /// Says FIN if nothing has come since the last call and nothing is left to send. The client's FIN then ends the
-    /// connection.
-    func finishIfQuiet() {
+    /// Whether nothing has come since the last call, nothing is left to send, and FIN has not been said. The client's FIN
+    /// then ends the connection.
+    func isQuietAgain() -> Bool {
         let isQuiet = bytesReceived == bytesReceivedBefore && queuedBytes == 0 && parkedBytes == 0
         bytesReceivedBefore = bytesReceived
-        if isQuiet { finishOutput() }
+        return isQuiet && !isOutputFinished
+    }
+
+    /// Begins to leave; false when the connection is closing or leaving already.
+    func freeze() -> Bool {
+        let hasBegun = detach { [unowned self] detached in
+            traffic.count(self, since: &counted)
+            service.frozen(self, detached)
+        }
+        if hasBegun { isFreezing = true }
+        return hasBegun
     }
 
     override func closed(_ reason: CloseReason) {

@@ -1,7 +1,7 @@
 import Transport
 
 /// What a proxy does, as its options say.
-public struct ProxyConfiguration: Sendable {
+public struct ProxyConfiguration: Hashable, Sendable {
     /// Where to connect to, at least one.
     public var upstreams: [UpstreamAddress]
     /// How an upstream is chosen.

@@ -12,23 +12,31 @@ final class ProxyLeg: Connection {
     /// When bytes last came or went. Read when the idle timer fires, so that a byte costs no more than this store.
     private(set) var lastActivity: MonotonicTime
 
-    init(_ loop: EventLoop, fd: Int32, session: ProxySession, traffic: Traffic?, isShared: Bool) {
+    init(
+        _ loop: EventLoop, _ detached: consuming DetachedConnection, session: ProxySession, traffic: Traffic?,
+        isShared: Bool
+    ) {
         self.session = session
         self.traffic = traffic
         lastActivity = loop.turnTime
         var configuration = ConnectionConfiguration()
         configuration.isShared = isShared
-        super.init(loop, fd: fd, configuration: configuration)
+        super.init(loop, detached, configuration: configuration)
     }
 
-    /// From now on bytes pass to `other`.
-    func join(_ other: ProxyLeg) {
+    /// From now on bytes pass to `other`. Bytes last passed at `lastActivity`.
+    func join(_ other: ProxyLeg, lastActivity: MonotonicTime) {
         self.other = other
-        lastActivity = loop.turnTime
+        self.lastActivity = lastActivity
     }
 
     private func noteActivity() {
         lastActivity = loop.turnTime
+        countTraffic()
+    }
+
+    /// Adds to the service's statistics what has not been added yet.
+    func countTraffic() {
         traffic?.count(self, since: &counted)
     }
 
@@ -56,7 +64,7 @@ final class ProxyLeg: Connection {
     }
 
     override func closed(_ reason: CloseReason) {
-        traffic?.count(self, since: &counted)
+        countTraffic()
         session.closed(self, reason)
     }
 }

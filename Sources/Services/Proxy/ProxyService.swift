@@ -12,6 +12,8 @@ public final class ProxyService: Service {
     private var host: ServiceHost?
     private var names: UpstreamNames?
     private(set) var sessions: [ObjectIdentifier: ProxySession] = [:]
+    /// Pairs that leave, and neither have left nor broken.
+    public private(set) var freezing = 0
     private var isReady = false
     /// What could not be connected since it last could, so that an outage is logged once and not for each client.
     private var unreached: Set<UpstreamPool.Choice> = []
@@ -74,13 +76,14 @@ public final class ProxyService: Service {
 
     /// Connects the client to an upstream, or closes it when none can be reached.
     public func serve(_ connection: IncomingConnection) {
-        guard let host else { preconditionFailure("serve before start") }
+        guard let host else { preconditionFailure("a service starts before it serves") }
         let session = ProxySession(self, host.loop, connection)
         sessions[ObjectIdentifier(session)] = session
         session.start()
     }
 
     /// A proxy does not know when a conversation is over: each ends when its two sides end it, or at the deadline.
+    /// So `spread` has nothing to spread.
     public func drain(spread: Duration) {
         names?.stop()
     }
@@ -94,6 +97,45 @@ public final class ProxyService: Service {
         let removed = sessions.removeValue(forKey: ObjectIdentifier(session))
         precondition(removed != nil, "a session ends once")
         host?.connectionEnded()
+    }
+
+    // MARK: Moving
+
+    /// Begins with whichever pairs it meets first. One that is still being connected, or of which one side has ended
+    /// already, stays.
+    public func freeze(_ max: Int) -> Int {
+        var begun = 0
+        for session in sessions.values {
+            guard begun < max else { break }
+            if session.freeze() { begun += 1 }
+        }
+        freezing += begun
+        return begun
+    }
+
+    /// Goes on passing bytes between the two, also when none of this proxy's upstreams has that address any more.
+    public func thaw(_ frozen: consuming FrozenConnection) -> Bool {
+        guard let host else { preconditionFailure("a service starts before it serves") }
+        guard frozen.sockets.count == 2, case .pair(let pair)? = FrozenState(decoding: frozen.state) else {
+            return false
+        }
+        let origin = ConnectionOrigin(frozen)
+        let session = ProxySession(self, host.loop, origin, pair, sockets: frozen.takeSockets())
+        sessions[ObjectIdentifier(session)] = session
+        session.goOn(lastActivity: pair.lastActivity)
+        return true
+    }
+
+    /// A session that was being frozen is not any more: it broke, or it is complete.
+    func freezingEnded() {
+        precondition(freezing > 0, "freezing ends once")
+        freezing -= 1
+    }
+
+    func left(_ session: ProxySession, as frozen: consuming FrozenConnection) {
+        let removed = sessions.removeValue(forKey: ObjectIdentifier(session))
+        precondition(removed != nil, "a session leaves once")
+        host?.frozen(frozen)
     }
 
     // MARK: Upstreams

@@ -2,7 +2,8 @@ import Glibc
 import Logging
 import Transport
 
-/// One client and its upstream: reads the PROXY header if there is one, connects, joins the two, ends both.
+/// One client and its upstream: reads the PROXY header if there is one, connects, joins the two, ends both. Joined, the two
+/// can be frozen, and thawed elsewhere.
 final class ProxySession {
     private enum Phase {
         /// Reads the client's PROXY protocol header.
@@ -11,26 +12,38 @@ final class ProxySession {
         case connecting
         /// Bytes pass.
         case joined
+        /// The two let go of their sockets, to go on in another process.
+        case freezing
         /// Waits for what is left to close.
         case ending
     }
 
+    /// A connection that the pool counts.
+    private struct Claim {
+        /// Nil when it was made elsewhere, to none of this pool's.
+        let upstream: Int?
+        let address: SocketAddress
+    }
+
     private unowned let service: ProxyService
     private let loop: EventLoop
-    private let incoming: IncomingConnection
+    private let origin: ConnectionOrigin
     private var phase: Phase
     /// Both legs live as long as the session: each refers to the other without keeping it alive.
     private(set) var client: ProxyLeg!
     private(set) var upstream: ProxyLeg?
     private var clientIsClosed = false
     /// The upstream that is being connected, or is: what the pool counts and what must end before the session does.
-    private var chosen: UpstreamPool.Choice?
+    private var claim: Claim?
     private var connector: Connector?
     private var tried: [UpstreamPool.Choice] = []
     private var clientHeader: ProxyHeader?
     /// Payload that came in the same piece as the end of the client's header: one receive buffer at most.
     private var early: [UInt8] = []
     private var timer: LoopTimer?
+    /// What has let go of its socket while the other has not yet.
+    private var clientPart: DetachedConnection?
+    private var upstreamPart: DetachedConnection?
     /// Until when connecting is tried again for want of descriptors or memory; nil while nothing was missing.
     private var shortageDeadline: MonotonicTime?
 
@@ -40,14 +53,35 @@ final class ProxySession {
     init(_ service: ProxyService, _ loop: EventLoop, _ incoming: IncomingConnection) {
         self.service = service
         self.loop = loop
-        self.incoming = incoming
+        origin = ConnectionOrigin(incoming)
         phase = service.configuration.acceptsProxyHeader ? .header(ProxyHeaderDecoder()) : .connecting
+        if incoming.peer.port != nil { Socket.setNoDelay(incoming.fd) }
         client = ProxyLeg(
-            loop, fd: incoming.fd, session: self, traffic: service.traffic, isShared: incoming.isShared)
+            loop, DetachedConnection(fd: incoming.fd), session: self, traffic: service.traffic,
+            isShared: incoming.isShared)
+    }
+
+    /// A pair that was frozen: the client's socket and its upstream's. ``goOn(lastActivity:)`` starts it.
+    init(
+        _ service: ProxyService, _ loop: EventLoop, _ origin: ConnectionOrigin, _ pair: FrozenPair, sockets: [Int32]
+    ) {
+        precondition(sockets.count == 2)
+        self.service = service
+        self.loop = loop
+        self.origin = origin
+        phase = .joined
+        // The former process, and who carried them, may still hold copies of both.
+        client = ProxyLeg(
+            loop, DetachedConnection(fd: sockets[0], remainder: pair.client), session: self,
+            traffic: service.traffic, isShared: true)
+        upstream = ProxyLeg(
+            loop, DetachedConnection(fd: sockets[1], remainder: pair.upstream), session: self, traffic: nil,
+            isShared: true)
+        claim = Claim(
+            upstream: service.pool.connectionCame(to: pair.upstreamAddress), address: pair.upstreamAddress)
     }
 
     func start() {
-        if incoming.peer.port != nil { Socket.setNoDelay(incoming.fd) }
         let timer = LoopTimer(loop) { [unowned self] in timerFired() }
         self.timer = timer
         if case .header = phase {
@@ -87,25 +121,25 @@ final class ProxySession {
 
     private func refuse(_ reason: String) {
         service.logger.info(
-            "client refused: no PROXY protocol header", metadata: ["peer": "\(incoming.peer)", "error": "\(reason)"])
+            "client refused: no PROXY protocol header", metadata: ["peer": "\(origin.peer)", "error": "\(reason)"])
         close()
     }
 
     // MARK: Connecting
 
     private func connect() {
-        assert(chosen == nil && upstream == nil)
+        assert(claim == nil && upstream == nil)
         phase = .connecting
         // Each attempt has its own timeout; the idle timer begins when bytes can pass.
         timer?.cancel()
         guard tried.count < service.configuration.connectAttemptsMax,
             let choice = service.pool.choose(excluding: tried, now: .now)
         else {
-            service.noUpstream(for: incoming.peer, tried: tried.count)
+            service.noUpstream(for: origin.peer, tried: tried.count)
             return close()
         }
         tried.append(choice)
-        chosen = choice
+        claim = Claim(upstream: choice.upstream, address: choice.address)
         service.pool.connectionStarted(choice.upstream)
         connector = Connector.connect(loop, to: choice.address, timeout: service.configuration.connectTimeout) {
             [self] result in connected(choice, result)
@@ -117,7 +151,8 @@ final class ProxySession {
         switch (result, phase) {
         case (.success(let fd), .connecting):
             service.connectSucceeded(choice)
-            join(ProxyLeg(loop, fd: fd, session: self, traffic: nil, isShared: false))
+            join(
+                ProxyLeg(loop, DetachedConnection(fd: fd), session: self, traffic: nil, isShared: false))
         case (.success(let fd), _):
             // The client left meanwhile.
             service.connectSucceeded(choice)
@@ -154,8 +189,8 @@ final class ProxySession {
     private func join(_ upstream: ProxyLeg) {
         phase = .joined
         self.upstream = upstream
-        upstream.join(client)
-        client.join(upstream)
+        upstream.join(client, lastActivity: loop.turnTime)
+        client.join(upstream, lastActivity: loop.turnTime)
         upstream.start()
         if let version = service.configuration.sendsProxyHeader {
             header.encoded(version).withUnsafeBytes { _ = upstream.write($0) }
@@ -170,7 +205,53 @@ final class ProxySession {
     private var header: ProxyHeader {
         if let clientHeader, clientHeader != .unknown { return clientHeader }
         guard let destination = client.localAddress else { return .unknown }
-        return .proxied(source: incoming.peer, destination: destination)
+        return .proxied(source: origin.peer, destination: destination)
+    }
+
+    // MARK: Moving
+
+    /// Starts a pair that was frozen. Its header, if there is one, was sent in its former life.
+    func goOn(lastActivity: MonotonicTime) {
+        guard let upstream else { preconditionFailure("a frozen pair has two sides") }
+        let lastActivity = min(lastActivity, loop.turnTime)
+        upstream.join(client, lastActivity: lastActivity)
+        client.join(upstream, lastActivity: lastActivity)
+        // Back-pressure as before: who would write to a side that has much to send is not read.
+        upstream.start(reading: client.isWritable)
+        client.start(reading: upstream.isWritable)
+        let timer = LoopTimer(loop) { [unowned self] in timerFired() }
+        self.timer = timer
+        timer.arm(at: lastActivity + service.configuration.idleTimeout)
+    }
+
+    /// Begins to leave; false when this is no pair, or one side has ended.
+    func freeze() -> Bool {
+        guard case .joined = phase, let upstream, client.canDetach, upstream.canDetach else { return false }
+        phase = .freezing
+        timer?.cancel()
+        client.detach { [unowned self] detached in
+            clientPart = consume detached
+            leaveIfDetached()
+        }
+        upstream.detach { [unowned self] detached in
+            upstreamPart = consume detached
+            leaveIfDetached()
+        }
+        return true
+    }
+
+    private func leaveIfDetached() {
+        guard clientPart != nil, upstreamPart != nil else { return }
+        guard let clientPart = clientPart.take(), let upstreamPart = upstreamPart.take(), let claim, let upstream,
+            let pair = FrozenPair(
+                upstreamAddress: claim.address, lastActivity: max(client.lastActivity, upstream.lastActivity),
+                client: clientPart.remainder, upstream: upstreamPart.remainder)
+        else { preconditionFailure("the end of one side's input ends the other's output") }
+        client.countTraffic()
+        releaseUpstream()
+        service.freezingEnded()
+        let sockets = [clientPart.takeDescriptor(), upstreamPart.takeDescriptor()]
+        service.left(self, as: origin.frozen(sockets, .pair(pair)))
     }
 
     // MARK: Ending
@@ -194,22 +275,36 @@ final class ProxySession {
         end { $0.close() }
     }
 
-    private func end(_ how: (ProxyLeg) -> Void) {
+    private func end(_ how: (Connection) -> Void) {
+        if case .freezing = phase { service.freezingEnded() }
         phase = .ending
         timer?.cancel()
         connector?.cancel()
         how(client)
         if let upstream { how(upstream) }
+        endDetached(how)
+    }
+
+    /// One side had let go of its socket already when the other broke: a leg that is not started closes it in the same way.
+    private func endDetached(_ how: (Connection) -> Void) {
+        if let part = clientPart.take() {
+            how(ProxyLeg(loop, part, session: self, traffic: nil, isShared: true))
+            clientIsClosed = true
+        }
+        if let part = upstreamPart.take() {
+            how(ProxyLeg(loop, part, session: self, traffic: nil, isShared: true))
+            releaseUpstream()
+        }
     }
 
     private func releaseUpstream() {
-        guard let chosen else { preconditionFailure("an upstream is released once") }
-        service.pool.connectionEnded(chosen.upstream)
-        self.chosen = nil
+        guard let claim else { preconditionFailure("an upstream is released once") }
+        service.pool.connectionEnded(claim.upstream)
+        self.claim = nil
     }
 
     private func endIfOver() {
-        guard clientIsClosed, chosen == nil else { return }
+        guard clientIsClosed, claim == nil else { return }
         timer?.cancel()
         service.ended(self)
     }
@@ -226,8 +321,8 @@ final class ProxySession {
             if idleAt <= .now { close() } else { timer?.arm(at: idleAt) }
         case .connecting:
             connect()
-        case .ending:
-            preconditionFailure("the timer is cancelled when the session ends")
+        case .freezing, .ending:
+            preconditionFailure("the timer is cancelled when the session ends or leaves")
         }
     }
 }

@@ -28,6 +28,9 @@ public struct UpstreamPool: Sendable {
     /// How long a failed address is left alone.
     public let restDuration: Duration
 
+    /// Connections that another process made to addresses which no upstream has.
+    public private(set) var connectionsElsewhere = 0
+
     private var upstreams: [UpstreamState]
     /// The upstream chosen last; the next turn begins after it.
     private var lastChosen: Int
@@ -74,8 +77,27 @@ public struct UpstreamPool: Sendable {
         upstreams[index].connections += 1
     }
 
-    /// A connection counted by ``connectionStarted(_:)`` is over: closed, failed or given up.
-    public mutating func connectionEnded(_ index: Int) {
+    /// A connection to `address` that another process has made goes on here; counts until ``connectionEnded(_:)``.
+    ///
+    /// - Returns: the upstream that has the address; nil when none has, as after a change of configuration: it is then
+    ///   one of ``connectionsElsewhere``.
+    public mutating func connectionCame(to address: SocketAddress) -> Int? {
+        guard let index = upstreams.firstIndex(where: { $0.targets.contains { $0.address == address } }) else {
+            connectionsElsewhere += 1
+            return nil
+        }
+        connectionStarted(index)
+        return index
+    }
+
+    /// A connection counted by ``connectionStarted(_:)`` or ``connectionCame(to:)`` is over here: closed, failed, given up
+    /// or moved away. `index` is what the latter returned.
+    public mutating func connectionEnded(_ index: Int?) {
+        guard let index else {
+            precondition(connectionsElsewhere > 0, "a connection ends once")
+            connectionsElsewhere -= 1
+            return
+        }
         precondition(upstreams[index].connections > 0, "a connection ends once")
         upstreams[index].connections -= 1
     }

@@ -65,7 +65,7 @@ public enum ControlCall {
             var descriptor = pollfd(fd: fd, events: Int16(POLLIN), revents: 0)
             guard left > 0 else {
                 throw ControlCallError(
-                    description: "no answer within \(timeout.components.seconds) s; what was asked may still be done")
+                    description: "no answer within \(timeout.secondsText) s; what was asked may still be done")
             }
             // Interrupted, or woken early because the time left has no number here: look again.
             guard poll(&descriptor, 1, Int32(clamping: left)) > 0 else { continue }
@@ -95,5 +95,13 @@ public struct ControlCallError: Error, Hashable, Sendable, CustomStringConvertib
         default:
             ControlCallError(description: "cannot connect to \(path): \(String(cString: strerror(code)))")
         }
+    }
+}
+
+extension Duration {
+    /// In seconds, with a fraction only where there is one.
+    fileprivate var secondsText: String {
+        let milliseconds = wholeNanoseconds / 1_000_000
+        return milliseconds % 1000 == 0 ? "\(milliseconds / 1000)" : "\(Double(milliseconds) / 1000)"
     }
 }

@@ -46,9 +46,9 @@ final class ControlConversation {
 
     /// Goes on from where the exchange is.
     func start() {
-        // The client's own retain cycle with its watch and timer ends with `end()`.
-        watch = ReadinessWatch(loop, fd: descriptor, ready: { self.ready() }) { [descriptor] in close(descriptor) }
-        timer = LoopTimer(loop) { self.timeIsUp() }
+        watch = ReadinessWatch(
+            loop, fd: descriptor, ready: { [weak self] in self?.ready() }, ended: { [descriptor] in close(descriptor) })
+        timer = LoopTimer(loop) { [weak self] in self?.timeIsUp() }
         switch exchange.phase {
         case .reading: timer?.arm(after: patience.request)
         case .waiting: break

@@ -60,9 +60,8 @@ public final class ControlServer {
         self.socket = socket
         self.handler = handler
         let descriptor = socket.descriptor
-        watch = ReadinessWatch(loop, fd: descriptor, ready: { [weak self] in self?.accept() }) {
-            Glibc.close(descriptor)
-        }
+        watch = ReadinessWatch(
+            loop, fd: descriptor, ready: { [weak self] in self?.accept() }, ended: { Glibc.close(descriptor) })
         timer = LoopTimer(loop) { [weak self] in self?.accept() }
     }
 
@@ -153,7 +152,9 @@ public final class ControlServer {
 
     private func nextCommand() -> CommandID {
         // At most as many are taken as there are clients.
-        repeat { lastCommand &+= 1 } while clients.contains {
+        repeat {
+            lastCommand &+= 1
+        } while clients.contains {
             $0.exchange.phase == .waiting(CommandID(lastCommand))
         }
         return CommandID(lastCommand)

@@ -85,7 +85,8 @@ struct ControlSocket: Codable {
         guard let file = file(at: path) else { return false }
         guard file.isSocket else {
             throw ControlSocketError(
-                description: "\(path) exists and is no socket: give the control socket another path, or remove the file")
+                description: "\(path) exists and is no socket: give the control socket another path, or remove the file"
+            )
         }
         let fd = try stream(path)
         defer { close(fd) }

@@ -3,9 +3,7 @@ import Transport
 
 /// The listening sockets: those of the configuration that serves, and meanwhile those of the one to come.
 ///
-/// A listener keeps its socket and its queue over any number of reloads while its address stays. Its id stays too unless
-/// its service becomes another one: then the socket gets a new id, so that a worker of the old configuration is never
-/// given a connection that is meant for the new service, nor the other way round.
+/// A listener keeps its socket, its queue and its id over any number of reloads and upgrades while its address stays.
 final class ListenerTable {
     /// A listening socket, as an upgrade carries it to the next program.
     struct Entry: Codable {
@@ -21,10 +19,10 @@ final class ListenerTable {
     private var entries: [Entry] = []
     /// By the socket's descriptor.
     private var listeners: [Int32: Listener] = [:]
-    /// A socket whose service changes, by its id now: the id that it will have.
-    private var successors: [UInt16: UInt16] = [:]
     private var idNext: UInt16 = 0
     private var isAccepting = false
+    /// What was asked for while the sockets were given up, for when they are taken back; nil while they are ours.
+    private var postponed: [() -> Void]?
 
     /// Holds no listener yet. `accepted` is given each accepted socket with its listener's id.
     init(_ loop: EventLoop, accepted: @escaping (Int32, UInt16) -> Void) {
@@ -67,7 +65,7 @@ final class ListenerTable {
 
     private func nextID() -> UInt16 {
         // Ids wrap after 65,536 changes of listeners; one in use is passed over.
-        while entries.contains(where: { $0.id == idNext }) || successors.values.contains(idNext) { idNext &+= 1 }
+        while entries.contains(where: { $0.id == idNext }) { idNext &+= 1 }
         defer { idNext &+= 1 }
         return idNext
     }
@@ -78,20 +76,14 @@ final class ListenerTable {
     ///
     /// - Throws: when one cannot be bound; then nothing has changed.
     func prepare(_ plans: [ListenerPlan]) throws(PlanError) -> [UInt16] {
-        assert(successors.isEmpty && entries.allSatisfy(\.isServing), "one configuration is prepared at a time")
+        assert(entries.allSatisfy(\.isServing), "one configuration is prepared at a time")
         var bound: [Entry] = []
         var ids: [UInt16] = []
         var taken: Set<UInt16> = []
         for plan in plans {
             if let current = entries.first(where: { $0.plan.address == plan.address && !taken.contains($0.id) }) {
                 taken.insert(current.id)
-                if current.plan.kind == plan.kind {
-                    ids.append(current.id)
-                } else {
-                    let id = nextID()
-                    successors[current.id] = id
-                    ids.append(id)
-                }
+                ids.append(current.id)
                 continue
             }
             do throws(PlanError) {
@@ -100,29 +92,32 @@ final class ListenerTable {
                 ids.append(bound[bound.count - 1].id)
             } catch {
                 ListenerBinding.undo(bound.map(\.descriptor))
-                successors = [:]
                 throw error
             }
         }
         for entry in bound { add(entry) }
+        assert(Set(ids).count == ids.count)
         return ids
     }
 
-    /// Closes these listeners once their queues are empty, then calls `retired`. One whose socket goes on under another
-    /// id is not closed: from now on its connections come under that id.
+    /// Closes these listeners once their queues are empty, then calls `retired`.
     func retire(_ ids: Set<UInt16>, _ retired: @escaping () -> Void) {
+        close(entries.filter { ids.contains($0.id) }, retired)
+    }
+
+    private func close(_ entries: [Entry], _ closed: @escaping () -> Void) {
+        if postponed != nil {
+            postponed?.append { [unowned self] in close(entries, closed) }
+            return
+        }
         var open = 1
         func finish() {
             open -= 1
-            if open == 0 { retired() }
+            if open == 0 { closed() }
         }
-        for index in entries.indices where ids.contains(entries[index].id) {
-            guard successors[entries[index].id] == nil else { continue }
+        for entry in entries where listeners[entry.descriptor]?.isDraining == false {
             open += 1
-            close(entries[index].descriptor, finish)
-        }
-        for index in entries.indices {
-            if ids.contains(entries[index].id), let id = successors[entries[index].id] { entries[index].id = id }
+            close(entry.descriptor, finish)
         }
         finish()
     }
@@ -144,7 +139,6 @@ final class ListenerTable {
 
     /// What was prepared serves from now on, by these plans.
     func commit(_ ids: [UInt16], _ plans: [ListenerPlan]) {
-        successors = [:]
         for (id, plan) in zip(ids, plans) {
             guard let index = entries.firstIndex(where: { $0.id == id }) else { continue }
             entries[index].plan = plan
@@ -155,8 +149,7 @@ final class ListenerTable {
 
     /// What was prepared is not wanted any more. Nothing was ever accepted there.
     func rollBack() {
-        successors = [:]
-        for entry in entries where !entry.isServing { close(entry.descriptor) {} }
+        close(entries.filter { !$0.isServing }) {}
     }
 
     // MARK: Accepting
@@ -174,34 +167,31 @@ final class ListenerTable {
     /// Accepts until every queue is empty, closes the listeners, then calls `closed`.
     func drainAndClose(_ closed: @escaping () -> Void) {
         isAccepting = false
-        var open = 1
-        func finish() {
-            open -= 1
-            if open == 0 { closed() }
-        }
-        for entry in entries where listeners[entry.descriptor]?.isDraining == false {
-            open += 1
-            close(entry.descriptor, finish)
-        }
-        finish()
+        close(entries, closed)
     }
 
     // MARK: Another program
 
     /// Stops accepting for good, hands over what was accepted, then calls `given`: the sockets stay open and listen on.
+    ///
+    /// Listeners that are closing already go on with that.
     func giveUp(_ given: @escaping () -> Void) {
-        var open = listeners.count + 1
+        assert(postponed == nil)
+        postponed = []
+        var open = 1 + listeners.values.count { !$0.isDraining }
         func finish() {
             open -= 1
             if open == 0 { given() }
         }
-        for listener in listeners.values { listener.detach { _ in finish() } }
+        for listener in listeners.values where !listener.isDraining { listener.detach { _ in finish() } }
         finish()
     }
 
     /// Goes on with the sockets after ``giveUp(_:)``: there is no other program after all.
     func takeBack() {
-        for entry in entries {
+        let postponed = postponed ?? []
+        self.postponed = nil
+        for entry in entries where listeners[entry.descriptor]?.isDraining == false {
             if let listener = listeners[entry.descriptor] {
                 exhaustedGone += listener.exhaustedCount
                 failedGone += listener.failedCount
@@ -209,5 +199,6 @@ final class ListenerTable {
             listeners[entry.descriptor] = listen(entry.descriptor)
             if isAccepting, entry.isServing { listeners[entry.descriptor]?.resume() }
         }
+        for task in postponed { task() }
     }
 }

@@ -5,10 +5,9 @@ import Transport
 /// Puts the state machine's reports into words.
 struct ReportLog {
     let logger: Logger
-    let workerCount: Int
     let transport: TransportKind
 
-    func log(_ report: SupervisorState.Report) {
+    func log(_ report: SupervisorState.Report, workerCount: Int) {
         switch report {
         case .workerReady(let worker):
             logger.debug("worker ready", metadata: metadata(worker))
@@ -43,9 +42,32 @@ struct ReportLog {
             logger.debug("worker drained", metadata: metadata(worker, ["forced": "\(forced)"]))
         case .workerStopped(let worker, let status):
             logger.debug("worker stopped", metadata: metadata(worker, ["status": "\(status)"]))
-        case .stalled, .resumed, .hung, .replacementStarted, .replaced, .rolledBack, .retired, .scaled, .recycled,
-            .offersRefused:
-            break
+        case .stalled(let worker):
+            logger.warning("worker does not turn: it gets no connections until it does", metadata: metadata(worker))
+        case .resumed(let worker):
+            logger.info("worker turns again", metadata: metadata(worker))
+        case .hung(let worker):
+            logger.error("worker hangs: its backtrace follows, then it is killed", metadata: metadata(worker))
+        case .replacementStarted(let generation, let reason):
+            logger.info("\(reason.rawValue): starting new workers", metadata: ["generation": "\(generation)"])
+        case .replaced(let generation):
+            logger.info("new workers serve", metadata: ["generation": "\(generation)", "workers": "\(workerCount)"])
+        case .rolledBack(let generation, let reason):
+            logger.error(
+                "rolled back: the workers before go on",
+                metadata: ["generation": "\(generation)", "reason": "\(reason)"])
+        case .retired(let worker):
+            logger.info("worker drains: it has a successor", metadata: metadata(worker))
+        case .scaled(let from, let to):
+            logger.info("scaled", metadata: ["from": "\(from)", "to": "\(to)"])
+        case .recycled(let worker, let successor, let reason):
+            logger.info(
+                "worker recycled",
+                metadata: metadata(worker, ["by": "\(successor.slot)", "reason": "\(reason.rawValue)"]))
+        case .offersRefused(let worker):
+            logger.info(
+                "nobody has room for a draining worker's connections yet: it goes on serving them",
+                metadata: metadata(worker))
         case .stopped(let counters):
             logger.info("stopped", metadata: counters.metadata)
         }

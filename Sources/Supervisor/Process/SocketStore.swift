@@ -15,7 +15,11 @@ struct SocketStore {
         var state: [UInt8]?
     }
 
+    /// The states of all offered connections together may have so many bytes. A worker keeps what is refused.
+    static let stateBytesMax = 64 << 20
+
     private var held: [SocketID: Held] = [:]
+    private var stateBytes = 0
 
     /// All of them, in no order.
     var all: [Held] { Array(held.values) }
@@ -30,6 +34,9 @@ struct SocketStore {
                 state: nil))
     }
 
+    /// Whether there is room for so much more of state.
+    func hasRoom(forState count: Int) -> Bool { count <= Self.stateBytesMax - stateBytes }
+
     /// Takes over what a worker gave up.
     mutating func offered(_ connection: MigratedConnection, _ descriptors: [Int32]) -> AcceptedSocket {
         precondition(connection.socketCount == descriptors.count)
@@ -42,6 +49,7 @@ struct SocketStore {
         let id = SocketID(connection.descriptors[0])
         assert(held[id] == nil, "a descriptor that is still held came again")
         held[id] = connection
+        stateBytes += connection.state?.count ?? 0
         return AcceptedSocket(
             id: id, listener: connection.record.listener, sourceHash: connection.record.peer.hostHash,
             acceptedAt: connection.record.acceptedAt)
@@ -55,6 +63,7 @@ struct SocketStore {
     /// Closes our copies.
     mutating func close(_ id: SocketID) {
         guard let connection = held.removeValue(forKey: id) else { preconditionFailure("a socket that is not held") }
+        stateBytes -= connection.state?.count ?? 0
         for descriptor in connection.descriptors { Glibc.close(descriptor) }
     }
 }

@@ -2,7 +2,7 @@ import Handoff
 import Transport
 
 /// A listener as the supervisor is to bind it. Two configurations mean the same listener when the addresses are equal.
-public struct ListenerPlan: Hashable, Sendable {
+public struct ListenerPlan: Hashable, Sendable, Codable {
     /// Where to listen, nothing left to look up. Port 0 has the kernel choose one; such listeners are equal too, so that
     /// a reload keeps them.
     public var address: SocketAddress

@@ -5,77 +5,111 @@ import Logging
 import Transport
 
 /// The supervisor: performs what ``SupervisorState`` decides, on one loop.
+///
+/// This file has its life and the way events and actions take; workers, commands and the upgrade have files of their own.
 public final class SupervisorProcess {
-    private var state: SupervisorState
-    private let loop: EventLoop
-    private let launcher: WorkerLauncher
-    private let loopKind: LoopKind
-    private let listenerNumbers: [UInt16]
-    private let logger: Logger
-    private let reports: ReportLog
-    private var intake: Intake!
-    private var pages: [SupervisorPage] = []
-    private var handles: [WorkerHandle?]
-    /// The sequence number after the last socket sent to each slot's worker.
-    private var sent: [SequenceNumber]
+    /// The configuration of a generation, as far as its workers need it.
+    typealias GenerationConfiguration = UpgradeImage.Configuration
+
+    let setup: SupervisorSetup
+    let loop: EventLoop
+    let logger: Logger
+    let reports: ReportLog
+    var state: SupervisorState
+    var sockets = SocketStore()
+    var listeners: ListenerTable!
+    /// By slot.
+    var pages: [SupervisorPage] = []
+    var handles: [WorkerHandle?] = []
+    /// By slot: how its last worker ended that nobody had asked to.
+    var lastWords: [Int: LastWords] = [:]
+    var configurations: [Generation: GenerationConfiguration] = [:]
+    var control: ControlServer?
+    var preparation: Preparation?
+    var reloadsWaiting: [CommandID?] = []
+    /// A thread reads the configuration.
+    var isReading = false
+    /// The listeners are on their way out of this program.
+    var isGivingUp = false
+    /// This program's file; -1 until it is needed.
+    var programDescriptor: Int32 = -1
+    /// Why the process is to become the former program again, and how often that was tried.
+    var returnReason: String?
+    var returnAttempts = 0
+    var check: ProgramCheck?
+    /// The upgrade that this program is the outcome of, until its workers serve.
+    var arrival: UpgradeImage?
+    let startedAt: Int64
+    var memoryTimer: LoopTimer?
+    var upgradeTimer: LoopTimer?
+
     private var timer: LoopTimer?
     private var signalWatch: ReadinessWatch?
     private let signalDescriptor: Int32
+    private var arrivals: [AcceptedSocket] = []
     private var exitCode = ExitCode.internalError
     /// Events that came of performing actions, fed when the list at hand is done.
     private var followUps: [SupervisorState.Event] = []
     /// What workers did not take of the list at hand.
-    private var refusals: [SupervisorState.Event] = []
-    private var reserve: DescriptorReserve
+    var refusals: [SupervisorState.Event] = []
+    var reserve: DescriptorReserve
     private var isFeeding = false
 
     /// A supervisor with its listeners bound. Blocks the signals it listens to: create it before any other thread.
     ///
-    /// - Parameters:
-    ///   - listeners: listening sockets, which it takes over.
-    ///   - loopKind: how the supervisor and its workers reach the kernel.
-    /// - Throws: when there is no ring or epoll instance, or a status page cannot be made.
-    public init(
-        _ configuration: SupervisorConfiguration, listeners: [Int32], launcher: WorkerLauncher,
-        loopKind: LoopKind, logger: Logger
-    ) throws {
-        state = SupervisorState(
-            configuration: configuration, listeners: Set((0..<listeners.count).map { UInt16($0) }))
-        self.launcher = launcher
-        self.loopKind = loopKind
-        listenerNumbers = listeners.indices.map { UInt16($0) }
-        self.logger = logger
-        reports = ReportLog(
-            logger: logger, workerCount: configuration.workerCount, transport: loopKind.transport)
-        handles = Array(repeating: nil, count: configuration.workerCount)
-        sent = Array(repeating: 0, count: configuration.workerCount)
-        reserve = DescriptorReserve(workerCount: configuration.workerCount)
-        signal(SIGPIPE, SIG_IGN)
-        let signals = Self.stopSignals + Self.ignoredSignals.map(\.number) + [SIGCHLD]
-        signalDescriptor = try SystemError.check(csocket_signalfd(signals, signals.count), "signalfd")
-        var loopConfiguration = loopKind.configuration
-        // The supervisor accepts and polls: it receives no bytes.
-        loopConfiguration.receiveBuffers = .none
-        loopConfiguration.report = { logger.warning("event loop: \($0)") }
-        loop = try EventLoop(loopConfiguration)
-        for slot in 0..<configuration.workerCount {
-            pages.append(SupervisorPage(try StatusPage.create(slot: slot)))
+    /// - Throws: a ``PlanError`` when an address cannot be bound or the control socket cannot be made, another error when
+    ///   there is no ring or epoll instance.
+    public convenience init(_ setup: SupervisorSetup) throws {
+        try self.init(setup, resuming: nil)
+        let ids = try listeners.prepare(setup.plan.listeners)
+        listeners.commit(ids, setup.plan.listeners)
+        configurations[0] = GenerationConfiguration(setup.plan, listeners: ids)
+        state = SupervisorState(configuration: setup.plan.configuration, listeners: Set(ids))
+        if let path = setup.controlPath {
+            do throws(ControlSocketError) {
+                control = try ControlServer(loop, path: path) { [unowned self] in asked($0, $1) }
+            } catch {
+                ListenerBinding.undo(listeners.serving.map(\.descriptor))
+                throw PlanError(.cannotBind, "--control: \(error)")
+            }
         }
-        intake = Intake(loop, descriptors: listeners) { [unowned self] in feedArrivals() }
+        logListeners(ids)
     }
 
-    private static let stopSignals = [SIGTERM, SIGQUIT, SIGINT]
-    /// Signals that other commands of this kind act on, and that would end this one if left alone.
-    private static let ignoredSignals: [(number: Int32, name: String)] = [
-        (number: SIGHUP, name: "SIGHUP"), (SIGUSR1, "SIGUSR1"), (SIGUSR2, "SIGUSR2"), (SIGTTIN, "SIGTTIN"),
-        (SIGTTOU, "SIGTTOU"),
-    ]
+    /// A supervisor that goes on where the program left off that this process was before its exec. Until its new workers
+    /// serve, a failure gives the process back to that program.
+    ///
+    /// - Throws: before anything of the image has been touched: ``UpgradeImage/giveBack(reason:)`` is possible.
+    public convenience init(_ setup: SupervisorSetup, resuming image: UpgradeImage) throws {
+        try self.init(setup, resuming: image as UpgradeImage?)
+        try take(image)
+    }
+
+    private init(_ setup: SupervisorSetup, resuming image: UpgradeImage?) throws {
+        self.setup = setup
+        logger = setup.logger
+        reports = ReportLog(logger: setup.logger, transport: setup.loopKind.transport)
+        state = image?.state ?? SupervisorState(configuration: setup.plan.configuration, listeners: [])
+        startedAt = image?.startedAt ?? Int64(time(nil))
+        reserve = DescriptorReserve(workerCount: setup.plan.configuration.workerCount)
+        signal(SIGPIPE, SIG_IGN)
+        let signals = Self.signals + [SIGCHLD]
+        signalDescriptor = try SystemError.check(csocket_signalfd(signals, signals.count), "signalfd")
+        var loopConfiguration = setup.loopKind.configuration
+        // The supervisor accepts and polls: it receives no bytes.
+        loopConfiguration.receiveBuffers = .none
+        loopConfiguration.report = { [logger] in logger.warning("event loop: \($0)") }
+        loop = try EventLoop(loopConfiguration)
+        listeners = ListenerTable(loop) { [unowned self] in accepted($0, listener: $1) }
+    }
 
     /// Serves until it is told to stop; then every worker is gone. Call it on the main thread, once.
     public func run() -> ExitCode {
         timer = LoopTimer(loop) { [unowned self] in feedAfterPages(.timer) }
         signalWatch = ReadinessWatch(loop, fd: signalDescriptor) { [unowned self] in takeSignals() }
-        loop.executeAtEndOfTurn { [unowned self] in feed(.start) }
+        memoryTimer = LoopTimer(loop) { [unowned self] in readMemory() }
+        upgradeTimer = LoopTimer(loop) { [unowned self] in tryUpgrade() }
+        loop.executeAtEndOfTurn { [unowned self] in begin() }
         loop.remote.execute { _ in }
         do throws(SystemError) {
             try loop.run()
@@ -87,24 +121,47 @@ public final class SupervisorProcess {
         return exitCode
     }
 
+    private func begin() {
+        readMemory()
+        guard let arrival else { return feed(.start) }
+        feed(.thawed)
+        // Children that ended while there was no signalfd are told of by no further signal.
+        reap()
+        arrived(arrival)
+    }
+
+    func logListeners(_ ids: [UInt16]) {
+        for entry in listeners.serving where ids.contains(entry.id) {
+            let bound = Socket.localAddress(of: entry.descriptor)
+            logger.info("listening", metadata: ["address": "\(bound.map(String.init(describing:)) ?? "?")"])
+        }
+    }
+
     // MARK: Events
 
-    private func feedArrivals() {
-        let arrivals = intake.takeArrivals()
-        if !arrivals.isEmpty { feedAfterPages(.accepted(arrivals)) }
+    private func accepted(_ descriptor: Int32, listener: UInt16) {
+        if arrivals.isEmpty { loop.executeAtEndOfTurn { [unowned self] in feedArrivals() } }
+        arrivals.append(sockets.accepted(descriptor, listener: listener, now: loop.turnTime))
+    }
+
+    func feedArrivals() {
+        guard !arrivals.isEmpty else { return }
+        let batch = arrivals
+        arrivals.removeAll(keepingCapacity: true)
+        feedAfterPages(.accepted(batch))
     }
 
     /// Loads are read at the moment of choice.
-    private func feedAfterPages(_ event: SupervisorState.Event) {
+    func feedAfterPages(_ event: SupervisorState.Event) {
         readPages()
         feed(event)
     }
 
     private func readPages() {
-        for slot in handles.indices where handles[slot] != nil {
+        for slot in handles.indices {
+            guard let handle = handles[slot] else { continue }
             do throws(PageCorruption) {
-                let reading = try pages[slot].read(sent: sent[slot])
-                feed(.page(slot, reading))
+                feed(.page(slot, try pages[slot].read(sent: handle.sent)))
             } catch {
                 logger.error("a worker's status page is corrupt", metadata: ["slot": "\(slot)", "reason": "\(error)"])
                 feed(.pageCorrupt(slot))
@@ -112,7 +169,7 @@ public final class SupervisorProcess {
         }
     }
 
-    private func feed(_ event: SupervisorState.Event) {
+    func feed(_ event: SupervisorState.Event) {
         followUps.append(event)
         guard !isFeeding else { return }
         isFeeding = true
@@ -124,7 +181,7 @@ public final class SupervisorProcess {
             // Before anything else is decided: no socket may be sent to a worker that has not taken those before it.
             if !refusals.isEmpty {
                 followUps.insert(contentsOf: refusals + [.timer], at: index)
-                refusals.removeAll(keepingCapacity: true)
+                refusals.removeAll()
             }
         }
         followUps.removeAll(keepingCapacity: true)
@@ -136,6 +193,10 @@ public final class SupervisorProcess {
         guard let deadline = state.nextDeadline else { return timer?.cancel() ?? () }
         if timer?.deadline != deadline { timer?.arm(at: deadline) }
     }
+
+    // MARK: Signals
+
+    private static let signals = [SIGTERM, SIGQUIT, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGTTIN, SIGTTOU]
 
     private func takeSignals() {
         while case let number = csocket_signalfd_next(signalDescriptor), number >= 0 {
@@ -149,84 +210,14 @@ public final class SupervisorProcess {
                 logger.info(
                     "stopping; a second signal stops at once", metadata: ["grace": "\(state.configuration.grace)"])
                 feed(.stop(.graceful))
+            case SIGHUP: reload(nil)
+            case SIGUSR2: upgrade(nil)
+            case SIGTTIN: feed(.command(nil, .scale(.by(1))))
+            case SIGTTOU: feed(.command(nil, .scale(.by(-1))))
             default:
-                let name = Self.ignoredSignals.first { $0.number == number }?.name ?? "\(number)"
-                logger.notice(
-                    "signal ignored: reload, upgrade and scaling are not there yet", metadata: ["signal": "\(name)"])
+                logger.notice("SIGUSR1 ignored: the log goes to standard error, there is no file to open again")
             }
         }
-    }
-
-    /// Collects every child that has ended. As PID 1 of a container that includes orphans that are not our workers.
-    private func reap() {
-        var status: Int32 = 0
-        while case let pid = waitpid(-1, &status, WNOHANG), pid > 0 {
-            guard let handle = handles.compactMap({ $0 }).first(where: { $0.pid == pid }) else { continue }
-            ended(handle, ExitStatus(waitStatus: status))
-        }
-    }
-
-    private func ended(_ handle: WorkerHandle, _ status: ExitStatus) {
-        let slot = handle.worker.slot
-        // Its last words are still in the socket, and what it adopted last is still in the page.
-        handle.isReaped = true
-        while takePackets(handle) {}
-        var final: PageReading?
-        do throws(PageCorruption) {
-            final = try pages[slot].read(sent: sent[slot])
-        } catch {
-            logger.error("a dead worker's status page is corrupt", metadata: ["slot": "\(slot)", "reason": "\(error)"])
-        }
-        handles[slot] = nil
-        handle.release()
-        feed(.exited(handle.worker, status, finalReading: final))
-    }
-
-    /// Takes what waits in turns of a few packets, so that no worker can keep the supervisor from the others.
-    private func takePacketsInTurns(_ slot: Int) {
-        guard let handle = handles[slot], takePackets(handle) else { return }
-        loop.executeAtEndOfTurn { [unowned self] in takePacketsInTurns(slot) }
-    }
-
-    private static let packetsPerTurnMax = 16
-
-    /// Takes a few packets from a worker; returns whether there may be more.
-    private func takePackets(_ handle: WorkerHandle) -> Bool {
-        for _ in 0..<Self.packetsPerTurnMax {
-            guard let packet = takePacket(handle) else { return false }
-            switch packet {
-            case .hello: feed(.hello(handle.worker))
-            case .ready: feed(.ready(handle.worker))
-            case .drained(let forced): feed(.drained(handle.worker, forced: forced))
-            case .failed(let code, let message): feed(.failed(handle.worker, code, message: message))
-            case .connections, .migrated, .drain, .stop, .offerTaken, .offerRefused:
-                distrust(handle, "it sent a supervisor's packet")
-                return false
-            case .offer:
-                distrust(handle, "it offered a connection that nobody asked for")
-                return false
-            }
-        }
-        return true
-    }
-
-    private func takePacket(_ handle: WorkerHandle) -> Packet? {
-        switch handle.control.receive() {
-        case .packet(let packet, let fds, _):
-            // A worker has none to send; what comes all the same must not stay open here.
-            for fd in fds { close(fd) }
-            return packet
-        case .malformed(let error):
-            distrust(handle, "it sent something that is no packet: \(error)")
-            return nil
-        case .empty, .endOfFile, .failed:
-            return nil
-        }
-    }
-
-    private func distrust(_ handle: WorkerHandle, _ reason: String) {
-        logger.error("worker killed", metadata: ["worker": "\(handle.worker.slot)", "reason": "\(reason)"])
-        handle.kill()
     }
 
     // MARK: Actions
@@ -235,90 +226,69 @@ public final class SupervisorProcess {
         var refused: Set<Int> = []
         for action in actions {
             switch action {
-            case .spawn(let worker, _): spawn(worker)
+            case .spawn(let worker, let generation): spawn(worker, generation)
             case .send(let worker, let first, let ids):
                 if !refused.contains(worker.slot), !send(worker, first, ids) { refused.insert(worker.slot) }
-            case .release(let ids): for id in ids { intake.close(id) }
+            case .release(let ids): for id in ids { sockets.close(id) }
             case .publishReleased(let slot, let number): pages[slot].publish(released: number)
-            case .close(let id, _): intake.close(id)
-            case .pauseAccepting: intake.pause()
-            case .resumeAccepting: intake.resume()
+            case .close(let id, _): sockets.close(id)
+            case .pauseAccepting: listeners.pause()
+            case .resumeAccepting: listeners.resume()
             case .closeListeners: closeListeners()
+            case .retireListeners(let ids): retireListeners(ids)
+            case .commit(let generation, _): commit(generation)
+            case .rollBack(let generation, let reason): rollBack(generation, reason)
+            case .finished(let command, let outcome): finished(command, outcome)
+            case .takeOffer(let worker, let number, _): tell(worker, .offerTaken(number: number))
+            case .refuseOffer(let worker, let number, let id):
+                sockets.close(id)
+                tell(worker, .offerRefused(number: number))
             case .drain(let worker, let milliseconds, let rate):
                 tell(worker, .drain(milliseconds: milliseconds, migrationsPerSecond: rate))
             case .stopFast(let worker): tell(worker, .stop)
-            case .retireListeners, .commit, .rollBack, .finished, .takeOffer, .refuseOffer, .abort: break
-            case .kill(let worker): handles[worker.slot]?.kill()
-            case .report(let report): reports.log(report)
-            case .exit(let code):
-                exitCode = code
-                reports.logIntake(exhausted: intake.exhaustedCount, failed: intake.failedCount)
-                reports.logCounters(pages)
-                loop.remote.stop()
+            case .abort(let worker): handle(of: worker)?.signal(SIGABRT)
+            case .kill(let worker): handle(of: worker)?.signal(SIGKILL)
+            case .report(let report): self.report(report)
+            case .exit(let code): exit(code)
             }
         }
     }
 
+    private func report(_ report: SupervisorState.Report) {
+        reports.log(report, workerCount: state.wanted)
+        if case .workerDied(let worker, _, _, _) = report, let words = lastWords[worker.slot], !words.text.isEmpty {
+            logger.error("its last words", metadata: ["worker": "\(worker.slot)", "text": "\(words.text)"])
+        }
+    }
+
     private func closeListeners() {
-        intake.drainAndClose { [unowned self] in
+        listeners.drainAndClose { [unowned self] in
             feedArrivals()
             feed(.listenersClosed)
         }
     }
 
-    private func spawn(_ worker: WorkerID) {
-        let slot = worker.slot
-        precondition(handles[slot] == nil, "a slot has one worker at a time")
-        pages[slot].reset()
-        sent[slot] = 0
-        reserve.release()
-        defer { reserve.refill() }
-        do {
-            let (ours, theirs) = try HandoffSocket.pair()
-            let share = (state.configuration.connectionsMax - 1) / state.configuration.workerCount + 1
-            let birth = WorkerBirth(
-                slot: slot, incarnation: worker.incarnation, generation: 0, connectionsMax: share, loop: loopKind,
-                listeners: listenerNumbers)
-            let pid = try launcher.launch(birth, control: theirs.descriptor, page: pages[slot].page.descriptor)
-            withExtendedLifetime(theirs) {}
-            handles[slot] = WorkerHandle(
-                loop, worker: worker, pid: pid, control: ours,
-                packetsWaiting: { [unowned self] in takePacketsInTurns(slot) },
-                processEnded: { [unowned self] in reap() })
-        } catch {
-            logger.error("a worker cannot be started", metadata: ["slot": "\(slot)", "error": "\(error)"])
-            feed(.exited(worker, .code(ExitCode.internalError.rawValue), finalReading: nil))
+    private func retireListeners(_ ids: Set<UInt16>) {
+        listeners.retire(ids) { [unowned self] in
+            feedArrivals()
+            feed(.listenersRetired(ids))
         }
     }
 
-    private func send(_ worker: WorkerID, _ first: SequenceNumber, _ ids: [SocketID]) -> Bool {
-        guard let handle = handles[worker.slot] else { return false }
-        let result = handle.control.send(
-            connections: first, records: ids.map { intake.record($0) }, fds: ids.map(\.rawValue))
-        let refusal: SupervisorState.SendRefusal
-        switch result {
-        case .sent:
-            sent[worker.slot] = first + SequenceNumber(ids.count)
-            return true
-        case .full: refusal = .full
-        case .tooManyInFlight: refusal = .tooManyInFlight
-        case .peerGone: refusal = .gone
-        case .failed(let code):
-            // ENOBUFS, ENOMEM and the like pass: the sockets stay ours and are sent again.
-            logger.warning(
-                "hand-off failed", metadata: ["worker": "\(worker)", "error": "\(String(cString: strerror(code)))"])
-            refusal = .full
-        }
-        refusals.append(.sendRefused(worker, first: first, refusal))
-        return false
+    private func exit(_ code: ExitCode) {
+        exitCode = code
+        reports.logIntake(exhausted: listeners.exhaustedCount, failed: listeners.failedCount)
+        reports.logCounters(pages)
+        control?.close(reason: "ringmaster has stopped")
+        check?.cancel()
+        loop.remote.stop()
     }
+}
 
-    private func tell(_ worker: WorkerID, _ packet: Packet) {
-        guard let handle = handles[worker.slot] else { return }
-        let result = handle.control.send(packet)
-        // A worker that cannot be told is ended by its deadline.
-        if result != .sent {
-            logger.debug("a worker was not told", metadata: ["worker": "\(worker)", "result": "\(result)"])
-        }
+extension UpgradeImage.Configuration {
+    init(_ plan: SupervisorPlan, listeners: [UInt16]) {
+        self.init(
+            text: plan.text, listeners: listeners, descriptorsPerConnection: plan.descriptorsPerConnection,
+            connectionsMax: plan.configuration.connectionsMax)
     }
 }

@@ -3,25 +3,44 @@ import Glibc
 import Handoff
 import Transport
 
-/// A worker process as the supervisor's shell holds it: its process, its end of the hand-off socket, the watches on both.
+/// A worker process as the supervisor's shell holds it: its process, its end of the hand-off socket, its standard error.
 final class WorkerHandle {
+    /// What an upgrade carries to the next program: the process stays our child, and the descriptors stay open.
+    struct Inheritance: Codable {
+        var worker: WorkerID
+        var pid: pid_t
+        var control: Int32
+        var errors: Int32
+        /// What was agreed for hand-off packets.
+        var version: UInt8
+        var sent: SequenceNumber
+
+        var descriptors: [Int32] { [control, errors] }
+    }
+
     let worker: WorkerID
     let pid: pid_t
     let control: HandoffSocket
+    let errors: WorkerErrorPipe
+    /// The sequence number after the last socket sent to it.
+    var sent: SequenceNumber
     /// waitpid(2) has returned it: the number may belong to another process now.
     var isReaped = false
     private let pidfd: Int32
     private var controlWatch: ReadinessWatch?
     private var processWatch: ReadinessWatch?
 
-    /// Takes a process that was just spawned; its callbacks come on the loop.
+    /// Takes a process that was just spawned, or one that was ours before an upgrade; its callbacks come on the loop.
     init(
-        _ loop: EventLoop, worker: WorkerID, pid: pid_t, control: HandoffSocket,
-        packetsWaiting: @escaping () -> Void, processEnded: @escaping () -> Void
+        _ loop: EventLoop, _ inheritance: Inheritance, packetsWaiting: @escaping () -> Void,
+        processEnded: @escaping () -> Void
     ) {
-        self.worker = worker
-        self.pid = pid
-        self.control = control
+        worker = inheritance.worker
+        pid = inheritance.pid
+        sent = inheritance.sent
+        control = HandoffSocket(owning: inheritance.control)
+        control.version = inheritance.version
+        errors = WorkerErrorPipe(loop, owning: inheritance.errors)
         pidfd = csocket_pidfd_open(pid)
         controlWatch = ReadinessWatch(loop, fd: control.descriptor, ready: packetsWaiting) { [control] in
             // The watch may hold a poll on the descriptor until now: the object, which closes it, lives as long.
@@ -32,8 +51,27 @@ final class WorkerHandle {
         }
     }
 
-    func kill() {
-        if !isReaped { Glibc.kill(pid, SIGKILL) }
+    var inheritance: Inheritance {
+        Inheritance(
+            worker: worker, pid: pid, control: control.descriptor, errors: errors.descriptor, version: control.version,
+            sent: sent)
+    }
+
+    func signal(_ number: Int32) {
+        if !isReaped { Glibc.kill(pid, number) }
+    }
+
+    /// Resident memory in bytes (proc(5), statm); nil when it cannot be read.
+    var residentBytes: UInt64? {
+        let file = open("/proc/\(pid)/statm", O_RDONLY | O_CLOEXEC)
+        guard file >= 0 else { return nil }
+        defer { close(file) }
+        var buffer = [UInt8](repeating: 0, count: 128)
+        let count = read(file, &buffer, buffer.count)
+        guard count > 0 else { return nil }
+        let fields = String(decoding: buffer[..<count], as: UTF8.self).split(separator: " ")
+        guard fields.count > 1, let pages = UInt64(fields[1]) else { return nil }
+        return pages * UInt64(sysconf(Int32(_SC_PAGESIZE)))
     }
 
     /// The process is reaped: lets go of everything.

@@ -4,6 +4,9 @@ import Handoff
 
 /// Starts processes of this program: workers, and the check of a new program file before an upgrade.
 public struct WorkerLauncher: Sendable {
+    /// What the names of variables begin with that only a supervisor sets.
+    public static let reservedPrefix = "RINGMASTER_INTERNAL_"
+
     /// The command line of the supervisor, the program's name first, which workers are started with too.
     public let arguments: [String]
     /// `NAME=value` each, without what only a supervisor sets.
@@ -14,7 +17,7 @@ public struct WorkerLauncher: Sendable {
     ///   - environment: `NAME=value` each.
     public init(arguments: [String], environment: [String]) {
         self.arguments = arguments
-        self.environment = environment.filter { !$0.hasPrefix(WorkerBirth.reservedPrefix) }
+        self.environment = environment.filter { !$0.hasPrefix(Self.reservedPrefix) }
     }
 
     /// What a worker inherits, in the order of its descriptors from 2 on.

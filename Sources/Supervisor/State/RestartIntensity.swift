@@ -14,8 +14,9 @@ struct RestartIntensity: Sendable, Codable {
     private(set) var window: Duration
     private(set) var spacing: Duration
     private(set) var mode = Mode.normal
-    /// The restarts in the window, oldest first. At most `max` matter.
+    /// The restarts in the window, oldest first. Beyond `max` only each slot's own back-off bounds them.
     private var restarts: [MonotonicTime] = []
+    private var last: MonotonicTime?
 
     init(max: Int, window: Duration, spacing: Duration) {
         self.max = max
@@ -33,12 +34,11 @@ struct RestartIntensity: Sendable, Codable {
     mutating func adopt(_ policy: RestartPolicy, workerCount: Int) {
         let other = RestartIntensity(policy, workerCount: workerCount)
         (max, window, spacing) = (other.max, other.window, other.spacing)
-        restarts = restarts.suffix(max)
     }
 
     /// The earliest time a restart may go ahead as things are.
     var earliest: MonotonicTime {
-        guard mode == .degraded, let last = restarts.last else { return MonotonicTime(nanoseconds: 0) }
+        guard mode == .degraded, let last else { return MonotonicTime(nanoseconds: 0) }
         return last + spacing
     }
 
@@ -46,10 +46,11 @@ struct RestartIntensity: Sendable, Codable {
     ///
     /// With nobody `serving` even a degraded pool does not wait for its spacing: the slot's own back-off is pause enough.
     mutating func admit(now: MonotonicTime, booting: Int, serving: Int) -> Bool {
-        if mode == .normal, restarts.count == max, restarts[0] + window > now { mode = .degraded }
+        restarts.removeFirst(restarts.prefix { $0 + window <= now }.count)
+        if mode == .normal, restarts.count >= max { mode = .degraded }
         if mode == .degraded, booting > 0 || (serving > 0 && earliest > now) { return false }
-        if restarts.count == max { restarts.removeFirst() }
         restarts.append(now)
+        last = now
         return true
     }
 

@@ -19,7 +19,8 @@ extension SupervisorState {
             }
             require(slot.inflight.unsent == 0, "slot \(slot.index) has sockets in no packet")
             require(
-                slot.inflight.count <= configuration.inflightPerWorkerMax, "slot \(slot.index) has too much in flight")
+                slot.role == .retired || slot.inflight.count <= configuration.inflightPerWorkerMax,
+                "slot \(slot.index) has too much in flight")
             require(slot.role != .free || slot.state == .vacant, "slot \(slot.index) is free but not vacant")
             require(slot.role != .retired || slot.isLiving, "slot \(slot.index) is retired but empty")
             require(slot.role != .candidate || slot.load == 0, "slot \(slot.index) has connections before its turn")
@@ -70,7 +71,7 @@ extension SupervisorState {
     private func requirePool(_ require: (Bool, @autoclosure () -> String) -> Void) {
         guard case .running = phase else { return }
         require(members.count == wanted, "\(members.count) members, \(wanted) wanted")
-        require(Set(members.map(\.seat)) == Set(0..<wanted), "the members' seats are \(members.map(\.seat))")
+        require(Set(members.map(\.seat)) == Set(0..<wanted), "the members' seats are \(Array(members.map(\.seat)))")
         require(members.allSatisfy { $0.generation == generation }, "a member of another generation")
         let alive = Set(slots.lazy.filter(\.isLiving).map(\.generation)).union([generation])
         require(alive.count <= 3, "\(alive.count) generations alive")

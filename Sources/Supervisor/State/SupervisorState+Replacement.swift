@@ -38,14 +38,20 @@ extension SupervisorState {
         case .booting:
             guard slots.allSatisfy({ $0.role != .candidate || $0.state == .ready }) else { return }
             let removed = listeners.subtracting(next.listeners)
-            if removed.isEmpty { return commit(next, now, &actions) }
+            if removed.isEmpty { return complete(next, now, &actions) }
             replacement?.stage = .retiringListeners
             actions.append(.retireListeners(removed))
         case .retiringListeners:
             break
         case .emptying(let until):
-            if until <= now || !isAwaited(listeners.subtracting(next.listeners)) { commit(next, now, &actions) }
+            if until <= now || !isAwaited(listeners.subtracting(next.listeners)) { complete(next, now, &actions) }
         }
+    }
+
+    private mutating func complete(_ next: Replacement, _ now: MonotonicTime, _ actions: inout [Action]) {
+        commit(next, now, &actions)
+        // A reload may have come meanwhile.
+        advanceReplacement(now, &actions)
     }
 
     /// The listeners that the new generation does not have are closed.

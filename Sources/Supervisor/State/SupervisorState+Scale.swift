@@ -66,6 +66,7 @@ extension SupervisorState {
         for index in slots.indices where slots[index].role == .member && slots[index].seat >= wanted {
             slots[index].sit(vacant.removeFirst())
         }
+        if let succession { slots[succession.new].sit(slots[succession.old].seat) }
     }
 
     /// Answers those who wait for workers to become ready.

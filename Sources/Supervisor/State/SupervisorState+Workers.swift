@@ -81,7 +81,6 @@ extension SupervisorState {
         case .candidate:
             if candidateDied(obituary, now, &actions) { replace(index, obituary, now, &actions) }
         }
-        stopIfHopeless(now, &actions)
     }
 
     /// Plans the next worker of a slot, unless there should be none.
@@ -99,7 +98,7 @@ extension SupervisorState {
     }
 
     /// No worker is there, and no restart would mend that.
-    private mutating func stopIfHopeless(_ now: MonotonicTime, _ actions: inout [Action]) {
+    mutating func stopIfHopeless(_ now: MonotonicTime, _ actions: inout [Action]) {
         guard case .running = phase, replacement == nil, members.allSatisfy({ $0.state == .vacant }) else { return }
         stopFast(exitCode: .badUsage, now, &actions)
     }

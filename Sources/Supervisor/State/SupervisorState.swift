@@ -140,8 +140,9 @@ public struct SupervisorState: Sendable, Codable {
     private mutating func settle(_ now: MonotonicTime, _ actions: inout [Action]) {
         expire(now, &actions)
         endHung(now, &actions)
-        restartDue(now, &actions)
         advanceReplacement(now, &actions)
+        stopIfHopeless(now, &actions)
+        restartDue(now, &actions)
         answerScaling(now, &actions)
         recycle(now, &actions)
         dispatch(now, &actions)

@@ -17,11 +17,14 @@ extension Connection {
     ///   already: `completion` will not be called.
     @discardableResult
     public func detach(_ completion: @escaping (consuming DetachedConnection) -> Void) -> Bool {
-        guard !isClosing, registration != nil, state.pointee.queue.isMemory else { return false }
+        guard canDetach else { return false }
         state.pointee.detachment = completion
         beginClosing()
         return true
     }
+
+    /// Whether ``detach(_:)`` would begin.
+    public var canDetach: Bool { !isClosing && registration != nil && state.pointee.queue.isMemory }
 
     /// Whether ``detach(_:)`` is waiting for the kernel.
     var isDetaching: Bool { state.pointee.detachment != nil }

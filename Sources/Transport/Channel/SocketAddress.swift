@@ -1,7 +1,7 @@
 import Glibc
 
 /// The address of a stream socket: IPv4, IPv6 or a Unix-domain path.
-public enum SocketAddress: Hashable, Sendable {
+public enum SocketAddress: Hashable, Sendable, Codable {
     /// An IPv4 address in host byte order (127.0.0.1 is `0x7f00_0001`) and a port.
     case ipv4(UInt32, port: UInt16)
     /// An IPv6 address as its two halves in host byte order (::1 is `0, 1`), a port and a scope (interface index, 0: none).

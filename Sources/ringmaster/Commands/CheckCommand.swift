@@ -9,7 +9,10 @@ struct CheckCommand: ExitingCommand {
     static let configuration = CommandConfiguration(
         commandName: "check",
         abstract: "Says what this machine allows: kernel, io_uring, limits, CPUs, worker count.",
-        discussion: "Exits with 0 when ringmaster can serve here, else with the code that serving would end with.")
+        discussion: """
+            With --config also whether a configuration file can be used; no address is bound. Exits with 0 when ringmaster \
+            can serve here, else with the code that serving would end with.
+            """)
 
     @Option(
         name: .long, help: ArgumentHelp("Worker processes to plan for. \(variable("workers"))", valueName: "N|auto"))
@@ -21,13 +24,19 @@ struct CheckCommand: ExitingCommand {
             "The transport to plan for: auto, io_uring, epoll. \(variable("transport"))", valueName: "TRANSPORT"))
     var transport: TransportPreference = .auto
 
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "Check this configuration file too, which says workers and transport then. \(variable("config"))",
+            valueName: "FILE"))
+    var config: String?
+
     mutating func serve() throws -> ExitCode {
+        let plan = try config.map { try RunCommand.source($0)(nil) }
+        let workers = plan?.options.workers ?? workers
+        let transport = plan?.options.transport ?? transport
         let budget = CPUBudget.read()
-        let count =
-            switch workers {
-            case .automatic: min(budget.cpuCount, WorkerCount.max)
-            case .count(let count): count
-            }
+        let count = workers.resolved(budget)
         line("kernel", Self.kernel)
         // As a policy may kill who tries, nothing is tried with --transport epoll.
         switch transport == .epoll ? .unavailable(.switchedOff) : UringAvailability.probe() {
@@ -59,18 +68,28 @@ struct CheckCommand: ExitingCommand {
         line("cpus", "\(budget)")
         line("workers", "\(count)")
         do throws(CommandError) {
-            for (service, descriptors) in [
-                ("echo", EchoCommand.descriptorsPerConnection), ("proxy", ProxyCommand.descriptorsPerConnection),
-            ] {
-                let connections = try Limits(descriptorsPerConnection: descriptors)
-                    .connectionsMax(asked: nil, workers: count)
-                line("connections (\(service))", "\(connections)")
+            if let plan {
+                try describe(plan)
+            } else {
+                for (service, descriptors) in [
+                    ("echo", PlannedService.echoDescriptors), ("proxy", PlannedService.proxyDescriptors),
+                ] {
+                    let connections = try Limits(descriptorsPerConnection: descriptors)
+                        .connectionsMax(asked: nil, workers: count)
+                    line("connections (\(service))", "\(connections)")
+                }
             }
         } catch {
             line("connections", error.message)
             return error.code
         }
         return problem?.code ?? .success
+    }
+
+    private func describe(_ plan: Plan) throws(CommandError) {
+        let prepared = try plan.prepared()
+        line("connections", "\(prepared.configuration.connectionsMax)")
+        for listener in prepared.listeners { line("listener", "\(listener.address) \(listener.kind)") }
     }
 
     private func limit(_ name: String, _ resource: ResourceLimit.Resource, unit: String) {

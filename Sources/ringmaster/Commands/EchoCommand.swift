@@ -1,6 +1,4 @@
 import ArgumentParser
-import Handoff
-import Services
 
 /// `ringmaster echo`
 struct EchoCommand: ExitingCommand {
@@ -8,11 +6,11 @@ struct EchoCommand: ExitingCommand {
         commandName: "echo", abstract: "Sends every byte back.",
         discussion: "Example:\n  ringmaster echo --listen 127.0.0.1:7000 --workers 2")
 
+    @OptionGroup var listen: ListenOptions
     @OptionGroup var common: CommonOptions
 
-    static let descriptorsPerConnection = 1
-
     mutating func serve() throws -> ExitCode {
-        try Server(common, descriptorsPerConnection: Self.descriptorsPerConnection) { _ in EchoService() }.run()
+        let plan = try Plan(listen, common, .echo)
+        return try Server { _ in plan }.run()
     }
 }

@@ -23,7 +23,7 @@ enum StatusTable {
             "\(pool.phase), generation \(pool.generation), workers wanted: \(pool.wanted), "
                 + "sockets that wait for a worker: \(pool.pending)",
         ]
-        if pool.degraded { lines.append("DEGRADED: too many workers died; they are started again slowly, one at a time") }
+        if pool.degraded { lines.append("DEGRADED: too many workers died; they start again slowly, one at a time") }
         switch pool.lastReplacement {
         case .done(let text)?: lines.append("last replacement: done: \(visible(text))")
         case .refused(let text)?: lines.append("last replacement: refused: \(visible(text))")

@@ -9,10 +9,11 @@ struct Climate {
     var badUsage = 0
     /// Per turn and worker: that it dies, or says FAILED.
     var death = 0
-    /// Per turn and worker: that it does nothing, that it freezes for good, that it rejects, that it changes its limit,
+    /// Per turn and worker: that it does nothing, that it freezes, that it goes on, that it rejects, that it changes its limit,
     /// that its page lies.
     var idle = 0
     var freeze = 0
+    var thaw = 0
     var rejection = 0
     var filling = 0
     var lie = 0
@@ -21,6 +22,12 @@ struct Climate {
     /// That a worker takes no notice of drain and stop, and that SIGKILL takes long.
     var deafness = 0
     var undead = 0
+    /// That a worker's binary is too old to migrate; that an offer, or the answer to one, waits another turn.
+    var old = 0
+    var late = 0
+    /// Per turn: that somebody commands something, and that the machine is suspended.
+    var command = 0
+    var suspension = 0
     /// Per turn: that sockets come, and that somebody stops the supervisor.
     var arrival = 50
     var stop = 0
@@ -31,10 +38,10 @@ struct Climate {
         var climate = Climate()
         let chances: [(WritableKeyPath<Climate, Int>, [Int])] = [
             (\.bootHangs, [0, 0, 10]), (\.bootFails, [0, 0, 10, 60]), (\.badUsage, [0, 0, 20]),
-            (\.death, [0, 1, 8]), (\.idle, [0, 30, 80]), (\.freeze, [0, 0, 0, 3]), (\.rejection, [0, 0, 5, 30]),
+            (\.death, [0, 1, 8]), (\.idle, [0, 30, 80]), (\.freeze, [0, 0, 0, 3]), (\.thaw, [0, 3]), (\.rejection, [0, 0, 5, 30]),
             (\.filling, [0, 10]),
-            (\.lie, [0, 0, 0, 2]), (\.refusal, [0, 0, 5, 30]), (\.deafness, [0, 30]), (\.undead, [0, 0, 20]),
-            (\.arrival, [10, 50, 90]), (\.stop, [0, 2, 5]),
+            (\.lie, [0, 0, 0, 2]), (\.refusal, [0, 0, 5, 30]), (\.deafness, [0, 30]), (\.old, [0, 0, 30]), (\.late, [0, 50]), (\.command, [0, 3, 8]), (\.suspension, [0, 0, 2]), (\.undead, [0, 0, 20]),
+            (\.arrival, [10, 50, 90]), (\.stop, [0, 1, 3]),
         ]
         for (key, values) in chances {
             climate[keyPath: key] = values.randomElement(using: &random) ?? 0
@@ -46,7 +53,7 @@ struct Climate {
 extension SupervisorConfiguration {
     /// A small pool with tight limits, so that the limits are met.
     static func random(seed: UInt64, using random: inout some RandomNumberGenerator) -> SupervisorConfiguration {
-        let graces: [Duration] = [.zero, .milliseconds(300), .seconds(2), .seconds(9)]
+        let graces: [Duration] = [.zero, .milliseconds(300), .seconds(2), .seconds(9), .seconds(20)]
         var configuration = SupervisorConfiguration(
             workerCount: .random(in: 1...4, using: &random),
             balance: Balance.allCases.randomElement(using: &random) ?? .leastLoaded,
@@ -55,6 +62,13 @@ extension SupervisorConfiguration {
         configuration.inflightPerWorkerMax = [1, 5, 64].randomElement(using: &random) ?? 64
         configuration.batchMax = [1, 3, 16].randomElement(using: &random) ?? 16
         configuration.deliveriesMax = [2, 10, 64].randomElement(using: &random) ?? 64
+        configuration.hangTimeout = [nil, .seconds(2), .seconds(30)].randomElement(using: &random) ?? nil
+        configuration.migrationsPerSecond = [0, 50, 2_000].randomElement(using: &random) ?? 0
+        configuration.recycle = RecyclePolicy(
+            ageMax: [nil, nil, .seconds(20)].randomElement(using: &random) ?? nil,
+            connectionsMax: [nil, nil, 30].randomElement(using: &random) ?? nil,
+            memoryMax: [nil, nil, 90].randomElement(using: &random) ?? nil)
+        configuration.recycle.lifetimeMin = [.zero, .seconds(10)].randomElement(using: &random) ?? .zero
         return configuration
     }
 }

@@ -14,6 +14,8 @@ struct FakeWorker {
     }
 
     let id: WorkerID
+    let generation: Generation
+    let migrates: Bool
     var stage: Stage
     /// Connections it admits at a time.
     var limit: Int
@@ -31,7 +33,14 @@ struct FakeWorker {
     var read = PageReading(adopted: 0, live: 0, credit: 0, heartbeat: MonotonicTime(nanoseconds: 0))
     var isDeaf = false
     var isLiar = false
-    var isFrozen = false
+    /// Since when its loop stands still.
+    var frozenAt: MonotonicTime?
+    /// Whether it was told to drain or stop, and how many connections it may offer.
+    var wasTold = false
+    var mayOffer = false
+    /// Frozen connections on their way to the supervisor, and the number of the next.
+    var outbox: [(number: UInt32, socket: Int)] = []
+    var offerNext: UInt32 = 0
     var released: SequenceNumber = 0
 
     var isLeaving: Bool {
@@ -51,7 +60,7 @@ struct FakeWorker {
         case .draining(let until): own = until
         case .leaving(let at, _): return at
         }
-        if isFrozen { return .distantFuture }
+        if frozenAt != nil { return .distantFuture }
         return live.reduce(own) { min($0, $1.until) }
     }
 
@@ -61,7 +70,7 @@ struct FakeWorker {
         let isServing = stage == .serving
         return PageReading(
             adopted: adopted, rejected: rejected, live: UInt32(live.count),
-            credit: isServing ? UInt32(max(0, limit - live.count)) : 0, heartbeat: now)
+            credit: isServing ? UInt32(max(0, limit - live.count)) : 0, heartbeat: frozenAt ?? now)
     }
 
     /// A reading that no honest worker gives.

@@ -10,20 +10,29 @@ final class Ledger {
         case delivered(WorkerID)
         /// This worker serves it, or did.
         case adopted(WorkerID)
+        /// This worker gives it up: both have a copy, and it is the worker's until the supervisor takes it.
+        case offered(WorkerID)
     }
 
     struct Entry {
         var place = Place.held
         /// Whether the supervisor's own copy is open.
         var isCopyOpen = true
+        /// How often the supervisor let go of it because a worker had adopted it, and took it back.
+        var releases = 0
+        var takes = 0
         var closedFor: SupervisorState.CloseReason?
     }
 
     private(set) var entries: [Entry] = []
     private(set) var violations: [String] = []
 
-    func accept() -> Int {
+    /// The listener that each came from.
+    private(set) var listeners: [UInt16] = []
+
+    func accept(from listener: UInt16 = 0) -> Int {
         entries.append(Entry())
+        listeners.append(listener)
         return entries.count - 1
     }
 
@@ -57,6 +66,31 @@ final class Ledger {
             require(false, "socket \(socket) released but \(entries[socket].place)")
         }
         entries[socket].isCopyOpen = false
+        entries[socket].releases += 1
+    }
+
+    func offer(_ socket: Int, by worker: WorkerID) {
+        require(entries[socket].place == .adopted(worker), "socket \(socket) offered but \(entries[socket].place)")
+        require(!entries[socket].isCopyOpen, "socket \(socket) offered before it was released")
+        entries[socket].place = .offered(worker)
+        entries[socket].isCopyOpen = true
+    }
+
+    func take(_ socket: Int, from worker: WorkerID) {
+        require(entries[socket].place == .offered(worker), "socket \(socket) taken but \(entries[socket].place)")
+        entries[socket].place = .held
+        entries[socket].takes += 1
+    }
+
+    func refuse(_ socket: Int, of worker: WorkerID) {
+        require(entries[socket].place == .offered(worker), "socket \(socket) refused but \(entries[socket].place)")
+        entries[socket].place = .adopted(worker)
+        entries[socket].isCopyOpen = false
+    }
+
+    /// Whether the worker, and nobody else, serves it.
+    func isServed(_ socket: Int, by worker: WorkerID) -> Bool {
+        entries[socket].place == .adopted(worker) && !entries[socket].isCopyOpen
     }
 
     /// Closed by the supervisor. At its exit, or when it distrusts the worker, it cannot know what was adopted.
@@ -77,12 +111,15 @@ final class Ledger {
     func audit(_ counters: SupervisorCounters) {
         for (socket, entry) in entries.enumerated() {
             require(!entry.isCopyOpen, "socket \(socket) leaked: \(entry.place)")
+            let ends = entry.releases + (entry.closedFor == nil ? 0 : 1)
+            require(ends == 1 + entry.takes, "socket \(socket) was let go \(ends) times, taken \(entry.takes) times")
             if entry.closedFor == nil, entry.place == .held || isDelivered(entry.place) {
                 require(false, "socket \(socket) was lost: \(entry.place)")
             }
         }
         require(counters.accepted == entries.count, "accepted is miscounted")
-        require(counters.adopted == entries.count { !$0.isCopyOpen && $0.closedFor == nil }, "adopted is miscounted")
+        require(counters.adopted == entries.reduce(0) { $0 + UInt64($1.releases) }, "adopted is miscounted")
+        require(counters.offersTaken == entries.reduce(0) { $0 + UInt64($1.takes) }, "taken offers are miscounted")
         for reason in SupervisorState.CloseReason.allCases {
             require(counters[reason] == entries.count { $0.closedFor == reason }, "\(reason) is miscounted")
         }

@@ -16,7 +16,7 @@ import Testing
         for seed in seeds ?? shard * Self.worlds..<(shard + 1) * Self.worlds {
             let world = World(seed: seed)
             let violations = world.run(turns: 150)
-            #expect(violations == [], "RINGMASTER_SEED=\(seed) replays it")
+            #expect(violations.first == nil, "RINGMASTER_SEED=\(seed) replays it")
         }
     }
 

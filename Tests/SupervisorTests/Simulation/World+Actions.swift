@@ -11,7 +11,7 @@ extension World {
         for action in actions {
             require(exitCode == nil, "\(action) after the exit")
             switch action {
-            case .spawn(let worker): spawn(worker)
+            case .spawn(let worker, let generation): spawn(worker, generation)
             case .send(let worker, let first, let sockets):
                 guard !refusals.contains(where: { $0.worker == worker }) else { continue }
                 if let refusal = send(worker, first, sockets) { refusals.append((worker, first, refusal)) }
@@ -21,7 +21,14 @@ extension World {
             case .pauseAccepting: setAccepting(false)
             case .resumeAccepting: setAccepting(true)
             case .closeListeners: closeListeners()
-            case .drain(let worker, let milliseconds): drain(worker, milliseconds)
+            case .retireListeners(let listeners): retire(listeners)
+            case .commit(let generation, let listeners): commit(generation, listeners)
+            case .rollBack(let generation, _): orders.rollBack(generation)
+            case .finished(let id, _): orders.finish(id)
+            case .takeOffer(let worker, _, let socket): take(socket, from: worker)
+            case .refuseOffer(let worker, _, let socket): refuse(socket, of: worker)
+            case .drain(let worker, let milliseconds, let rate): drain(worker, milliseconds, rate)
+            case .abort(let worker): abort(worker)
             case .stopFast(let worker): stopFast(worker)
             case .kill(let worker): kill(worker)
             case .report: break
@@ -32,18 +39,31 @@ extension World {
         if !refusals.isEmpty { feed(.timer) }
     }
 
-    private func spawn(_ id: WorkerID) {
+    private func spawn(_ id: WorkerID, _ generation: Generation) {
+        while workers.count <= id.slot {
+            workers.append(nil)
+            formerly.append(nil)
+        }
+        require(workers.count <= state.slotsMax || id.slot < state.slotsMax, "slot \(id.slot) is too high")
         require(workers[id.slot] == nil, "\(id) spawned over a living worker")
         require(stopDeadline == nil, "\(id) spawned during a stop")
-        if id.incarnation > 0 {
+        require(
+            generation == orders.serving || orders.prepared[generation] != nil, "\(id) for generation \(generation)")
+        if let last = formerly[id.slot], last.generation == generation, !last.wasTold, !isCommanded,
+            state.succession?.new != id.slot
+        {
             restarts.append(now)
-            if state.slots.contains(where: { $0.state == .ready }) { restartsBesideOthers.append(now) }
+            let isServing = state.slots.contains { $0.role == .member && $0.state == .ready }
+            if isServing { restartsBesideOthers.append(now) }
         }
         var worker = FakeWorker(
-            id: id, stage: .booting(until: chance(climate.bootHangs) ? nil : shortly(200_000)),
+            id: id, generation: generation, migrates: !chance(climate.old),
+            stage: .booting(until: chance(climate.bootHangs) ? nil : shortly(200_000)),
             limit: .random(in: 1...40, using: &random))
         worker.isDeaf = chance(climate.deafness)
         workers[id.slot] = worker
+        let alive = Set(workers.compactMap { $0?.generation })
+        require(alive.union([orders.serving]).count <= 3, "generations \(alive.sorted()) are alive")
     }
 
     private func send(
@@ -58,11 +78,17 @@ extension World {
         require(first == worker.sent, "packet to \(id) begins at \(first) instead of \(worker.sent)")
         if worker.isLeaving, chance(50) { return .gone }
         if chance(climate.refusal) { return chance(50) ? .full : chance(80) ? .tooManyInFlight : .gone }
+        require(worker.generation == orders.serving, "sent to \(id) of generation \(worker.generation)")
+        let standstill = worker.frozenAt.map { now - $0 } ?? .zero
+        require(standstill < Self.stallNoticeMax || wasSuspended, "sent to \(id), which stands still for \(standstill)")
+        let isOffer = sockets.contains { offered.contains($0) }
+        require(!isOffer || (sockets.count == 1 && worker.migrates), "offered connections among others, or to \(id)")
         for socket in sockets {
             guard let number = tokens[Int(socket.rawValue)] else {
                 require(false, "sent a closed \(socket)")
                 continue
             }
+            require(orders.listeners.contains(ledger.listeners[number]), "\(id) does not know the listener")
             ledger.deliver(number, to: id)
             worker.inbox.append(number)
         }
@@ -70,11 +96,52 @@ extension World {
         workers[id.slot] = worker
         require(worker.inflight <= configuration.inflightPerWorkerMax, "\(worker.inflight) in flight to \(id)")
         require(worker.inflight <= Int(worker.read.credit), "\(id) had credit for \(worker.read.credit)")
+        // Offered connections are there already: the limit is about those that come.
+        guard !isOffer else { return nil }
         let load = workers.compactMap(\.self).filter { !$0.isLiar }.reduce(0) { sum, worker in
             sum + worker.inflight + min(Int(worker.read.live), worker.adoptions)
         }
-        require(load <= configuration.connectionsMax, "\(load) connections")
+        let moving = offered.count
+        require(load - moving <= configuration.connectionsMax, "\(load) connections, \(moving) of them moving")
         return nil
+    }
+
+    /// A second of standing still, a look before and after it, and the turns of the simulation.
+    private static let stallNoticeMax: Duration = .milliseconds(2_600)
+
+    private func take(_ id: SocketID, from worker: WorkerID) {
+        guard let socket = offersOpen.removeValue(forKey: id) else { return require(false, "\(id) is no offer") }
+        require(workers[worker.slot]?.mayOffer == true, "taken from \(worker), which is not to offer anything")
+        ledger.take(socket, from: worker)
+        offered.insert(id)
+        workers[worker.slot]?.live.removeAll { $0.socket == socket }
+    }
+
+    private func refuse(_ id: SocketID, of worker: WorkerID) {
+        guard let socket = offersOpen.removeValue(forKey: id) else { return require(false, "\(id) is no offer") }
+        ledger.refuse(socket, of: worker)
+        tokens[Int(id.rawValue)] = nil
+    }
+
+    private func retire(_ listeners: Set<UInt16>) {
+        require(listeners.isSubset(of: orders.listeners), "\(listeners) retired but not open")
+        retiringListeners.append((shortly(3_000), listeners))
+    }
+
+    private func commit(_ generation: Generation, _ listeners: Set<UInt16>) {
+        require(retiringListeners.isEmpty, "generation \(generation) serves while listeners are being retired")
+        require(orders.listeners.subtracting(listeners).isSubset(of: listenersRetired), "listeners go unretired")
+        orders.commit(generation, listeners)
+    }
+
+    private func abort(_ id: WorkerID) {
+        guard let worker = workers[id.slot], worker.id == id else { return require(false, "\(id) aborted but gone") }
+        // A dead process' heart does not beat either, until the supervisor has reaped it.
+        if !worker.isLiar, !worker.isLeaving {
+            let standstill = worker.frozenAt.map { now - $0 } ?? .zero
+            require(standstill >= hangTimeout ?? .seconds(1_000_000), "\(id) aborted after \(standstill)")
+        }
+        if !worker.isLeaving, !worker.isDeaf { leave(id.slot, .signal(6, coreDumped: false), within: 300_000) }
     }
 
     private func drop(_ id: SocketID) -> Int {
@@ -83,6 +150,7 @@ extension World {
             return 0
         }
         tokens[Int(id.rawValue)] = nil
+        offered.remove(id)
         return socket
     }
 
@@ -99,13 +167,14 @@ extension World {
         case .noWorkerAtStop, .notAdoptedAtStop, .stoppedFast: require(isStopping, "\(reason) without a stop")
         case .adoptionUnknown: require(climate.lie > 0 || climate.arrival == 0, "\(reason) among honest workers")
         case .undeliverable: break
+        case .listenerRemoved: require(orders.serving > 0, "\(reason) without a reload")
         }
         ledger.close(drop(id), reason, isExiting: isExiting)
     }
 
     private func setAccepting(_ isOn: Bool) {
         require(isAccepting != isOn, "accepting is \(isOn) already")
-        require(stopDeadline == nil || !isOn, "accepting resumed during a stop")
+        require(listenersCloseAt == nil && !areListenersClosed || !isOn, "accepting resumed at the end")
         isAccepting = isOn
         if !isOn { pausedAt = now }
     }
@@ -118,13 +187,19 @@ extension World {
         listenersCloseAt = chance(10) ? .distantFuture : shortly(3_000)
     }
 
-    private func drain(_ id: WorkerID, _ milliseconds: UInt32) {
+    private func drain(_ id: WorkerID, _ milliseconds: UInt32, _ rate: UInt32) {
         guard workers[id.slot]?.id == id, let worker = workers[id.slot] else {
             return require(false, "\(id) drained but gone")
         }
-        require(now + .milliseconds(milliseconds) <= stopDeadline ?? now, "\(id) may drain past the exit")
-        if worker.stage == .serving, !worker.isDeaf {
-            workers[id.slot]?.stage = .draining(until: now + .milliseconds(milliseconds))
+        let deadline = stopDeadline ?? now + configuration.retireTimeout
+        require(now + .milliseconds(milliseconds) <= deadline, "\(id) may drain for too long")
+        require(rate == 0 || (stopDeadline == nil && worker.migrates), "\(id) is to offer what nobody takes")
+        workers[id.slot]?.wasTold = true
+        workers[id.slot]?.mayOffer = rate > 0
+        if worker.isDeaf { return }
+        switch worker.stage {
+        case .serving, .draining: workers[id.slot]?.stage = .draining(until: now + .milliseconds(milliseconds))
+        case .booting, .leaving: break
         }
     }
 
@@ -132,6 +207,7 @@ extension World {
         guard workers[id.slot]?.id == id, let worker = workers[id.slot] else {
             return require(false, "\(id) stopped but gone")
         }
+        workers[id.slot]?.wasTold = true
         if !worker.isLeaving, !worker.isDeaf { leave(id.slot, .code(0), within: 300_000) }
     }
 

@@ -33,23 +33,27 @@ extension World {
             return
         }
         feed(.hello(worker.id))
+        feed(.versionAgreed(worker.id, migrates: worker.migrates))
         workers[slot]?.stage = .serving
         feed(.ready(worker.id))
     }
 
     private func serve(_ slot: Int) {
-        if climate.arrival == 0 { workers[slot]?.isFrozen = false }
-        if chance(climate.freeze) { workers[slot]?.isFrozen = true }
-        guard var worker = workers[slot], !worker.isFrozen, !chance(climate.idle) else { return }
-        worker.live.removeAll { $0.until <= now }
+        if climate.arrival == 0, configuration.hangTimeout == nil { workers[slot]?.frozenAt = nil }
+        if chance(climate.thaw) { workers[slot]?.frozenAt = nil }
+        if workers[slot]?.frozenAt == nil, chance(climate.freeze) { workers[slot]?.frozenAt = now }
+        if chance(2), let id = workers[slot]?.id { feed(.memory(id, bytes: random.next() % 100)) }
+        guard var worker = workers[slot], worker.frozenAt == nil, !chance(climate.idle) else { return }
+        worker.live.removeAll { live in live.until <= now && !worker.outbox.contains { $0.socket == live.socket } }
         if chance(climate.filling) { worker.limit = chance(50) ? 0 : .random(in: 1...40, using: &random) }
         if climate.arrival == 0 { worker.limit = max(worker.limit, 10) }
         if chance(climate.lie) { worker.isLiar = true }
         if climate.arrival == 0 { worker.isLiar = false }
         adopt(&worker)
+        offer(&worker)
         workers[slot] = worker
         if chance(climate.death) { return die(worker) }
-        guard case .draining(let until) = worker.stage, worker.inbox.isEmpty else { return }
+        guard case .draining(let until) = worker.stage, worker.inbox.isEmpty, worker.outbox.isEmpty else { return }
         guard worker.live.isEmpty || until <= now else { return }
         feed(.drained(worker.id, forced: UInt32(worker.live.count)))
         leave(slot, .code(0), within: 2_000)
@@ -68,6 +72,32 @@ extension World {
         }
     }
 
+    /// Freezes a few connections for others. Its own copies were released: a connection is offered once.
+    private func offer(_ worker: inout FakeWorker) {
+        guard worker.migrates, worker.mayOffer || (worker.isLiar && chance(5)) else { return }
+        let free = worker.live.filter { ledger.isServed($0.socket, by: worker.id) }
+        for (socket, _) in free.prefix(Int.random(in: 0...3, using: &random)) {
+            ledger.offer(socket, by: worker.id)
+            worker.outbox.append((worker.offerNext, socket))
+            worker.offerNext += 1
+        }
+    }
+
+    /// The supervisor reads what lies in the hand-off socket, even of a worker that is dead by now.
+    func deliverOffers(_ slot: Int, all: Bool = false) {
+        while let worker = workers[slot], let offer = worker.outbox.first, all || !chance(climate.late) {
+            workers[slot]?.outbox.removeFirst()
+            let token = token(for: offer.socket)
+            offersOpen[token] = offer.socket
+            let listener = ledger.listeners[offer.socket]
+            feed(
+                .offered(
+                    worker.id, number: offer.number,
+                    AcceptedSocket(id: token, listener: listener, sourceHash: random.next() % 5, acceptedAt: now)))
+            require(offersOpen.isEmpty, "an offer of \(worker.id) was not answered")
+        }
+    }
+
     private func die(_ worker: FakeWorker) {
         let statuses: [ExitStatus] = [
             .code(0), .code(1), .code(2), .signal(9, coreDumped: false), .signal(11, coreDumped: true),
@@ -81,9 +111,12 @@ extension World {
 
     /// The supervisor reaps what has ended, and reads its page for the last time.
     func deliverExit(_ slot: Int) {
+        guard case .leaving(let at, _)? = workers[slot]?.stage, at <= now else { return }
+        deliverOffers(slot, all: true)
         guard var worker = workers[slot], case .leaving(let at, let status) = worker.stage, at <= now else { return }
         let reading = worker.takeReading(now: now)
         ledger.bury(worker.id)
+        formerly[slot] = worker
         workers[slot] = nil
         let isUnreadable = worker.isLiar && chance(50)
         feed(.exited(worker.id, status, finalReading: isUnreadable ? nil : reading))

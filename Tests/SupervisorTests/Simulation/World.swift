@@ -1,3 +1,4 @@
+import Glibc
 import Handoff
 import Transport
 
@@ -14,6 +15,25 @@ final class World {
     var workers: [FakeWorker?]
     /// Which socket a token of the supervisor stands for. Tokens are reused at once, as descriptors are.
     var tokens: [Int?] = []
+    /// Which connection a worker offered under that token, until it is taken or refused.
+    var offersOpen: [SocketID: Int] = [:]
+    /// Tokens of connections that were offered and taken.
+    var offered: Set<SocketID> = []
+    var orders: Orders
+    var upgrades = 0
+    /// The most workers there ever should be.
+    var workersMax: Int
+    /// Of each slot: what its last process was, and whether it was told to go.
+    var formerly: [FakeWorker?] = []
+    var retiringListeners: [(at: MonotonicTime, Set<UInt16>)] = []
+    /// Closed for good, before the generation that does without them serves.
+    var listenersRetired: Set<UInt16> = []
+    /// Whether the supervisor could not look for a while.
+    var wasSuspended = false
+    /// As it was before the event at hand.
+    var hangTimeout: Duration?
+    /// Whether the actions at hand follow from a command.
+    var isCommanded = false
     var isAccepting = false
     var pausedAt = MonotonicTime(nanoseconds: 0)
     var listenersCloseAt: MonotonicTime?
@@ -30,8 +50,11 @@ final class World {
         random = SplitMix64(seed: seed)
         climate = .random(using: &random)
         let configuration = SupervisorConfiguration.random(seed: seed, using: &random)
-        state = SupervisorState(configuration: configuration)
-        workers = Array(repeating: nil, count: configuration.workerCount)
+        let listeners: Set<UInt16> = [0, 1]
+        state = SupervisorState(configuration: configuration, listeners: listeners)
+        orders = Orders(listeners: listeners)
+        workersMax = configuration.workerCount
+        workers = []
     }
 
     func chance(_ percent: Int) -> Bool { Int.random(in: 0..<100, using: &random) < percent }
@@ -39,6 +62,8 @@ final class World {
     func shortly(_ microsecondsMax: Int) -> MonotonicTime {
         now + .microseconds(Int.random(in: 0...microsecondsMax, using: &random))
     }
+
+    static let isTracing = getenv("RINGMASTER_TRACE") != nil
 
     /// One life from start to exit; what went wrong in it.
     func run(turns: Int) -> [String] {
@@ -51,8 +76,9 @@ final class World {
         if ledger.violations.isEmpty {
             ledger.audit(state.counters)
             checkRestarts()
+            require(orders.isSettled, "a command was not answered, or a generation forgotten")
         }
-        return ledger.violations
+        return ledger.violations + orders.violations
     }
 
     /// The world turns healthy; then every socket must find a worker, and every worker must come back.
@@ -71,7 +97,7 @@ final class World {
     }
 
     private var isQuiet: Bool {
-        isAccepting && state.slots.allSatisfy { $0.state == .ready || $0.state == .vacant }
+        isAccepting && orders.isSettled && state.isComplete && state.succession == nil
             && tokens.allSatisfy { $0 == nil } && ledger.undelivered == 0
     }
 
@@ -80,8 +106,11 @@ final class World {
     private func turn() {
         advanceClock()
         for slot in workers.indices { act(slot) }
+        for slot in workers.indices { deliverOffers(slot) }
         for slot in workers.indices { deliverExit(slot) }
         if chance(2) { feedStale() }
+        if exitCode == nil, chance(climate.command) { command() }
+        if exitCode == nil, stopDeadline == nil, chance(climate.suspension) { suspend() }
         if chance(climate.stop), stopDeadline == nil || chance(5) {
             stop(chance(30) ? .fast : .graceful)
         }
@@ -90,6 +119,11 @@ final class World {
             feedPages()
             feed(.timer)
             if let next = state.nextDeadline { require(next > now, "a timer that is always due") }
+        }
+        if let (at, listeners) = retiringListeners.first, at <= now {
+            retiringListeners.removeFirst()
+            listenersRetired.formUnion(listeners)
+            feed(.listenersRetired(listeners))
         }
         if let at = listenersCloseAt, at <= now {
             listenersCloseAt = nil
@@ -103,6 +137,7 @@ final class World {
     private func advanceClock() {
         var next = state.nextDeadline ?? .distantFuture
         next = min(next, listenersCloseAt ?? .distantFuture)
+        next = min(next, retiringListeners.first?.at ?? .distantFuture)
         for worker in workers { next = min(next, worker?.nextEvent ?? .distantFuture) }
         require(next != .distantFuture || isAccepting, "everybody waits for somebody else")
         let step = shortly(2_000)
@@ -115,15 +150,20 @@ final class World {
         let isStray = !isAccepting && now - pausedAt < .milliseconds(1)
         guard isAccepting || isStray || listenersCloseAt != nil else { return }
         let count = Int.random(in: 1...(isAccepting ? 12 : 2), using: &random)
+        // Listeners that are being retired go on until their queues are empty.
+        let open = orders.listeners.subtracting(listenersRetired).sorted()
+        guard !open.isEmpty else { return }
         let sockets = (0..<count).map { _ in
-            AcceptedSocket(
-                id: token(for: ledger.accept()), listener: 0, sourceHash: random.next() % 5, acceptedAt: now)
+            let listener = open.randomElement(using: &random) ?? 0
+            return AcceptedSocket(
+                id: token(for: ledger.accept(from: listener)), listener: listener, sourceHash: random.next() % 5,
+                acceptedAt: now)
         }
         feedPages()
         feed(.accepted(sockets))
     }
 
-    private func token(for socket: Int) -> SocketID {
+    func token(for socket: Int) -> SocketID {
         if let free = tokens.firstIndex(of: nil) {
             tokens[free] = socket
             return SocketID(Int32(free))
@@ -164,8 +204,11 @@ final class World {
     }
 
     func feed(_ event: SupervisorState.Event) {
+        hangTimeout = configuration.hangTimeout
         let actions = state.handle(event, now: now)
+        if Self.isTracing { print(now.nanoseconds, event, actions) }
         for broken in state.brokenInvariants() { require(false, broken) }
+        isCommanded = if case .command = event { true } else { false }
         perform(actions)
     }
 
@@ -174,11 +217,11 @@ final class World {
     }
 
     private func checkRestarts() {
-        let limit = configuration.restart.intensityMax(workerCount: configuration.workerCount) + 2
+        let limit = configuration.restart.intensityMax(workerCount: workersMax) + 2
         bound(restartsBesideOthers, limit)
         // With nobody serving it is each slot's own back-off: 100 ms doubled up to 30 s is some ten starts a minute, and
         // a worker that was ready for ten seconds starts anew without one.
-        bound(restarts, limit + 16 * configuration.workerCount)
+        bound(restarts, limit + 16 * workersMax)
     }
 
     private func bound(_ restarts: [MonotonicTime], _ limit: Int) {

@@ -100,8 +100,9 @@ int csocket_pidfd_open(pid_t pid);
 
 /*
  * Spawns `path` with posix_spawn(3) (never a bare fork). fds[i] becomes descriptor fd_first+i of the child
- * (fd_first <= 3), those below are inherited, every higher one is closed. The child has default signal dispositions, an empty signal
- * mask and a process group of its own, so that a terminal's Ctrl-C reaches the parent only.
+ * (fd_first <= 3), those below are inherited, every higher one is closed. The child has default signal
+ * dispositions, an empty signal mask and a process group of its own, so that a terminal's Ctrl-C reaches the
+ * parent only.
  */
 int csocket_spawn(const char *path, char *const argv[], char *const envp[], int fd_first, const int *fds,
                   uint32_t fd_count, pid_t *pid);

@@ -4,7 +4,7 @@ import Transport
 
 /// What a worker wrote to its standard error: passed on to ours at once, and the last of it kept, so that a death can be
 /// told with its cause. A worker's log does not come this way; a crash message, a backtrace or a library's complaint does.
-final class LastWords {
+final class WorkerErrorPipe {
     /// How much is kept, in bytes.
     static let keptMax = 2_048
     private static let readsPerTurnMax = 8
@@ -12,12 +12,16 @@ final class LastWords {
     /// The end of the pipe that is read. Stays ours.
     let descriptor: Int32
     private let loop: EventLoop
+    private let passesOn: Bool
     private var watch: ReadinessWatch?
     private var kept: [UInt8] = []
 
     /// Takes over the reading end of a pipe, non-blocking.
-    init(_ loop: EventLoop, owning descriptor: Int32) {
+    ///
+    /// - Parameter passesOn: whether what comes is written to our standard error, too.
+    init(_ loop: EventLoop, owning descriptor: Int32, passesOn: Bool = true) {
         self.loop = loop
+        self.passesOn = passesOn
         self.descriptor = descriptor
         watch = ReadinessWatch(
             loop, fd: descriptor, ready: { [unowned self] in takeInTurns() }, ended: { close(descriptor) })
@@ -26,7 +30,8 @@ final class LastWords {
     /// A pipe: what a worker is to write to, which the caller closes after the spawn, and what is read here.
     static func pipe() throws(SystemError) -> (reading: Int32, writing: Int32) {
         var ends: [Int32] = [-1, -1]
-        guard Glibc.pipe2(&ends, O_CLOEXEC) == 0 else { throw SystemError(call: "pipe2", code: errno) }
+        guard Glibc.pipe(&ends) == 0 else { throw SystemError("pipe", code: errno) }
+        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
         // Only our end: the worker's own writes may wait for us.
         _ = fcntl(ends[0], F_SETFL, O_NONBLOCK)
         return (ends[0], ends[1])
@@ -60,7 +65,7 @@ final class LastWords {
                 let count = read(descriptor, buffer.baseAddress, buffer.count)
                 guard count > 0 else { return count }
                 let bytes = UnsafeRawBufferPointer(rebasing: buffer[..<count])
-                _ = write(STDERR_FILENO, bytes.baseAddress, count)
+                if passesOn { _ = write(STDERR_FILENO, bytes.baseAddress, count) }
                 keep(bytes)
                 return count
             }

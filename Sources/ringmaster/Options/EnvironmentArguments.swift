@@ -6,34 +6,17 @@
 enum EnvironmentArguments {
     static let prefix = "RINGMASTER_"
 
-    private struct Option {
-        enum Kind { case single, list, flag }
-        var name: String
-        var kind = Kind.single
-    }
-
-    private static let common = [
-        Option(name: "listen", kind: .list), Option(name: "workers"), Option(name: "balance"),
-        Option(name: "max-connections"), Option(name: "backlog"), Option(name: "grace"), Option(name: "log-level"),
-        Option(name: "log-format"), Option(name: "transport"),
-    ]
-
-    private static let proxy = [
-        Option(name: "upstream", kind: .list), Option(name: "upstream-policy"), Option(name: "connect-timeout"),
-        Option(name: "upstream-rest"), Option(name: "idle-timeout"), Option(name: "accept-proxy", kind: .flag),
-        Option(name: "send-proxy"), Option(name: "resolve-interval"),
-    ]
-
     /// Of the commands that speak with a running Ringmaster.
-    private static let control = [Option(name: "control"), Option(name: "timeout")]
+    private static let control = [OptionName("control"), OptionName("timeout")]
 
-    private static func options(of command: String?) -> [Option] {
+    private static func options(of command: String?) -> [OptionName] {
         switch command {
-        case "echo": common
-        case "proxy": common + proxy
-        case "check": [Option(name: "workers"), Option(name: "transport")]
-        case "status": control + [Option(name: "json", kind: .flag)]
-        case "stop": control + [Option(name: "fast", kind: .flag)]
+        case "echo": ListenOptions.names + CommonOptions.names
+        case "proxy": ListenOptions.names + CommonOptions.names + ProxyOptions.names
+        case "run": [OptionName("config")]
+        case "check": [OptionName("workers"), OptionName("transport"), OptionName("config")]
+        case "status": control + [OptionName("json", .flag)]
+        case "stop": control + [OptionName("fast", .flag)]
         case "reload", "upgrade", "scale", "drain": control
         default: []
         }
@@ -55,7 +38,7 @@ enum EnvironmentArguments {
         return message
     }
 
-    private static func isGiven(_ option: Option, in arguments: [String]) -> Bool {
+    private static func isGiven(_ option: OptionName, in arguments: [String]) -> Bool {
         arguments.contains { $0 == "--\(option.name)" || $0.hasPrefix("--\(option.name)=") }
     }
 
@@ -78,19 +61,13 @@ enum EnvironmentArguments {
             case .list:
                 result += value.split(separator: ",").map { "--\(option.name)=\($0.trimmed)" }
             case .flag:
-                if try isSet(variable, value) { result.append("--\(option.name)") }
+                guard let isSet = OptionName.isSet(value) else {
+                    throw CommandError(.badUsage, "\(variable)=\(value) makes no sense: \(OptionName.flagRemedy)")
+                }
+                if isSet { result.append("--\(option.name)") }
             }
         }
         return result
-    }
-
-    private static func isSet(_ variable: String, _ value: String) throws(CommandError) -> Bool {
-        switch value.lowercased() {
-        case "1", "true", "yes", "on": return true
-        case "0", "false", "no", "off": return false
-        default:
-            throw CommandError(.badUsage, "\(variable)=\(value) makes no sense: give yes or no, true or false, 1 or 0")
-        }
     }
 }
 

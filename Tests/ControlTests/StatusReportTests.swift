@@ -1,3 +1,4 @@
+import Glibc
 import Testing
 
 @testable import Supervisor
@@ -9,7 +10,7 @@ struct StatusReportTests {
     @Test("its JSON has these names, which scripts rely on")
     func names() throws {
         let text =
-            #"{"lastWords":[{"ending":"signal 6","endedAt":9,"pid":8,"slot":1,"text":"a\nb"}],"#
+            #"{"lastWords":[{"endedAt":9,"ending":"signal 6","pid":8,"slot":1,"text":"a\nb"}],"#
             + #""listeners":[{"acceptQueue":1,"acceptQueueMax":2,"address":"127.0.0.1:1","drops":3,"id":0},"#
             + #"{"address":"unix:/a","id":1}],"listenersProblem":"p","pid":1,"#
             + #""pool":{"counters":{"accepted":5},"degraded":false,"generation":2,"#
@@ -19,7 +20,8 @@ struct StatusReportTests {
             + #""processes":[{"counters":{"closed":1},"pid":7,"slot":0}],"#
             + #""startedAt":6,"transport":"epoll","version":"0.1.0"}"#
         let report = try ControlLine.decode(StatusReport.self, from: Array(text.utf8))
-        #expect(try report.json() == text)
+        let json = try report.json()
+        #expect(json == text)
     }
 
     @Test("it reads the queues of its listeners when it is made")

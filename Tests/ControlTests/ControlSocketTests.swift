@@ -59,6 +59,20 @@ struct ControlSocketTests {
         }
     }
 
+    @Test("while another looks for a stale socket in the directory, nothing is done")
+    func locked() throws {
+        let directory = try ScratchDirectory()
+        let path = directory.file()
+        close(try ControlSocket.listen(at: path).descriptor)
+        let lock = open(directory.path, O_RDONLY | O_CLOEXEC)
+        defer { close(lock) }
+        #expect(flock(lock, LOCK_EX) == 0)
+        #expect(refusal(path) == "the directory of the control socket \(path) is locked by another process: try again")
+        #expect(mode(path) != nil)
+        #expect(flock(lock, LOCK_UN) == 0)
+        #expect(refusal(path) == "none")
+    }
+
     @Test("a socket that somebody listens on is refused with what to do, and goes on; also when its queue is full")
     func live() throws {
         let directory = try ScratchDirectory()

@@ -1,0 +1,257 @@
+import CSocket
+import Glibc
+import Handoff
+import Logging
+import Transport
+
+/// Worker processes: started, spoken with, reaped.
+extension SupervisorProcess {
+    func handle(of worker: WorkerID) -> WorkerHandle? {
+        guard handles.indices.contains(worker.slot), let handle = handles[worker.slot], handle.worker == worker else {
+            return nil
+        }
+        return handle
+    }
+
+    // MARK: Birth
+
+    func spawn(_ worker: WorkerID, _ generation: Generation) {
+        reserve.release()
+        defer { reserve.refill() }
+        do {
+            try makePage(worker.slot)
+            precondition(handles[worker.slot] == nil, "a slot has one worker at a time")
+            pages[worker.slot].reset()
+            handles[worker.slot] = try launch(worker, generation)
+        } catch {
+            logger.error("a worker cannot be started", metadata: ["slot": "\(worker.slot)", "error": "\(error)"])
+            feed(.exited(worker, .code(ExitCode.internalError.rawValue), finalReading: nil))
+        }
+    }
+
+    private func makePage(_ slot: Int) throws {
+        while pages.count <= slot {
+            pages.append(SupervisorPage(try StatusPage.create(slot: pages.count)))
+            handles.append(nil)
+        }
+    }
+
+    private func launch(_ worker: WorkerID, _ generation: Generation) throws -> WorkerHandle {
+        guard let configuration = configurations[generation] else {
+            preconditionFailure("a generation has a configuration until its last worker is gone")
+        }
+        let (ours, theirs) = try HandoffSocket.pair()
+        let (reading, writing) = try WorkerErrorPipe.pipe()
+        defer { close(writing) }
+        let text = try Self.text(configuration.text)
+        defer { close(text) }
+        let birth = WorkerBirth(
+            slot: worker.slot, incarnation: worker.incarnation, generation: generation,
+            // Any worker may have them all for a time: the others may be draining, or dead. The sum is kept here.
+            connectionsMax: configuration.connectionsMax, loop: setup.loopKind, listeners: configuration.listeners)
+        let inheritance = WorkerLauncher.Inheritance(
+            standardError: writing, control: theirs.descriptor, page: pages[worker.slot].page.descriptor,
+            configuration: text, log: STDERR_FILENO)
+        let pid: pid_t
+        do {
+            pid = try setup.launcher.launch(birth, inheritance)
+        } catch {
+            close(reading)
+            throw error
+        }
+        withExtendedLifetime(theirs) {}
+        // The handle has a descriptor of its own: this object closes its own.
+        let control = try SystemError.check(fcntl(ours.descriptor, F_DUPFD_CLOEXEC, 3), "fcntl")
+        return adopt(
+            WorkerHandle.Inheritance(
+                worker: worker, pid: pid, control: control, errors: reading, version: Packet.versionMin, sent: 0))
+    }
+
+    func adopt(_ inheritance: WorkerHandle.Inheritance) -> WorkerHandle {
+        let slot = inheritance.worker.slot
+        return WorkerHandle(
+            loop, inheritance, packetsWaiting: { [unowned self] in takePacketsInTurns(slot) },
+            processEnded: { [unowned self] in reap() })
+    }
+
+    private static func text(_ bytes: [UInt8]) throws -> Int32 {
+        guard bytes.isEmpty else { return try SealedMemory.make(bytes, name: "ringmaster-configuration") }
+        return try SystemError.check(open("/dev/null", O_RDONLY | O_CLOEXEC), "open")
+    }
+
+    // MARK: Death
+
+    /// Collects every child that has ended. As PID 1 of a container that includes orphans that are not our workers.
+    func reap() {
+        var status: Int32 = 0
+        while case let pid = waitpid(-1, &status, WNOHANG), pid > 0 {
+            if let check, check.pid == pid {
+                self.check = nil
+                check.reaped(ExitStatus(waitStatus: status))
+            } else if let handle = handles.lazy.compactMap({ $0 }).first(where: { $0.pid == pid }) {
+                ended(handle, ExitStatus(waitStatus: status))
+            }
+        }
+    }
+
+    private func ended(_ handle: WorkerHandle, _ status: ExitStatus) {
+        let slot = handle.worker.slot
+        // Its last words are still in the socket and in the pipe, and what it adopted last is still in the page.
+        handle.isReaped = true
+        while takePackets(handle) {}
+        handle.errors.finish()
+        if status != .code(0) || !handle.errors.text.isEmpty {
+            lastWords[slot] = LastWords(
+                slot: slot, pid: handle.pid, endedAt: Int64(time(nil)), ending: "\(status)", text: handle.errors.text)
+        }
+        var final: PageReading?
+        do throws(PageCorruption) {
+            final = try pages[slot].read(sent: handle.sent)
+        } catch {
+            logger.error("a dead worker's status page is corrupt", metadata: ["slot": "\(slot)", "reason": "\(error)"])
+        }
+        handles[slot] = nil
+        handle.release()
+        feed(.exited(handle.worker, status, finalReading: final))
+        dropConfigurations()
+    }
+
+    /// Generations that are gone for good need no configuration any more.
+    private func dropConfigurations() {
+        let alive = Set(state.status(now: .now).workers.map(\.generation))
+        configurations = configurations.filter { generation, _ in
+            alive.contains(generation) || generation == state.generation || generation == preparation?.generation
+        }
+    }
+
+    // MARK: What workers say
+
+    /// Takes what waits in turns of a few packets, so that no worker can keep the supervisor from the others.
+    private func takePacketsInTurns(_ slot: Int) {
+        guard let handle = handles[slot], takePackets(handle) else { return }
+        loop.executeAtEndOfTurn { [unowned self] in takePacketsInTurns(slot) }
+    }
+
+    private static let packetsPerTurnMax = 16
+
+    /// Takes a few packets from a worker; returns whether there may be more.
+    private func takePackets(_ handle: WorkerHandle) -> Bool {
+        for _ in 0..<Self.packetsPerTurnMax {
+            switch handle.control.receive() {
+            case .packet(let packet, let descriptors, let isTruncated):
+                guard take(packet, descriptors, isTruncated: isTruncated, handle) else { return false }
+            case .malformed(let error):
+                distrust(handle, "it sent something that is no packet: \(error)")
+                return false
+            case .empty, .endOfFile, .failed:
+                return false
+            }
+        }
+        return true
+    }
+
+    /// Returns whether it made sense.
+    private func take(_ packet: Packet, _ descriptors: [Int32], isTruncated: Bool, _ handle: WorkerHandle) -> Bool {
+        let worker = handle.worker
+        switch packet {
+        case .hello(let version, _, _):
+            guard let agreed = Packet.versionAgreed(with: version) else {
+                distrust(handle, "it speaks no version of the hand-off protocol that this program does: \(version)")
+                return false
+            }
+            handle.control.version = agreed
+            feed(.hello(worker))
+            feed(.versionAgreed(worker, migrates: handle.control.version >= Packet.migrationVersion))
+        case .ready: feed(.ready(worker))
+        case .drained(let forced): feed(.drained(worker, forced: forced))
+        case .failed(let code, let message): feed(.failed(worker, code, message: message))
+        case .offer(let number, let connection):
+            offered(number, connection, descriptors, isTruncated: isTruncated, worker)
+        case .connections, .migrated, .drain, .stop, .offerTaken, .offerRefused:
+            distrust(handle, "it sent a supervisor's packet")
+            for descriptor in descriptors { close(descriptor) }
+            return false
+        }
+        return true
+    }
+
+    private func offered(
+        _ number: UInt32, _ connection: MigratedConnection, _ descriptors: [Int32], isTruncated: Bool, _ worker: WorkerID
+    ) {
+        // No descriptor or no memory left for it here: the worker has its own and goes on.
+        guard !isTruncated, sockets.hasRoom(forState: connection.state.count) else {
+            for descriptor in descriptors { close(descriptor) }
+            return tell(worker, .offerRefused(number: number))
+        }
+        feedAfterPages(.offered(worker, number: number, sockets.offered(connection, descriptors)))
+    }
+
+    private func distrust(_ handle: WorkerHandle, _ reason: String) {
+        logger.error("worker killed", metadata: ["worker": "\(handle.worker.slot)", "reason": "\(reason)"])
+        handle.signal(SIGKILL)
+    }
+
+    // MARK: What workers are told
+
+    /// Returns whether the packet went out. If not, that is fed when the list of actions at hand is done.
+    func send(_ worker: WorkerID, _ first: SequenceNumber, _ ids: [SocketID]) -> Bool {
+        guard let handle = handle(of: worker) else { return false }
+        let held = ids.map { sockets[$0] }
+        let result: SendResult
+        if let state = held[0].state {
+            assert(held.count == 1, "an offered connection travels alone")
+            let connection = MigratedConnection(
+                record: held[0].record, socketCount: held[0].descriptors.count, state: state)
+            result = handle.control.send(migrated: first, connection, fds: held[0].descriptors)
+        } else {
+            result = handle.control.send(
+                connections: first, records: held.map(\.record), fds: held.map { $0.descriptors[0] })
+        }
+        let refusal: SupervisorState.SendRefusal
+        switch result {
+        case .sent:
+            handle.sent = first + SequenceNumber(ids.count)
+            return true
+        case .full: refusal = .full
+        case .tooManyInFlight: refusal = .tooManyInFlight
+        case .peerGone: refusal = .gone
+        case .failed(let code):
+            // ENOBUFS, ENOMEM and the like pass: the sockets stay ours and are sent again.
+            logger.warning(
+                "hand-off failed",
+                metadata: ["worker": "\(worker.slot)", "error": "\(String(cString: strerror(code)))"])
+            refusal = .full
+        }
+        refusals.append(.sendRefused(worker, first: first, refusal))
+        return false
+    }
+
+    func tell(_ worker: WorkerID, _ packet: Packet) {
+        guard let handle = handle(of: worker) else { return }
+        let result = handle.control.send(packet)
+        switch (result, packet) {
+        case (.sent, _), (.peerGone, _): break
+        case (_, .offerTaken):
+            // It must not go on with what is another's now. Its 64 offers without an answer leave room for each answer,
+            // so this is a worker that reads nothing.
+            distrust(handle, "it cannot be told that its connection was taken: \(result)")
+        default:
+            // A worker that cannot be told is ended by its deadline.
+            logger.warning("a worker was not told", metadata: ["worker": "\(worker.slot)", "result": "\(result)"])
+        }
+    }
+
+    // MARK: Memory
+
+    private static let memoryInterval: Duration = .seconds(5)
+
+    /// Tells the state machine how large the workers are, if somebody wants to know.
+    func readMemory() {
+        if state.configuration.recycle.memoryMax != nil {
+            for handle in handles.compactMap({ $0 }) {
+                if let bytes = handle.residentBytes { feed(.memory(handle.worker, bytes: bytes)) }
+            }
+        }
+        memoryTimer?.arm(after: Self.memoryInterval)
+    }
+}
