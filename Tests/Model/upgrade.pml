@@ -40,87 +40,9 @@ chan answers[WORKERS] = [CONNECTIONS] of { mtype, byte };      /* connection */
 byte adopted[WORKERS];                                         /* in the pages */
 bool alive[WORKERS], draining[WORKERS], killed[WORKERS], zombie[WORKERS];
 byte speaks[WORKERS];
-bool childSignal;                                              /* SIGCHLD has come and was not acted on */
 bool armed;                                                    /* the multishot accept */
 
-/* ---------------------------------------------------------------- the workers */
-
-mtype = { none, served, frozen };
-
-active [WORKERS] proctype Worker() {
-    byte w = _pid;
-    mtype at[CONNECTIONS] = none;
-    byte known[CONNECTIONS];
-    byte version, seq, x, state;
-
-endVacant:
-    alive[w];
-    atomic {
-        if
-        :: w == DRAINING && draining[w] && at[0] == none && c[0].copies == 0 && arrived == 0 ->
-            /* What it has from the time before. */
-            accepted(0);
-            adopted_by(0, w);
-            serving_begins(0, w, 0);
-            known[0] = 1;
-            at[0] = served
-        :: else
-        fi
-    };
-    {
-endServing:
-        do
-        :: atomic { handoff[w]?version,seq,x,state ->
-               assert(version <= speaks[w]);
-               assert(seq == adopted[w]);
-               at[x] = frozen
-           };
-           atomic { adopted_by(x, w); adopted[w]++ };
-           atomic {
-               serving_begins(x, w, state);
-               known[x] = state + 1;
-               at[x] = served;
-               version = 0; seq = 0; x = 0; state = 0
-           }
-        :: atomic { draining[w] && (at[0] == served || at[1] == served) ->
-               if
-               :: at[0] == served -> x = 0
-               :: at[1] == served -> x = 1
-               fi;
-               serving_pauses(x, w);
-               at[x] = frozen;
-               copied(x);
-               offers[w]!x,known[x];
-               x = 0
-           }
-        :: atomic { answers[w]?taken,x -> at[x] = none; known[x] = 0; dropped(x); x = 0 }
-        :: atomic { at[0] == served -> serving_ends(0, w); at[0] = none; known[0] = 0; dropped(0) }
-        :: atomic { at[1] == served -> serving_ends(1, w); at[1] = none; known[1] = 0; dropped(1) }
-        :: draining[w] && at[0] == none && at[1] == none && empty(handoff[w]) -> killed[w] = true /* leaves */
-        od
-    } unless { killed[w] };
-    d_step {
-        worker_died(w);
-        for (x : 0 .. CONNECTIONS - 1) {
-            if
-            :: at[x] != none -> at[x] = none; known[x] = 0; dropped(x)
-            :: else
-            fi
-        }
-        do
-        :: nempty(handoff[w]) -> handoff[w]?version,seq,x,state; dropped(x)
-        :: empty(handoff[w]) -> break
-        od;
-        do
-        :: nempty(answers[w]) -> answers[w]?_,_
-        :: empty(answers[w]) -> break
-        od;
-        version = 0; seq = 0; x = 0; state = 0;
-        alive[w] = false; killed[w] = false; zombie[w] = true;
-        childSignal = true
-    };
-    goto endVacant
-}
+#include "upgrade_worker.pml"
 
 /* ---------------------------------------------------------------- the supervisor's memory */
 
@@ -134,6 +56,12 @@ chan inflight[WORKERS] = [CONNECTIONS] of { byte };
 byte first[WORKERS], agreed[WORKERS];
 byte blob[CONNECTIONS];                    /* frozen states */
 
+#ifdef MUTATION_NO_REAPING_AFTER_EXEC
+bool isUnheard[WORKERS];
+#define IS_TOLD_OF(w) (zombie[w] && !isUnheard[w])
+#else
+#define IS_TOLD_OF(w) zombie[w]
+#endif
 #define CAN_SEND(w) (alive[w] && nfull(handoff[w]))
 
 /*
@@ -247,13 +175,11 @@ inline become(next) {
     /* A program cannot even take over a socket whose version it does not speak. */
     assert(agreed[CURRENT] <= program || !alive[CURRENT]);
     assert(agreed[NEXT] <= program || !alive[NEXT]);
-#ifdef MUTATION_ACCEPTS_BELIEVED_ALIVE
-    armed = false; believed = true;
-#else
     armed = false;
-#endif
+#ifdef MUTATION_NO_REAPING_AFTER_EXEC
     /* Signals that had come are not told of again. */
-    childSignal = false;
+    for (x : 0 .. WORKERS - 1) { isUnheard[x] = zombie[x] }
+#endif
     isArrived = true;
     x = 0
 }
@@ -264,15 +190,13 @@ inline become(next) {
 #define MAY_FREEZE empty(completions)
 #endif
 
-#define GIVES_UP (stage == givingUp || stage == givingBack)
-
 active proctype Supervisor() {
     byte x, state;
-    bool believed;
 
     d_step {
         speaks[CURRENT] = OLD; agreed[CURRENT] = OLD; alive[CURRENT] = true;
-        speaks[DRAINING] = OLD; agreed[DRAINING] = OLD; alive[DRAINING] = true; draining[DRAINING] = true
+        speaks[DRAINING] = OLD; agreed[DRAINING] = OLD; alive[DRAINING] = true; draining[DRAINING] = true;
+        armed = true
     };
     arrived > 0 || zombie[DRAINING];
 endIdle:
@@ -280,11 +204,13 @@ endIdle:
     /* The loop begins: nothing that happened meanwhile announces itself. */
     :: d_step { isArrived ->
            isArrived = false;
+#ifndef MUTATION_ACCEPTS_BELIEVED_ALIVE
+           armed = true;
+#endif
 #ifndef MUTATION_NO_REAPING_AFTER_EXEC
            reap(0); reap(1); reap(2)
 #endif
        }
-    :: atomic { !armed && !believed && !GIVES_UP && !isArrived -> armed = true }
     :: atomic { completions?x -> pending!x; x = 0 }
     :: atomic { nempty(pending) && CAN_SEND(member) ->
            pending?x;
@@ -298,21 +224,21 @@ endIdle:
     :: atomic { first[2] != adopted[2] && alive[2] -> read_page(2) }
     :: atomic { nempty(offers[0]) && alive[0] -> take_offers(0) }
     :: atomic { nempty(offers[1]) && alive[1] -> take_offers(1) }
-    :: d_step { childSignal -> childSignal = false; reap(0); reap(1); reap(2) }
+    :: d_step { IS_TOLD_OF(0) || IS_TOLD_OF(1) || IS_TOLD_OF(2) -> reap(0); reap(1); reap(2) }
 
     /* The upgrade: stop accepting; when every completion is taken, freeze and exec. */
     :: atomic { upgrades > 0 && stage == idle && program == OLD -> upgrades--; stage = givingUp; armed = false }
     :: atomic { stage == givingUp && MAY_FREEZE ->
            if
            :: become(NEW); stage = arrivedNew
-           :: faults > 0 -> faults--; stage = idle /* execve failed */
+           :: faults > 0 -> faults--; stage = idle; armed = true /* execve failed */
            fi
        }
     /* One new generation at a time. */
     :: atomic { stage == arrivedNew && !isArrived && !alive[NEXT] && !zombie[NEXT] ->
            if
            :: spawn(NEXT); stage = booting
-           :: faults > 0 -> faults--; stage = givingBack /* it cannot go on here */
+           :: faults > 0 -> faults--; stage = givingBack; armed = false /* it cannot go on here */
            fi
        }
     /* Ready: from here on there is no way back. */
