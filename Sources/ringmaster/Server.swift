@@ -107,6 +107,10 @@ struct Server {
         } catch {
             throw CommandError(error.exitCode, error.sentence)
         }
+        let consent = Array(ProgramCheck.consent.utf8)
+        guard write(STDOUT_FILENO, consent, consent.count) == consent.count else {
+            throw CommandError(.internalError, "the supervisor cannot be told: \(String(cString: strerror(errno)))")
+        }
         return .success
     }
 

@@ -53,8 +53,8 @@ public struct ResourceLimit: Hashable, Sendable {
 public enum DescriptorNeed {
     /// Per process: standard streams, ring, eventfd, signalfd, log, and what the C library opens for a moment.
     public static let reserve = 64
-    /// Per worker, in the supervisor: hand-off socket, pidfd, status page, with room to start a successor meanwhile.
-    public static let perWorker = 6
+    /// Per worker, in the supervisor: hand-off socket, error pipe, status page, pidfd, and as much for its successor.
+    public static let perWorker = 8
 
     /// What the neediest process must be able to open at once; `Int.max` when it does not fit.
     ///

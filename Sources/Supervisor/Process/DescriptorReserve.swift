@@ -3,18 +3,13 @@ import Glibc
 /// Descriptors held back for starting workers. A burst of connections may take every other one; without these a dead
 /// worker could then not be replaced, and nobody would ever take the connections.
 struct DescriptorReserve {
-    /// For one start: the socket pair, its copies and the child's, the process's descriptor, and some to spare.
-    private static let perStart = 8
-    /// What a started worker keeps: its socket and its process.
-    private static let perWorker = 2
+    /// For one start, at its height: a socket pair, a pipe, the page, the configuration, and the five copies that the child
+    /// inherits.
+    static let perStart = 11
+    /// What a started worker keeps: its socket, its pipe, its page and its process.
+    static let perWorker = 4
 
-    private let size: Int
     private var held: [Int32] = []
-
-    init(workerCount: Int) {
-        size = Self.perStart + Self.perWorker * workerCount
-        refill()
-    }
 
     /// Frees what is held, for the calls that follow in this turn: nothing is accepted meanwhile.
     mutating func release() {
@@ -22,8 +17,9 @@ struct DescriptorReserve {
         held.removeAll(keepingCapacity: true)
     }
 
-    /// Holds back as many as there are, up to the size.
-    mutating func refill() {
+    /// Holds back as many as there are, up to what it takes to start so many workers beside those that run.
+    mutating func refill(workerCount: Int) {
+        let size = Self.perStart + Self.perWorker * workerCount
         while held.count < size {
             let fd = open("/dev/null", O_RDONLY | O_CLOEXEC)
             guard fd >= 0 else { return }

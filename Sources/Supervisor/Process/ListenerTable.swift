@@ -19,6 +19,8 @@ final class ListenerTable {
     private var entries: [Entry] = []
     /// By the socket's descriptor.
     private var listeners: [Int32: Listener] = [:]
+    /// By descriptor: who waits for a listener to be closed that accepts no longer, until its queue is empty.
+    private var closing: [Int32: [() -> Void]] = [:]
     private var idNext: UInt16 = 0
     private var isAccepting = false
     /// What was asked for while the sockets were given up, for when they are taken back; nil while they are ours.
@@ -40,6 +42,8 @@ final class ListenerTable {
     var inheritance: (entries: [Entry], idNext: UInt16) { (entries, idNext) }
     /// Those that serve.
     var serving: [Entry] { entries.filter(\.isServing) }
+    /// Some are being closed: what their queues hold would be lost if this process became another program now.
+    var isClosing: Bool { !closing.isEmpty }
     /// Accepts that failed for want of descriptors or memory, at all listeners.
     private(set) var exhaustedGone: UInt64 = 0
     private(set) var failedGone: UInt64 = 0
@@ -76,12 +80,13 @@ final class ListenerTable {
     ///
     /// - Throws: when one cannot be bound; then nothing has changed.
     func prepare(_ plans: [ListenerPlan]) throws(PlanError) -> [UInt16] {
-        assert(entries.allSatisfy(\.isServing), "one configuration is prepared at a time")
+        let staying = entries.filter { closing[$0.descriptor] == nil }
+        assert(staying.allSatisfy(\.isServing), "one configuration is prepared at a time")
         var bound: [Entry] = []
         var ids: [UInt16] = []
         var taken: Set<UInt16> = []
         for plan in plans {
-            if let current = entries.first(where: { $0.plan.address == plan.address && !taken.contains($0.id) }) {
+            if let current = staying.first(where: { $0.plan.address == plan.address && !taken.contains($0.id) }) {
                 taken.insert(current.id)
                 ids.append(current.id)
                 continue
@@ -115,7 +120,7 @@ final class ListenerTable {
             open -= 1
             if open == 0 { closed() }
         }
-        for entry in entries where listeners[entry.descriptor]?.isDraining == false {
+        for entry in entries where listeners[entry.descriptor] != nil {
             open += 1
             close(entry.descriptor, finish)
         }
@@ -123,9 +128,14 @@ final class ListenerTable {
     }
 
     private func close(_ descriptor: Int32, _ closed: @escaping () -> Void) {
+        if closing[descriptor] != nil {
+            closing[descriptor]?.append(closed)
+            return
+        }
+        closing[descriptor] = [closed]
         listeners[descriptor]?.drainAndClose { [self] in
             forget(descriptor)
-            closed()
+            for closed in closing.removeValue(forKey: descriptor) ?? [] { closed() }
         }
     }
 

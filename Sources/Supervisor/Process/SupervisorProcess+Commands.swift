@@ -61,8 +61,13 @@ extension SupervisorProcess {
     /// Reads the configuration again, on a thread of its own since names may have to be looked up; then replaces all
     /// workers. A reload that comes meanwhile is done afterwards, once for all that wait.
     func reload(_ command: CommandID?) {
-        guard preparation == nil, !isReading, check == nil, arrival == nil else {
-            reloadsWaiting.append(command)
+        if let reason = state.noCommands {
+            logger.warning("reload refused", metadata: ["reason": "\(reason)"])
+            return answer(command, .refused(reason))
+        }
+        guard !isReplacing else {
+            // Any number of signals is one reload.
+            if command != nil || !reloadsWaiting.contains(nil) { reloadsWaiting.append(command) }
             return
         }
         isReading = true
@@ -83,6 +88,11 @@ extension SupervisorProcess {
         }
     }
 
+    /// A reload or an upgrade is under way. Whatever ends it begins the next reload.
+    private var isReplacing: Bool {
+        preparation != nil || isReading || check != nil || isGivingUp || arrival != nil
+    }
+
     private func read(_ result: Result<SupervisorPlan, PlanError>, _ command: CommandID?) {
         isReading = false
         switch result {
@@ -96,7 +106,7 @@ extension SupervisorProcess {
     }
 
     func nextReload() {
-        guard preparation == nil, !isReading, check == nil, arrival == nil, !reloadsWaiting.isEmpty else { return }
+        guard !isReplacing, !reloadsWaiting.isEmpty else { return }
         // One reading serves all that wait: it sees what each of them meant, or something newer.
         let waiting = reloadsWaiting
         reloadsWaiting.removeAll()
@@ -104,8 +114,10 @@ extension SupervisorProcess {
         reload(waiting[waiting.count - 1])
     }
 
-    /// Has a new generation take over. Returns the sentence that stands in the way; the command has been answered then.
+    /// Has a new generation take over.
     func replaceAll(_ reason: ReplacementReason, _ plan: SupervisorPlan, _ command: CommandID?) {
+        // It may have been told to stop while the configuration was read.
+        if let obstacle = state.noCommands { return finished(command, .refused(obstacle)) }
         let ids: [UInt16]
         do throws(PlanError) {
             ids = try listeners.prepare(plan.listeners)
@@ -151,6 +163,10 @@ extension SupervisorProcess {
                     WorkerProcessStatus(slot: $0.worker.slot, pid: $0.pid, counters: counters(of: $0.worker.slot))
                 }
             },
+            counters: Dictionary(
+                uniqueKeysWithValues: Counter.allCases.map { counter in
+                    ("\(counter)", pages.reduce(0) { $0 &+ $1.count(counter) })
+                }),
             lastWords: lastWords.values.sorted { $0.slot < $1.slot },
             listeners: listeners.serving.map { entry in
                 let address = Socket.localAddress(of: entry.descriptor).map(String.init(describing:))

@@ -19,6 +19,8 @@ extension SupervisorProcess {
             return answer(command, .refused(reason))
         }
         logger.info("upgrade: checking the new program", metadata: ["path": "\(setup.programPath)"])
+        reserve.release()
+        defer { reserve.refill(workerCount: state.wanted) }
         do {
             // As it is now, so that the check can read it: the real one is made when nothing moves any more.
             let preview = try image(command).seal()
@@ -34,7 +36,12 @@ extension SupervisorProcess {
     private var noUpgrade: String? {
         if check != nil || arrival != nil || isGivingUp { return "an upgrade is under way" }
         if preparation != nil || isReading { return "a reload is under way" }
-        return state.canFreeze
+        return noFreeze
+    }
+
+    /// Why this process cannot become another program now; nil if it can.
+    private var noFreeze: String? {
+        state.canFreeze ?? (listeners.isClosing ? "listeners are being closed" : nil)
     }
 
     private func refuseUpgrade(_ reason: String, _ command: CommandID?) {
@@ -45,21 +52,23 @@ extension SupervisorProcess {
 
     private func checked(_ problem: String?, _ command: CommandID?) {
         if let reason = problem ?? noUpgrade { return refuseUpgrade(reason, command) }
-        giveUp { [unowned self] in
-            refuseUpgrade(becomeNext(command), command)
-        }
+        giveUp(
+            for: { [unowned self] in becomeNext(command) },
+            otherwise: { [unowned self] in refuseUpgrade($0, command) })
     }
 
-    /// Stops accepting, has what was accepted delivered, then calls `body`, and accepts again if that returns.
-    private func giveUp(_ body: @escaping () -> Void) {
+    /// Stops accepting, has what was accepted delivered, then has `body` replace the program. If that returns, with the
+    /// reason, accepts again and calls `failed`.
+    private func giveUp(for body: @escaping () -> String, otherwise failed: @escaping (String) -> Void) {
         isGivingUp = true
         listeners.giveUp { [unowned self] in
             // Not within a completion: others of the same batch, accepts of other listeners among them, come first.
             loop.executeAtEndOfTurn { [unowned self] in
                 feedArrivals()
-                body()
+                let problem = body()
                 isGivingUp = false
                 listeners.takeBack()
+                failed(problem)
             }
         }
     }
@@ -67,18 +76,15 @@ extension SupervisorProcess {
     /// Returns, with the reason, only if it failed.
     private func becomeNext(_ command: CommandID?) -> String {
         // Between the check and now a worker may have died, or the supervisor been told to stop.
-        if let reason = state.canFreeze { return reason }
+        if let reason = noFreeze { return reason }
+        reserve.release()
+        defer { reserve.refill(workerCount: state.wanted) }
         do {
             let image = try image(command)
             let descriptor = try image.seal()
             defer { close(descriptor) }
             logger.info("upgrade: the new program takes over")
-            let inherited = image.descriptors + [descriptor]
-            for number in inherited { _ = fcntl(number, F_SETFD, 0) }
-            let code = setup.launcher.replaceSelf(
-                setup.programPath, adding: "\(UpgradeImage.variable)=\(descriptor)")
-            for number in inherited { _ = fcntl(number, F_SETFD, FD_CLOEXEC) }
-            return "execve \(setup.programPath): \(String(cString: strerror(code)))"
+            return image.handOver(descriptor, to: setup.programPath, setup.launcher)
         } catch {
             return "\(error)"
         }
@@ -100,7 +106,7 @@ extension SupervisorProcess {
             lastWords: Array(lastWords.values), configurations: configurations, control: control?.inheritance,
             command: command, startedAt: startedAt, loopKind: setup.loopKind, formerProgram: try formerProgram(),
             arguments: setup.launcher.arguments, environment: setup.launcher.environment,
-            programPath: setup.programPath, returned: nil)
+            programPath: setup.programPath, reloadsWaiting: reloadsWaiting, returned: nil)
     }
 
     /// This program's file, open for as long as the process lives: its name may be another's by now.
@@ -136,6 +142,7 @@ extension SupervisorProcess {
         }
         listeners.take(image.listeners, idNext: image.listenerIDNext)
         configurations = image.configurations
+        reloadsWaiting = image.reloadsWaiting ?? []
         for words in image.lastWords { lastWords[words.slot] = words }
         arrival = image
     }
@@ -170,10 +177,16 @@ extension SupervisorProcess {
         switch outcome {
         case .done: return false
         case .refused(let reason), .failed(let reason):
+            guard state.noCommands == nil else {
+                // It was told to stop meanwhile, and this program can do that as well.
+                close(arrival.formerProgram)
+                self.arrival = nil
+                return false
+            }
             logger.error("upgrade: going back to the old program", metadata: ["reason": "\(reason)"])
             returnReason = reason
             returnAttempts = 0
-            tryUpgrade()
+            tryReturn()
             return true
         }
     }
@@ -183,31 +196,42 @@ extension SupervisorProcess {
     private static let returnAttemptsMax = 600
 
     /// Goes back as soon as the state can be frozen.
-    func tryUpgrade() {
-        guard let reason = returnReason, let arrival else { return }
+    func tryReturn() {
+        guard let arrival, returnReason != nil else { return }
+        if let reason = state.noCommands { return stay(reason) }
         returnAttempts += 1
-        guard state.canFreeze == nil || returnAttempts > Self.returnAttemptsMax else {
-            return upgradeTimer?.arm(after: Self.returnInterval) ?? ()
+        guard noFreeze == nil || returnAttempts > Self.returnAttemptsMax else {
+            return returnTimer?.arm(after: Self.returnInterval) ?? ()
         }
-        giveUp { [unowned self] in
-            var problem = state.canFreeze
-            if problem == nil {
-                do {
-                    var image = try image(arrival.command)
-                    image.formerProgram = arrival.formerProgram
-                    (image.arguments, image.environment) = (arrival.arguments, arrival.environment)
-                    image.programPath = arrival.programPath
-                    problem = image.giveBack(reason: reason)
-                } catch {
-                    problem = "\(error)"
-                }
-            }
-            // Still here: this program's supervisor goes on with the old workers.
-            logger.critical("upgrade: no way back to the old program", metadata: ["error": "\(problem ?? "")"])
-            returnReason = nil
-            self.arrival = nil
-            answer(arrival.command, .failed(reason))
-            nextReload()
+        giveUp(
+            for: { [unowned self] in becomeFormer(arrival) },
+            otherwise: { [unowned self] in stay($0) })
+    }
+
+    /// Returns, with the reason, only if it failed.
+    private func becomeFormer(_ arrival: UpgradeImage) -> String {
+        if let reason = noFreeze { return reason }
+        reserve.release()
+        defer { reserve.refill(workerCount: state.wanted) }
+        do {
+            var image = try image(arrival.command)
+            image.formerProgram = arrival.formerProgram
+            (image.arguments, image.environment) = (arrival.arguments, arrival.environment)
+            image.programPath = arrival.programPath
+            return image.giveBack(reason: returnReason ?? "")
+        } catch {
+            return "\(error)"
         }
+    }
+
+    /// There is no way back: this program's supervisor goes on with the old workers.
+    private func stay(_ problem: String) {
+        guard let arrival, let reason = returnReason else { return }
+        logger.critical("upgrade: no way back to the old program", metadata: ["reason": "\(problem)"])
+        close(arrival.formerProgram)
+        self.arrival = nil
+        returnReason = nil
+        answer(arrival.command, .failed(reason))
+        nextReload()
     }
 }

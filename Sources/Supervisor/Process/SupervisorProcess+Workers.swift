@@ -17,7 +17,7 @@ extension SupervisorProcess {
 
     func spawn(_ worker: WorkerID, _ generation: Generation) {
         reserve.release()
-        defer { reserve.refill() }
+        defer { reserve.refill(workerCount: state.wanted) }
         do {
             try makePage(worker.slot)
             precondition(handles[worker.slot] == nil, "a slot has one worker at a time")
@@ -40,11 +40,11 @@ extension SupervisorProcess {
         guard let configuration = configurations[generation] else {
             preconditionFailure("a generation has a configuration until its last worker is gone")
         }
+        let text = try Self.text(configuration.text)
+        defer { close(text) }
         let (ours, theirs) = try HandoffSocket.pair()
         let (reading, writing) = try WorkerErrorPipe.pipe()
         defer { close(writing) }
-        let text = try Self.text(configuration.text)
-        defer { close(text) }
         let birth = WorkerBirth(
             slot: worker.slot, incarnation: worker.incarnation, generation: generation,
             // Any worker may have them all for a time: the others may be draining, or dead. The sum is kept here.
@@ -60,11 +60,10 @@ extension SupervisorProcess {
             throw error
         }
         withExtendedLifetime(theirs) {}
-        // The handle has a descriptor of its own: this object closes its own.
-        let control = try SystemError.check(fcntl(ours.descriptor, F_DUPFD_CLOEXEC, 3), "fcntl")
-        return adopt(
-            WorkerHandle.Inheritance(
-                worker: worker, pid: pid, control: control, errors: reading, version: Packet.versionMin, sent: 0))
+        let slot = worker.slot
+        return WorkerHandle(
+            loop, worker, pid: pid, ours, errors: reading,
+            packetsWaiting: { [unowned self] in takePacketsInTurns(slot) }, processEnded: { [unowned self] in reap() })
     }
 
     func adopt(_ inheritance: WorkerHandle.Inheritance) -> WorkerHandle {

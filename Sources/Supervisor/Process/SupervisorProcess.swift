@@ -41,18 +41,18 @@ public final class SupervisorProcess {
     var arrival: UpgradeImage?
     let startedAt: Int64
     var memoryTimer: LoopTimer?
-    var upgradeTimer: LoopTimer?
+    var returnTimer: LoopTimer?
 
     private var timer: LoopTimer?
     private var signalWatch: ReadinessWatch?
     private let signalDescriptor: Int32
     private var arrivals: [AcceptedSocket] = []
     private var exitCode = ExitCode.internalError
-    /// Events that came of performing actions, fed when the list at hand is done.
-    private var followUps: [SupervisorState.Event] = []
+    /// Events that came of performing actions, fed when the list at hand is done, each with its time.
+    private var followUps: [(event: SupervisorState.Event, at: MonotonicTime)] = []
     /// What workers did not take of the list at hand.
     var refusals: [SupervisorState.Event] = []
-    var reserve: DescriptorReserve
+    var reserve = DescriptorReserve()
     private var isFeeding = false
 
     /// A supervisor with its listeners bound. Blocks the signals it listens to: create it before any other thread.
@@ -91,7 +91,6 @@ public final class SupervisorProcess {
         reports = ReportLog(logger: setup.logger, transport: setup.loopKind.transport)
         state = image?.state ?? SupervisorState(configuration: setup.plan.configuration, listeners: [])
         startedAt = image?.startedAt ?? Int64(time(nil))
-        reserve = DescriptorReserve(workerCount: setup.plan.configuration.workerCount)
         signal(SIGPIPE, SIG_IGN)
         let signals = Self.signals + [SIGCHLD]
         signalDescriptor = try SystemError.check(csocket_signalfd(signals, signals.count), "signalfd")
@@ -108,7 +107,7 @@ public final class SupervisorProcess {
         timer = LoopTimer(loop) { [unowned self] in feedAfterPages(.timer) }
         signalWatch = ReadinessWatch(loop, fd: signalDescriptor) { [unowned self] in takeSignals() }
         memoryTimer = LoopTimer(loop) { [unowned self] in readMemory() }
-        upgradeTimer = LoopTimer(loop) { [unowned self] in tryUpgrade() }
+        returnTimer = LoopTimer(loop) { [unowned self] in tryReturn() }
         loop.executeAtEndOfTurn { [unowned self] in begin() }
         loop.remote.execute { _ in }
         do throws(SystemError) {
@@ -122,6 +121,7 @@ public final class SupervisorProcess {
     }
 
     private func begin() {
+        reserve.refill(workerCount: state.wanted)
         readMemory()
         guard let arrival else { return feed(.start) }
         feed(.thawed)
@@ -151,36 +151,38 @@ public final class SupervisorProcess {
         feedAfterPages(.accepted(batch))
     }
 
-    /// Loads are read at the moment of choice.
+    /// Loads are read at the moment of choice: the event and what the pages say have the same time.
     func feedAfterPages(_ event: SupervisorState.Event) {
-        readPages()
-        feed(event)
+        let now = MonotonicTime.now
+        readPages(now)
+        feed(event, at: now)
     }
 
-    private func readPages() {
+    private func readPages(_ now: MonotonicTime) {
         for slot in handles.indices {
             guard let handle = handles[slot] else { continue }
             do throws(PageCorruption) {
-                feed(.page(slot, try pages[slot].read(sent: handle.sent)))
+                feed(.page(slot, try pages[slot].read(sent: handle.sent)), at: now)
             } catch {
                 logger.error("a worker's status page is corrupt", metadata: ["slot": "\(slot)", "reason": "\(error)"])
-                feed(.pageCorrupt(slot))
+                feed(.pageCorrupt(slot), at: now)
             }
         }
     }
 
-    func feed(_ event: SupervisorState.Event) {
-        followUps.append(event)
+    func feed(_ event: SupervisorState.Event, at time: MonotonicTime = .now) {
+        followUps.append((event, time))
         guard !isFeeding else { return }
         isFeeding = true
         var index = 0
         // Bounded by the state machine: each refusal or failed spawn takes something away that could cause another.
         while index < followUps.count {
-            perform(state.handle(followUps[index], now: .now))
+            perform(state.handle(followUps[index].event, now: followUps[index].at))
             index += 1
             // Before anything else is decided: no socket may be sent to a worker that has not taken those before it.
             if !refusals.isEmpty {
-                followUps.insert(contentsOf: refusals + [.timer], at: index)
+                let now = MonotonicTime.now
+                followUps.insert(contentsOf: (refusals + [.timer]).map { ($0, now) }, at: index)
                 refusals.removeAll()
             }
         }

@@ -2,19 +2,25 @@ import CSocket
 import Glibc
 import Transport
 
-/// What a worker wrote to its standard error: passed on to ours at once, and the last of it kept, so that a death can be
-/// told with its cause. A worker's log does not come this way; a crash message, a backtrace or a library's complaint does.
+/// What a worker wrote to its standard error: passed on to ours at once, and the first and the last of it kept, so that a
+/// death can be told with its cause: a complaint comes first, and a long backtrace after it. A worker's log does not come
+/// this way.
 final class WorkerErrorPipe {
-    /// How much is kept, in bytes.
-    static let keptMax = 2_048
+    /// How much of the beginning is kept, and how much of the end, in bytes.
+    static let keptMax = 1_024
+    private static let readMax = 2_048
     private static let readsPerTurnMax = 8
+    /// The most that a pipe can hold (pipe(7)), in turns: a process that the worker has left behind may still write.
+    private static let lastTurnsMax = (1 << 20) / (readMax * readsPerTurnMax)
 
     /// The end of the pipe that is read. Stays ours.
     let descriptor: Int32
     private let loop: EventLoop
     private let passesOn: Bool
     private var watch: ReadinessWatch?
-    private var kept: [UInt8] = []
+    private var head: [UInt8] = []
+    private var tail: [UInt8] = []
+    private var omitted = 0
 
     /// Takes over the reading end of a pipe, non-blocking.
     ///
@@ -37,9 +43,10 @@ final class WorkerErrorPipe {
         return (ends[0], ends[1])
     }
 
-    /// The last lines, without what does not print. Empty when nothing was said.
+    /// The first and the last lines, without what does not print. Empty when nothing was said.
     var text: String {
-        let text = String(decoding: kept, as: UTF8.self)
+        let omission = Array("\n[\(omitted) bytes left out]\n".utf8)
+        let text = String(decoding: omitted > 0 ? head + omission + tail : head + tail, as: UTF8.self)
         let lines = text.split(whereSeparator: \.isNewline).map { line in
             String(line.unicodeScalars.map { $0.properties.generalCategory == .control ? " " : Character($0) })
         }
@@ -48,7 +55,7 @@ final class WorkerErrorPipe {
 
     /// Takes what is left: the worker is dead.
     func finish() {
-        while take() {}
+        for _ in 0..<Self.lastTurnsMax where !take() { break }
         watch?.stop()
         watch = nil
     }
@@ -61,7 +68,7 @@ final class WorkerErrorPipe {
     /// Reads and passes on a bounded amount; returns whether there may be more.
     private func take() -> Bool {
         for _ in 0..<Self.readsPerTurnMax {
-            let count = withUnsafeTemporaryAllocation(byteCount: Self.keptMax, alignment: 1) { buffer -> Int in
+            let count = withUnsafeTemporaryAllocation(byteCount: Self.readMax, alignment: 1) { buffer -> Int in
                 let count = read(descriptor, buffer.baseAddress, buffer.count)
                 guard count > 0 else { return count }
                 let bytes = UnsafeRawBufferPointer(rebasing: buffer[..<count])
@@ -75,7 +82,12 @@ final class WorkerErrorPipe {
     }
 
     private func keep(_ bytes: UnsafeRawBufferPointer) {
-        kept.append(contentsOf: bytes)
-        if kept.count > Self.keptMax { kept.removeFirst(kept.count - Self.keptMax) }
+        let first = bytes.prefix(Self.keptMax - head.count)
+        head += first
+        tail += bytes.dropFirst(first.count)
+        let excess = tail.count - Self.keptMax
+        guard excess > 0 else { return }
+        tail.removeFirst(excess)
+        omitted += excess
     }
 }

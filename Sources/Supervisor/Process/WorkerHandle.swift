@@ -30,17 +30,29 @@ final class WorkerHandle {
     private var controlWatch: ReadinessWatch?
     private var processWatch: ReadinessWatch?
 
-    /// Takes a process that was just spawned, or one that was ours before an upgrade; its callbacks come on the loop.
-    init(
+    /// Takes a process that was ours before an upgrade.
+    convenience init(
         _ loop: EventLoop, _ inheritance: Inheritance, packetsWaiting: @escaping () -> Void,
         processEnded: @escaping () -> Void
     ) {
-        worker = inheritance.worker
-        pid = inheritance.pid
-        sent = inheritance.sent
-        control = HandoffSocket(owning: inheritance.control)
+        let control = HandoffSocket(owning: inheritance.control)
         control.version = inheritance.version
-        errors = WorkerErrorPipe(loop, owning: inheritance.errors)
+        self.init(
+            loop, inheritance.worker, pid: inheritance.pid, control, errors: inheritance.errors,
+            packetsWaiting: packetsWaiting, processEnded: processEnded)
+        sent = inheritance.sent
+    }
+
+    /// Takes a process that was just spawned; its callbacks come on the loop. Cannot fail: nobody else would reap it.
+    init(
+        _ loop: EventLoop, _ worker: WorkerID, pid: pid_t, _ control: HandoffSocket, errors: Int32,
+        packetsWaiting: @escaping () -> Void, processEnded: @escaping () -> Void
+    ) {
+        self.worker = worker
+        self.pid = pid
+        self.control = control
+        sent = 0
+        self.errors = WorkerErrorPipe(loop, owning: errors)
         pidfd = csocket_pidfd_open(pid)
         controlWatch = ReadinessWatch(loop, fd: control.descriptor, ready: packetsWaiting) { [control] in
             // The watch may hold a poll on the descriptor until now: the object, which closes it, lives as long.

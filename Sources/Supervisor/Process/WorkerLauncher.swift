@@ -34,15 +34,20 @@ public struct WorkerLauncher: Sendable {
     /// Spawns a worker from this very program file, even if its path has been given to another meanwhile. Returns its
     /// process id.
     func launch(_ birth: WorkerBirth, _ inheritance: Inheritance) throws(HandoffError) -> pid_t {
-        try spawn("/proc/self/exe", adding: "\(WorkerBirth.variable)=\(birth.encoded)", inheritance.descriptors)
+        try spawn(
+            "/proc/self/exe", adding: "\(WorkerBirth.variable)=\(birth.encoded)", inheritance.descriptors,
+            from: STDERR_FILENO)
     }
 
-    /// Spawns `path` with our command line and one more variable; `descriptors` become 2, 3, …. Returns its process id.
-    func spawn(_ path: String, adding variable: String, _ descriptors: [Int32]) throws(HandoffError) -> pid_t {
+    /// Spawns `path` with our command line and one more variable; `descriptors` become `first` and those after it, and it
+    /// leads a process group. Returns its process id.
+    func spawn(
+        _ path: String, adding variable: String, _ descriptors: [Int32], from first: Int32
+    ) throws(HandoffError) -> pid_t {
         var pid: pid_t = 0
         let result = Self.withCStrings(arguments) { arguments in
             Self.withCStrings(environment + [variable]) { environment in
-                csocket_spawn(path, arguments, environment, 2, descriptors, UInt32(descriptors.count), &pid)
+                csocket_spawn(path, arguments, environment, first, descriptors, UInt32(descriptors.count), &pid)
             }
         }
         guard result == 0 else { throw HandoffError(call: "posix_spawn", errno: -result) }

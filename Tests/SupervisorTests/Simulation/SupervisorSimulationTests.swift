@@ -42,7 +42,7 @@ import Testing
             totals["upgrades", default: 0] += UInt64(world.upgrades)
             exitCodes.insert(world.exitCode?.rawValue ?? -1)
         }
-        let rare = totals.filter { $0.value < 20 && $0.key != "closed.\(SupervisorState.CloseReason.undeliverable)" }
+        let rare = totals.filter { $0.value < 3 && $0.key != "closed.\(SupervisorState.CloseReason.undeliverable)" }
         #expect(rare.isEmpty)
         let closed = SupervisorState.CloseReason.allCases.filter { totals["closed.\($0)", default: 0] > 0 }
         #expect(closed.count == SupervisorState.CloseReason.allCases.count)

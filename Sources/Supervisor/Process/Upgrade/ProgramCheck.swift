@@ -5,15 +5,24 @@ import Transport
 
 /// A child process in which the program file that is to be upgraded to checks itself: that it starts here, understands
 /// the command line and the configuration, and can go on from the state of the running supervisor.
+///
+/// It has to say so. A file that merely ends well, another program's by mistake, must not become the supervisor.
 public final class ProgramCheck {
     /// The environment variable that asks for it.
     public static let variable = "RINGMASTER_INTERNAL_CHECK"
     /// Where the child finds the image of the running supervisor.
     public static let imageDescriptor: Int32 = 3
+    /// What the child writes to standard output, and nothing else, when all is well.
+    public static let consent = "ringmaster can go on from here"
     /// How long it may take.
-    static let timeout: Duration = .seconds(30)
+    static let timeoutDefault: Duration = .seconds(30)
 
     let pid: pid_t
+    private let path: String
+    /// What the path named when the check began.
+    private let file: FileIdentity?
+    private let timeout: Duration
+    private let output: WorkerErrorPipe
     private let errors: WorkerErrorPipe
     private let pidfd: Int32
     private var watch: ReadinessWatch?
@@ -27,43 +36,87 @@ public final class ProgramCheck {
     ///   - ended: is called when the child is to be reaped.
     ///   - finished: is given nil, or the sentence that is wrong, after ``reaped(_:)``.
     init(
-        _ loop: EventLoop, _ launcher: WorkerLauncher, path: String, image: Int32, ended: @escaping () -> Void,
-        finished: @escaping (String?) -> Void
+        _ loop: EventLoop, _ launcher: WorkerLauncher, path: String, image: Int32,
+        timeout: Duration = timeoutDefault, ended: @escaping () -> Void, finished: @escaping (String?) -> Void
     ) throws {
+        self.path = path
+        self.timeout = timeout
         self.finished = finished
-        let (reading, writing) = try WorkerErrorPipe.pipe()
-        defer { close(writing) }
-        errors = WorkerErrorPipe(loop, owning: reading, passesOn: false)
+        file = FileIdentity(path)
+        let input = try SystemError.check(open("/dev/null", O_RDONLY | O_CLOEXEC), "open")
+        defer { close(input) }
+        let (outputReading, outputWriting) = try WorkerErrorPipe.pipe()
+        defer { close(outputWriting) }
         do {
-            pid = try launcher.spawn(path, adding: "\(Self.variable)=1", [writing, image])
+            let (errorsReading, errorsWriting) = try WorkerErrorPipe.pipe()
+            defer { close(errorsWriting) }
+            do {
+                pid = try launcher.spawn(
+                    path, adding: "\(Self.variable)=1", [input, outputWriting, errorsWriting, image], from: STDIN_FILENO)
+            } catch {
+                close(errorsReading)
+                throw error
+            }
+            errors = WorkerErrorPipe(loop, owning: errorsReading, passesOn: false)
         } catch {
-            errors.finish()
+            close(outputReading)
             throw error
         }
+        output = WorkerErrorPipe(loop, owning: outputReading, passesOn: false)
         pidfd = csocket_pidfd_open(pid)
         if pidfd >= 0 {
             watch = ReadinessWatch(loop, fd: pidfd, ready: ended) { [pidfd] in close(pidfd) }
         }
         timer = LoopTimer(loop) { [unowned self] in
             isTimedOut = true
-            kill(pid, SIGKILL)
+            cancel()
         }
-        timer?.arm(after: Self.timeout)
+        timer?.arm(after: timeout)
     }
 
-    /// Nobody wants to know any more.
+    /// Nobody wants to know any more. Ends the child, and the processes that it has started.
     func cancel() {
-        kill(pid, SIGKILL)
+        kill(-pid, SIGKILL)
     }
 
     /// The child has ended.
     func reaped(_ status: ExitStatus) {
         timer?.cancel()
         watch?.stop()
+        output.finish()
         errors.finish()
-        if status == .code(0) { return finished(nil) }
-        if isTimedOut { return finished("its check took more than \(Self.timeout.components.seconds) s") }
-        let words = errors.text.split(separator: "\n").last.map(String.init) ?? "no reason given"
-        finished("its check ended with \(status): \(words)")
+        finished(problem(status))
+    }
+
+    private func problem(_ status: ExitStatus) -> String? {
+        if isTimedOut { return "its check took more than \(timeout)" }
+        guard status == .code(0) else {
+            let words = errors.text.split(separator: "\n").last.map(String.init) ?? "no reason given"
+            return "its check ended with \(status): \(words)"
+        }
+        guard output.text == Self.consent else { return "it did not say that it can go on: is \(path) ringmaster?" }
+        guard file != nil, FileIdentity(path) == file else {
+            return "\(path) was replaced while it was checked: upgrade again"
+        }
+        return nil
+    }
+}
+
+/// Which file a path names, and in which state.
+private struct FileIdentity: Equatable {
+    private let device: dev_t
+    private let inode: ino_t
+    private let size: off_t
+    private let seconds: Int
+    private let nanoseconds: Int
+
+    init?(_ path: String) {
+        var status = stat()
+        guard stat(path, &status) == 0 else { return nil }
+        device = status.st_dev
+        inode = status.st_ino
+        size = status.st_size
+        seconds = status.st_mtim.tv_sec
+        nanoseconds = status.st_mtim.tv_nsec
     }
 }

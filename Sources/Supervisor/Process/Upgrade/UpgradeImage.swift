@@ -66,6 +66,8 @@ public struct UpgradeImage: Codable {
     var arguments: [String]
     var environment: [String]
     public var programPath: String
+    /// Reloads that were asked for meanwhile, and by whom.
+    var reloadsWaiting: [CommandID?]?
     var returned: Return?
 
     /// Whether the program that was upgraded to has given the process back to this one.
@@ -90,6 +92,10 @@ public struct UpgradeImage: Codable {
     /// Writes the image to a sealed memfd, which the caller closes.
     func seal() throws -> Int32 {
         let bytes = Array(try JSONEncoder().encode(self))
+        guard bytes.count <= Self.sizeMax else {
+            throw PlanError(
+                .internalError, "the supervisor's state has \(bytes.count) bytes, and at most \(Self.sizeMax) can be carried")
+        }
         return try SealedMemory.make(bytes, name: "ringmaster-upgrade")
     }
 
@@ -97,20 +103,40 @@ public struct UpgradeImage: Codable {
     ///
     /// - Throws: a ``PlanError`` with a sentence, when this program cannot go on from there.
     public static func read(_ descriptor: Int32) throws(PlanError) -> UpgradeImage {
-        let image: UpgradeImage
         do {
-            let bytes = try SealedMemory.read(descriptor, sizeMax: sizeMax)
-            image = try JSONDecoder().decode(UpgradeImage.self, from: Data(bytes))
+            let data = Data(try SealedMemory.read(descriptor, sizeMax: sizeMax))
+            // First: what another format has, need not be what this one has.
+            let format = try JSONDecoder().decode(Format.self, from: data).format
+            guard format == formatCurrent else {
+                throw PlanError(
+                    .badUsage,
+                    "the running supervisor's state has format \(format), and this program knows \(formatCurrent): "
+                        + "restart instead of upgrading")
+            }
+            let image = try JSONDecoder().decode(UpgradeImage.self, from: data)
+            guard image.configurations[image.state.generation] != nil else {
+                throw PlanError(.internalError, "it has no configuration of the generation that serves")
+            }
+            return image
+        } catch let error as PlanError where error.exitCode == .badUsage {
+            throw error
         } catch {
             throw PlanError(.internalError, "the running supervisor's state makes no sense to this program: \(error)")
         }
-        guard image.format == formatCurrent, image.configurations[image.state.generation] != nil else {
-            throw PlanError(
-                .badUsage,
-                "the running supervisor's state has format \(image.format), and this program knows \(formatCurrent): "
-                    + "restart instead of upgrading")
-        }
-        return image
+    }
+
+    private struct Format: Decodable {
+        var format: Int
+    }
+
+    /// Makes this process the program `path`, which finds this image in the memfd. Returns, with the error, only when that
+    /// failed; then nothing has changed.
+    func handOver(_ descriptor: Int32, to path: String, _ launcher: WorkerLauncher) -> String {
+        let inherited = descriptors + [descriptor]
+        for number in inherited { _ = fcntl(number, F_SETFD, 0) }
+        let code = launcher.replaceSelf(path, adding: "\(Self.variable)=\(descriptor)")
+        for number in inherited { _ = fcntl(number, F_SETFD, FD_CLOEXEC) }
+        return "execve \(path): \(String(cString: strerror(code)))"
     }
 
     /// Makes this process the program again that it was before, which goes on with what it had. Returns, with the error,
@@ -120,11 +146,10 @@ public struct UpgradeImage: Codable {
         image.returned = Return(reason: reason)
         do {
             let descriptor = try image.seal()
-            for inherited in image.descriptors + [descriptor] { _ = fcntl(inherited, F_SETFD, 0) }
-            let former = WorkerLauncher(arguments: arguments, environment: environment)
-            let code = former.replaceSelf(
-                "/proc/self/fd/\(formerProgram)", adding: "\(Self.variable)=\(descriptor)")
-            return "execve: \(String(cString: strerror(code)))"
+            defer { close(descriptor) }
+            return image.handOver(
+                descriptor, to: "/proc/self/fd/\(formerProgram)",
+                WorkerLauncher(arguments: arguments, environment: environment))
         } catch {
             return "\(error)"
         }
