@@ -82,7 +82,8 @@ private struct Baseline {
 
     init(_ pool: Pool) throws {
         let status = try pool.settle()
-        try wait(for: "connections to be gone: \(status)") {
+        let port = pool.address.port!
+        try wait(for: "connections to be gone: \(status)\n\(ProcessTable.queues(port: port))") {
             try pool.status().pool.workers.allSatisfy { $0.live == 0 && $0.inflight == 0 }
         }
         let supervisor = pool.ringmaster.process.pid
@@ -125,17 +126,18 @@ extension Faults {
             try wait(for: "\(workers) workers", within: .seconds(90)) { try pool.status().isComplete }
             try traffic.waitForProgress()
             summaries += try traffic.finish()
-            let after = try Baseline(pool)
-
-            #expect(after.supervisorDescriptors == before.supervisorDescriptors)
-            #expect(after.workerDescriptors == before.workerDescriptors)
-            #expect(after.residentBytes < before.residentBytes + Self.growthMaxBytes)
-            let deaths = try pool.ringmaster.stopped().deaths()
+            let deaths = try pool.log.deaths()
             let toll = Toll(
                 "T10", injected: "\(Faults.seconds(default: 60)) s of random faults: \(injector.description)",
                 summaries,
                 adoptedByTheDead: deaths.lost)
             #expect(toll.lostOtherwise == 0, "\(summaries)\n\(deaths)\n\(traffic.failures)")
+
+            let after = try Baseline(pool)
+            #expect(after.supervisorDescriptors == before.supervisorDescriptors)
+            #expect(after.workerDescriptors == before.workerDescriptors)
+            #expect(after.residentBytes < before.residentBytes + Self.growthMaxBytes)
+            _ = try pool.ringmaster.stopped()
             try toll.record()
         }
     }

@@ -74,6 +74,21 @@ enum ProcessTable {
         Set(tcpSockets().filter { $0.state == "01" && $0.localPort == port }.map(\.inode))
     }
 
+    /// The TCP sockets that have `port` at either end and are not closed yet, with what waits in their queues: to tell in
+    /// a test's message who has stopped reading.
+    static func queues(port: UInt16) -> [String] {
+        let hexadecimal = String(port, radix: 16, uppercase: true)
+        let suffix = ":" + String(repeating: "0", count: 4 - hexadecimal.count) + hexadecimal
+        return text("/proc/net/tcp").split(separator: "\n").compactMap { line in
+            let fields = line.split(separator: " ")
+            // States 06 and 0A: TIME-WAIT and LISTEN.
+            guard fields.count > 9, fields[1].hasSuffix(suffix) || fields[2].hasSuffix(suffix),
+                fields[3] != "06", fields[3] != "0A"
+            else { return nil }
+            return "\(fields[1]) to \(fields[2]), state \(fields[3]), bytes to send and to read \(fields[4])"
+        }
+    }
+
     private static func tcpSockets() -> [(state: Substring, localPort: UInt16?, inode: String)] {
         (text("/proc/net/tcp") + text("/proc/net/tcp6")).split(separator: "\n").compactMap { line in
             let fields = line.split(separator: " ")
