@@ -28,8 +28,8 @@ typedef Connection {
 
 Connection c[CONNECTIONS];
 
-/* How many have arrived, and how many of them the supervisor closed with a reason in a counter. */
-byte arrived, counted;
+/* How many have arrived. */
+byte arrived;
 
 /* For loops inside d_step; 0 in between, so that it adds no states. */
 hidden byte each;
@@ -52,8 +52,7 @@ inline dropped(x) {
 inline closed_counted(x) {
     assert(c[x].answers == SUPERVISOR);
     c[x].answers = NOBODY;
-    c[x].over = true;
-    counted++
+    c[x].over = true
 }
 
 inline adopted_by(x, w) {

@@ -13,7 +13,7 @@ struct ListenerTests {
         let accepted = Recorder<Peer>()
         private let box: ListenerBox
 
-        init(
+        convenience init(
             _ mode: TransportMode, _ address: SocketAddress = .anyLoopback, accepting: Bool = true,
             onAccept: @escaping @Sendable (Listener) -> Void = { _ in }
         ) throws {
