@@ -52,17 +52,18 @@ public final class ProgramCheck {
             defer { close(errorsWriting) }
             do {
                 pid = try launcher.spawn(
-                    path, adding: "\(Self.variable)=1", [input, outputWriting, errorsWriting, image], from: STDIN_FILENO)
+                    path, adding: "\(Self.variable)=1", [input, outputWriting, errorsWriting, image], from: STDIN_FILENO
+                )
             } catch {
                 close(errorsReading)
                 throw error
             }
-            errors = WorkerErrorPipe(loop, owning: errorsReading, passesOn: false)
+            errors = WorkerErrorPipe(loop, owning: errorsReading, passingOnTo: nil)
         } catch {
             close(outputReading)
             throw error
         }
-        output = WorkerErrorPipe(loop, owning: outputReading, passesOn: false)
+        output = WorkerErrorPipe(loop, owning: outputReading, passingOnTo: nil)
         pidfd = csocket_pidfd_open(pid)
         if pidfd >= 0 {
             watch = ReadinessWatch(loop, fd: pidfd, ready: ended) { [pidfd] in close(pidfd) }

@@ -94,7 +94,8 @@ public struct UpgradeImage: Codable {
         let bytes = Array(try JSONEncoder().encode(self))
         guard bytes.count <= Self.sizeMax else {
             throw PlanError(
-                .internalError, "the supervisor's state has \(bytes.count) bytes, and at most \(Self.sizeMax) can be carried")
+                .internalError,
+                "the supervisor's state has \(bytes.count) bytes, and at most \(Self.sizeMax) can be carried")
         }
         return try SealedMemory.make(bytes, name: "ringmaster-upgrade")
     }
