@@ -100,11 +100,11 @@ public final class WorkerProcess {
         let ends = Emigration.Ends(
             moved: { [unowned self] in connectionMoved() }, stays: { [unowned self] in thaw($0) },
             exhausted: { [unowned self] in drainService(.zero) })
-        let emigration = Emigration(loop, control: control, service: service, logger: logger, ends: ends)
-        self.emigration = emigration
+        emigration = Emigration(loop, control: control, service: service, logger: logger, ends: ends)
         let host = ServiceHost(
             loop: loop, ready: { [unowned self] in perform(lifecycle.serviceReady()) },
-            connectionEnded: { [unowned self] in connectionEnded() }, frozen: { emigration.offer($0) })
+            connectionEnded: { [unowned self] in connectionEnded() },
+            frozen: { [unowned self] in emigration?.offer($0) })
         do {
             try service.start(host)
         } catch {

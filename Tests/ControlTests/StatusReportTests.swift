@@ -10,7 +10,7 @@ struct StatusReportTests {
     @Test("its JSON has these names, which scripts rely on")
     func names() throws {
         let text =
-            #"{"lastWords":[{"endedAt":9,"ending":"signal 6","pid":8,"slot":1,"text":"a\nb"}],"#
+            #"{"counters":{"closed":2},"lastWords":[{"endedAt":9,"ending":"signal 6","pid":8,"slot":1,"text":"a\nb"}],"#
             + #""listeners":[{"acceptQueue":1,"acceptQueueMax":2,"address":"127.0.0.1:1","drops":3,"id":0},"#
             + #"{"address":"unix:/a","id":1}],"listenersProblem":"p","pid":1,"#
             + #""pool":{"counters":{"accepted":5},"degraded":false,"generation":2,"#
@@ -34,7 +34,7 @@ struct StatusReportTests {
             version: "1", pid: 1, startedAt: 0, transport: "epoll",
             pool: PoolStatus(
                 phase: "running", generation: 0, wanted: 1, degraded: false, workers: [], pending: 0, counters: [:]),
-            processes: [], lastWords: [], listeners: [(id: 4, address: "a", descriptor: listener)])
+            processes: [], counters: [:], lastWords: [], listeners: [(id: 4, address: "a", descriptor: listener)])
         #expect(
             report.listeners
                 == [ListenerStatus(id: 4, address: "a", queue: AcceptQueue(depth: 1, limit: 6, drops: 0))])

@@ -27,8 +27,7 @@ extension Faults {
             try wait(for: "the old workers to leave", within: .seconds(90)) {
                 old.isDisjoint(with: pool.workers)
             }
-            let afterReload = try pool.settle().pool.counters["offersTaken"] ?? 0
-            #expect(afterReload == count)
+            #expect(try pool.settle().pool.moves == count)
             try pool.succeed("scale", "1")
             try wait(for: "one worker to leave", within: .seconds(90)) { pool.workers.count == 1 }
             let status = try pool.settle()
@@ -36,8 +35,8 @@ extension Faults {
             // Each says one more word and hears it: not only is it open, it is served.
             let summary = try load.finish()
             #expect(summary.completed == count)
-            let moves = status.pool.counters["offersTaken"] ?? 0
-            _ = try pool.ringmaster.stopped(afterAdopting: count)
+            let moves = status.pool.moves
+            _ = try pool.ringmaster.stopped(afterAdopting: count, moves: moves)
             let toll = Toll("T7", injected: "reload and scale-down: \(moves) idle connections moved", [summary])
             #expect(toll.lostOtherwise == 0, "\(summary)\n\(load.failures)")
             try toll.record()
@@ -61,7 +60,8 @@ extension Faults {
             }
             #expect(pool.workers.count == 1)
             let summaries = try traffic.finish()
-            _ = try pool.ringmaster.stopped(afterAdopting: summaries.reduce(0) { $0 + $1.started })
+            let moves = try pool.settle().pool.moves
+            _ = try pool.ringmaster.stopped(afterAdopting: summaries.reduce(0) { $0 + $1.started }, moves: moves)
             let toll = Toll("scale", injected: "2 → 4 → 1 workers by SIGTTIN and SIGTTOU", summaries)
             #expect(toll.lostOtherwise == 0, "\(summaries)\n\(traffic.failures)")
             try toll.record()

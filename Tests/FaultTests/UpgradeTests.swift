@@ -32,8 +32,9 @@ extension Faults {
             let summaries = try traffic.finish()
             let status = try pool.settle()
             #expect(status.pid == pool.ringmaster.process.pid)
-            #expect(status.pool.counters["offersTaken"] ?? 0 >= 200)
-            _ = try pool.ringmaster.stopped(afterAdopting: summaries.reduce(0) { $0 + $1.started })
+            #expect(status.pool.moves >= 200)
+            _ = try pool.ringmaster.stopped(
+                afterAdopting: summaries.reduce(0) { $0 + $1.started }, moves: status.pool.moves)
             let toll = Toll("T6", injected: "3 upgrades of the binary by SIGUSR2", summaries)
             #expect(toll.lostOtherwise == 0, "\(summaries)\n\(traffic.failures)")
             try toll.record()
@@ -78,8 +79,10 @@ extension Faults {
         /// Nothing was lost, and the supervisor is the process that it was.
         private func check(_ pool: Pool, _ traffic: Traffic, injected: String) throws {
             let summaries = try traffic.finish()
-            #expect(try pool.settle().pid == pool.ringmaster.process.pid)
-            _ = try pool.ringmaster.stopped(afterAdopting: summaries.reduce(0) { $0 + $1.started })
+            let status = try pool.settle()
+            #expect(status.pid == pool.ringmaster.process.pid)
+            _ = try pool.ringmaster.stopped(
+                afterAdopting: summaries.reduce(0) { $0 + $1.started }, moves: status.pool.moves)
             let toll = Toll("T6", injected: injected, summaries)
             #expect(toll.lostOtherwise == 0, "\(summaries)\n\(traffic.failures)")
             try toll.record()

@@ -12,6 +12,9 @@ final class Pool {
             var workers: [Worker]
             var pending: Int
             var counters: [String: Int]
+
+            /// Connections that a draining worker gave up, for another.
+            var moves: Int { counters["offersTaken"] ?? 0 }
         }
 
         struct Worker: Decodable {

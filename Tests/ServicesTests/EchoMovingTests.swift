@@ -20,11 +20,13 @@ struct EchoMovingTests {
             let talker = Talker(client, seed: 1)
             let hearer = Hearer(client)
             for _ in 0..<20 {
+                talker.goOn()
                 try old.move(to: new)
+                talker.goOn()
                 try new.move(to: old)
             }
             let sent = try talker.stop()
-            #expect(!sent.isEmpty)
+            #expect(sent.count == 20 << 20)
             #expect(try hearer.everything() == sent)
             try old.waitUntilEnded(1)
             let statistics = try [old.statistics, new.statistics]
@@ -58,6 +60,8 @@ struct EchoMovingTests {
         try DescriptorTable.leavingNothing {
             let (old, new) = try Self.pair()
             let client = try Peer(to: old.address)
+            // The kernel would hold tens of megabytes for a reader that lets it choose.
+            client.setOption(SOL_SOCKET, SO_RCVBUF, Int32(64 << 10))
             let data = pattern(32 << 20, seed: 2)
             let sent = try client.sendUntilStuck(data)
             let box = try old.freezeOne()
@@ -65,7 +69,7 @@ struct EchoMovingTests {
                 Issue.record("no echo state")
                 return
             }
-            #expect(remainder.unsent.count > ConnectionConfiguration().highWaterMark)
+            #expect(!remainder.unsent.isEmpty)
             try new.thaw(box)
             #expect(try client.receive(sent) == Array(data[..<sent]))
             try client.send("more")
@@ -133,7 +137,10 @@ struct EchoMovingTests {
             let client = try Peer(to: echo.address)
             let talker = Talker(client, seed: 4)
             let hearer = Hearer(client)
-            for _ in 0..<20 { try echo.move(to: echo) }
+            for _ in 0..<20 {
+                talker.goOn()
+                try echo.move(to: echo)
+            }
             let sent = try talker.stop()
             #expect(try hearer.everything() == sent)
             try echo.waitUntilEnded(1)

@@ -40,7 +40,7 @@ struct WorkerLeavingTests {
     func drainWithConnections() throws {
         let worker = try worker(serving: 2)
         worker.send(.drain(milliseconds: 60_000, migrationsPerSecond: 0))
-        try worker.service.state.wait(for: "the service to drain") { $0.drains == 1 }
+        try worker.service.state.wait(for: "the service to drain") { $0.drains.count == 1 }
         try eventually("the credit to go") { try worker.reading().credit == 0 }
         // One more was on its way when the supervisor decided: it is served.
         try worker.sendConnections(1)
@@ -96,7 +96,7 @@ struct WorkerLeavingTests {
         let worker = try worker(serving: 1)
         try worker.sendConnections(1)
         worker.vanish()
-        let state = try worker.service.state.wait(for: "the service to drain") { $0.drains == 1 }
+        let state = try worker.service.state.wait(for: "the service to drain") { $0.drains.count == 1 }
         #expect(state.served.count == 2)
         #expect(worker.isRunning)
         try worker.service.endConnections(2)
@@ -116,9 +116,9 @@ struct WorkerLeavingTests {
     func orphanedWhileDraining() throws {
         let worker = try worker(serving: 1)
         worker.send(.drain(milliseconds: 60_000, migrationsPerSecond: 0))
-        try worker.service.state.wait(for: "the service to drain") { $0.drains == 1 }
+        try worker.service.state.wait(for: "the service to drain") { $0.drains.count == 1 }
         worker.vanish()
-        try worker.service.state.wait(for: "the service to drain again") { $0.drains == 2 }
+        try worker.service.state.wait(for: "the service to drain again") { $0.drains.count == 2 }
         try worker.service.endConnections(1)
         #expect(try worker.exitCode() == .success)
     }
@@ -127,7 +127,7 @@ struct WorkerLeavingTests {
     func drainSignal(signal: Int32) throws {
         let worker = try worker(serving: 1)
         try worker.signal(signal)
-        try worker.service.state.wait(for: "the service to drain") { $0.drains == 1 }
+        try worker.service.state.wait(for: "the service to drain") { $0.drains.count == 1 }
         #expect(worker.isRunning)
         try worker.service.endConnections(1)
         #expect(try worker.nextPacket() == .drained(forced: 0))

@@ -123,4 +123,24 @@ struct WorkerLifecycleTests {
         #expect(lifecycle.connectionEnded() == [])
         #expect(lifecycle.credit == 1)
     }
+
+    @Test("a drain moves connections away if it is told a rate, unless there are none")
+    func migrates() {
+        var lifecycle = WorkerLifecycle(capacity: 2)
+        _ = lifecycle.serviceReady()
+        lifecycle.adopted(2)
+        let grace = Duration.seconds(5)
+        #expect(
+            lifecycle.drain(grace, then: .success, migrationsPerSecond: 3) == [.migrate(grace, perSecond: 3)])
+        #expect(lifecycle.drain(grace, then: .orphaned) == [.drain(grace)], "and no more then")
+        #expect(
+            lifecycle.drain(grace, then: .success, migrationsPerSecond: 4) == [.migrate(grace, perSecond: 4)])
+        #expect(lifecycle.connectionEnded() == [])
+        #expect(lifecycle.connectionEnded() == [.stopLoop])
+        #expect(lifecycle.drain(grace, then: .success, migrationsPerSecond: 3) == [])
+        #expect(lifecycle.exitCode == .success)
+
+        var empty = WorkerLifecycle(capacity: 2)
+        #expect(empty.drain(grace, then: .success, migrationsPerSecond: 3) == [.stopLoop])
+    }
 }

@@ -213,7 +213,7 @@ final class ProxySession {
     /// Starts a pair that was frozen. Its header, if there is one, was sent in its former life.
     func goOn(lastActivity: MonotonicTime) {
         guard let upstream else { preconditionFailure("a frozen pair has two sides") }
-        let lastActivity = min(lastActivity, loop.turnTime)
+        let lastActivity = min(lastActivity, .now)
         upstream.join(client, lastActivity: lastActivity)
         client.join(upstream, lastActivity: lastActivity)
         // Back-pressure as before: who would write to a side that has much to send is not read.

@@ -12,6 +12,8 @@ public struct StatusReport: Codable, Sendable {
     public var pool: PoolStatus
     /// The worker processes that there are, by slot.
     public var processes: [WorkerProcessStatus]
+    /// What all workers have counted, those that are gone too, by name.
+    public var counters: [String: UInt64]
     /// What each slot's last worker that failed said at its end, by slot.
     public var lastWords: [LastWords]
     /// The listeners in the configuration's order.
@@ -24,7 +26,7 @@ public struct StatusReport: Codable, Sendable {
     /// - Parameter sockets: the listeners, in the configuration's order.
     public init(
         version: String, pid: Int32, startedAt: Int64, transport: String, pool: PoolStatus,
-        processes: [WorkerProcessStatus], lastWords: [LastWords],
+        processes: [WorkerProcessStatus], counters: [String: UInt64], lastWords: [LastWords],
         listeners sockets: [(id: UInt16, address: String, descriptor: Int32)]
     ) {
         self.version = version
@@ -33,6 +35,7 @@ public struct StatusReport: Codable, Sendable {
         self.transport = transport
         self.pool = pool
         self.processes = processes
+        self.counters = counters
         self.lastWords = lastWords
         let reading = AcceptQueues.read(sockets: sockets.map(\.descriptor))
         listeners = zip(sockets, reading.queues).map { ListenerStatus(id: $0.id, address: $0.address, queue: $1) }

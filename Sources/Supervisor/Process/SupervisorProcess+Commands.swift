@@ -164,6 +164,10 @@ extension SupervisorProcess {
                     WorkerProcessStatus(slot: $0.worker.slot, pid: $0.pid, counters: counters(of: $0.worker.slot))
                 }
             },
+            counters: Dictionary(
+                uniqueKeysWithValues: Counter.allCases.map { counter in
+                    ("\(counter)", pages.reduce(0) { $0 &+ $1.count(counter) })
+                }),
             lastWords: lastWords.values.sorted { $0.slot < $1.slot },
             listeners: listeners.serving.map { entry in
                 let address = Socket.localAddress(of: entry.descriptor).map(String.init(describing:))

@@ -48,8 +48,8 @@ public final class SupervisorProcess {
     private let signalDescriptor: Int32
     private var arrivals: [AcceptedSocket] = []
     private var exitCode = ExitCode.internalError
-    /// Events that came of performing actions, fed when the list at hand is done.
-    private var followUps: [SupervisorState.Event] = []
+    /// Events that came of performing actions, fed when the list at hand is done, each with its time.
+    private var followUps: [(event: SupervisorState.Event, at: MonotonicTime)] = []
     /// What workers did not take of the list at hand.
     var refusals: [SupervisorState.Event] = []
     var reserve = DescriptorReserve()
@@ -151,36 +151,38 @@ public final class SupervisorProcess {
         feedAfterPages(.accepted(batch))
     }
 
-    /// Loads are read at the moment of choice.
+    /// Loads are read at the moment of choice: the event and what the pages say have the same time.
     func feedAfterPages(_ event: SupervisorState.Event) {
-        readPages()
-        feed(event)
+        let now = MonotonicTime.now
+        readPages(now)
+        feed(event, at: now)
     }
 
-    private func readPages() {
+    private func readPages(_ now: MonotonicTime) {
         for slot in handles.indices {
             guard let handle = handles[slot] else { continue }
             do throws(PageCorruption) {
-                feed(.page(slot, try pages[slot].read(sent: handle.sent)))
+                feed(.page(slot, try pages[slot].read(sent: handle.sent)), at: now)
             } catch {
                 logger.error("a worker's status page is corrupt", metadata: ["slot": "\(slot)", "reason": "\(error)"])
-                feed(.pageCorrupt(slot))
+                feed(.pageCorrupt(slot), at: now)
             }
         }
     }
 
-    func feed(_ event: SupervisorState.Event) {
-        followUps.append(event)
+    func feed(_ event: SupervisorState.Event, at time: MonotonicTime = .now) {
+        followUps.append((event, time))
         guard !isFeeding else { return }
         isFeeding = true
         var index = 0
         // Bounded by the state machine: each refusal or failed spawn takes something away that could cause another.
         while index < followUps.count {
-            perform(state.handle(followUps[index], now: .now))
+            perform(state.handle(followUps[index].event, now: followUps[index].at))
             index += 1
             // Before anything else is decided: no socket may be sent to a worker that has not taken those before it.
             if !refusals.isEmpty {
-                followUps.insert(contentsOf: refusals + [.timer], at: index)
+                let now = MonotonicTime.now
+                followUps.insert(contentsOf: (refusals + [.timer]).map { ($0, now) }, at: index)
                 refusals.removeAll()
             }
         }

@@ -20,6 +20,7 @@ public struct RecyclePolicy: Equatable, Sendable, Codable {
 
 /// The limit that a recycled worker had reached.
 public enum RecycleReason: String, Sendable, Codable {
+    /// It was that old.
     case age
     /// It had taken so many connections.
     case connections

@@ -63,9 +63,7 @@ enum StatusTable {
 
     /// The supervisor's counters that have counted something, and the sums of the workers'.
     private static func counters(_ status: StatusReport) -> [String] {
-        var sums: [String: UInt64] = [:]
-        for process in status.processes { sums.merge(process.counters) { $0 &+ $1 } }
-        return line("supervisor", status.pool.counters) + line("workers", sums)
+        return line("supervisor", status.pool.counters) + line("workers", status.counters)
     }
 
     /// `title: name 1, name 2`, folded.

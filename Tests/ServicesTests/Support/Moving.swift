@@ -65,18 +65,26 @@ extension ServiceThread {
     }
 }
 
-/// Sends until it is told to stop, then says FIN; returns everything it has sent.
+/// Sends as much as it is allowed, until it is told to stop; then says FIN.
 struct Talker {
-    private let isToStop = Watched(false)
+    private struct Orders {
+        var allowed = 0
+        var isToStop = false
+    }
+
+    private let orders = Watched(Orders())
     private let work: Background<[UInt8]>
+    private static let allowance = 512 << 10
 
     init(_ peer: Peer, seed: Int) {
-        let isToStop = isToStop
+        let orders = orders
         work = Background {
             let data = pattern(32 << 20, seed: seed)
             var sent = 0
-            while sent < data.count, !isToStop.value {
-                let next = min(sent + 10_007, data.count)
+            while case let now = try orders.wait(for: "orders", until: { $0.allowed > sent || $0.isToStop }),
+                sent < now.allowed
+            {
+                let next = min(sent + 10_007, now.allowed)
                 try peer.send(Array(data[sent..<next]))
                 sent = next
             }
@@ -85,8 +93,12 @@ struct Talker {
         }
     }
 
+    /// It may send half a megabyte more, from now on.
+    func goOn() { orders.update { $0.allowed += Self.allowance } }
+
+    /// Everything that has been sent, in the end.
     func stop() throws -> [UInt8] {
-        isToStop.update { $0 = true }
+        orders.update { $0.isToStop = true }
         return try work.value()
     }
 }

@@ -49,7 +49,8 @@ final class ServiceThread<Running: Service & SendableMetatype>: Sendable {
 
     private static func run(_ stage: Stage, _ fd: Int32, _ state: Watched<State>) throws {
         let service = stage.service
-        let listener = Listener(stage.loop, fd: fd) { fd in
+        // The stage keeps the service: its host's callbacks refer to the listener, which must not keep it alive in turn.
+        let listener = Listener(stage.loop, fd: fd) { [unowned service] fd in
             state.update { $0.served += 1 }
             service.serve(
                 IncomingConnection(

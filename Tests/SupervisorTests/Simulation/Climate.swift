@@ -34,6 +34,9 @@ struct Climate {
 
     static let healthy = Climate(arrival: 0)
 
+    /// Workers boot well and die soon.
+    static let crashLoop = Climate(bootFails: 5, death: 6, command: 1, arrival: 10)
+
     static func random(using random: inout some RandomNumberGenerator) -> Climate {
         var climate = Climate()
         let chances: [(WritableKeyPath<Climate, Int>, [Int])] = [

@@ -10,6 +10,8 @@ struct Orders {
     private var idNext: UInt32 = 0
     /// What the shell prepared for generations that neither serve nor are given up.
     private(set) var prepared: [Generation: Set<UInt16>] = [:]
+    /// How many workers of such a generation died.
+    private var deathsOfPrepared: [Generation: Int] = [:]
     private(set) var serving: Generation = 0
     private(set) var listeners: Set<UInt16>
     private var listenerNext: UInt16
@@ -42,6 +44,15 @@ struct Orders {
         require(prepared[generation] == nil && generation > serving, "generation \(generation) is taken")
         prepared[generation] = Set(next)
         return Set(next)
+    }
+
+    mutating func workerDied(_ generation: Generation) {
+        if prepared[generation] != nil { deathsOfPrepared[generation, default: 0] += 1 }
+    }
+
+    /// Deaths of a generation that is still prepared.
+    func deaths(_ generation: Generation) -> Int {
+        prepared[generation] == nil ? 0 : deathsOfPrepared[generation, default: 0]
     }
 
     mutating func finish(_ id: CommandID?) {

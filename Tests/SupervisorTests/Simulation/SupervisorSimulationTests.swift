@@ -21,6 +21,15 @@ import Testing
         }
     }
 
+    @Test("in long crash loops the restart bound holds")
+    func crashLoops() {
+        for seed in UInt64(0)..<30 {
+            let world = World(seed: seed, climate: .crashLoop)
+            let violations = world.run(turns: 1_000)
+            #expect(violations.first == nil, "seed \(seed)")
+        }
+    }
+
     @Test("a world played twice goes the same way")
     func worldsAreReproducible() {
         for seed in UInt64(0)..<20 {
@@ -42,7 +51,7 @@ import Testing
             totals["upgrades", default: 0] += UInt64(world.upgrades)
             exitCodes.insert(world.exitCode?.rawValue ?? -1)
         }
-        let rare = totals.filter { $0.value < 20 && $0.key != "closed.\(SupervisorState.CloseReason.undeliverable)" }
+        let rare = totals.filter { $0.value < 3 && $0.key != "closed.\(SupervisorState.CloseReason.undeliverable)" }
         #expect(rare.isEmpty)
         let closed = SupervisorState.CloseReason.allCases.filter { totals["closed.\($0)", default: 0] > 0 }
         #expect(closed.count == SupervisorState.CloseReason.allCases.count)

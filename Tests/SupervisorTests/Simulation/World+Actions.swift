@@ -127,12 +127,14 @@ extension World {
     private func retire(_ listeners: Set<UInt16>) {
         require(listeners.isSubset(of: orders.listeners), "\(listeners) retired but not open")
         retiringListeners.append((shortly(3_000), listeners))
+        isPastReturn = true
     }
 
     private func commit(_ generation: Generation, _ listeners: Set<UInt16>) {
         require(retiringListeners.isEmpty, "generation \(generation) serves while listeners are being retired")
         require(orders.listeners.subtracting(listeners).isSubset(of: listenersRetired), "listeners go unretired")
         orders.commit(generation, listeners)
+        isPastReturn = false
     }
 
     private func abort(_ id: WorkerID) {

@@ -119,6 +119,8 @@ extension World {
         formerly[slot] = worker
         workers[slot] = nil
         let isUnreadable = worker.isLiar && chance(50)
+        if !isPastReturn { orders.workerDied(worker.generation) }
         feed(.exited(worker.id, status, finalReading: isUnreadable ? nil : reading))
+        require(orders.deaths(worker.generation) < 3, "generation \(worker.generation) is not given up")
     }
 }

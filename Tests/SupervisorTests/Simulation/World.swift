@@ -28,6 +28,8 @@ final class World {
     var retiringListeners: [(at: MonotonicTime, Set<UInt16>)] = []
     /// Closed for good, before the generation that does without them serves.
     var listenersRetired: Set<UInt16> = []
+    /// Whether all workers of the next generation were ready: it is not given up any more.
+    var isPastReturn = false
     /// Whether the supervisor could not look for a while.
     var wasSuspended = false
     /// As it was before the event at hand.
@@ -46,9 +48,9 @@ final class World {
 
     var configuration: SupervisorConfiguration { state.configuration }
 
-    init(seed: UInt64) {
+    init(seed: UInt64, climate: Climate? = nil) {
         random = SplitMix64(seed: seed)
-        climate = .random(using: &random)
+        self.climate = climate ?? .random(using: &random)
         let configuration = SupervisorConfiguration.random(seed: seed, using: &random)
         let listeners: Set<UInt16> = [0, 1]
         state = SupervisorState(configuration: configuration, listeners: listeners)

@@ -1,5 +1,6 @@
 import Glibc
 import Testing
+import Transport
 
 /// Descriptor tables for tests that fill theirs.
 enum DescriptorTable {
@@ -25,26 +26,35 @@ enum DescriptorTable {
     /// Runs `body` with a table of its own, which must hold in the end what it held in the beginning.
     static func leavingNothing(_ body: @escaping @Sendable () throws -> Void) throws {
         let isDone: Bool? = try withOwn {
-            let before = count
+            let before = open
             try body()
             // Threads that `body` has started close theirs when they end.
-            try eventually("\(before) descriptors to be left") { count == before }
+            let deadline = MonotonicTime.now + .seconds(20)
+            while open.count > before.count, MonotonicTime.now < deadline { usleep(1000) }
+            #expect(open == before, "descriptors are left behind")
             return true
         }
         if isDone == nil { try Test.cancel("close_range(2) is missing or denied here") }
     }
 
-    /// The open descriptors of this thread's table.
-    static var count: Int {
-        guard let directory = opendir("/proc/thread-self/fd") else { return -1 }
+    /// What this thread's table holds, by number and kind.
+    private static var open: [String] {
+        guard let directory = opendir("/proc/thread-self/fd") else { return [] }
         defer { closedir(directory) }
-        var count = 0
+        var names: [String] = []
         while let entry = readdir(directory) {
-            let isNumber = withUnsafeBytes(of: entry.pointee.d_name) { $0[0] != UInt8(ascii: ".") }
-            if isNumber { count += 1 }
+            let number = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            guard let fd = Int32(number), fd != dirfd(directory) else { continue }
+            let target = withUnsafeTemporaryAllocation(byteCount: 256, alignment: 1) { buffer in
+                let path = buffer.assumingMemoryBound(to: CChar.self)
+                let count = readlink("/proc/thread-self/fd/\(number)", path.baseAddress!, path.count)
+                return String(decoding: buffer.prefix(max(0, count)), as: UTF8.self)
+            }
+            names.append("\(number): \(target)")
         }
-        // The directory's own is one of them.
-        return count - 1
+        return names
     }
 
     /// Takes every free descriptor of this thread's table but `count`; returns those taken.

@@ -10,7 +10,15 @@ final class FakeService: Service, Sendable {
         var served: [IncomingConnection] = []
         /// `adopted` in the page when each connection was given to the service.
         var adoptedWhenServed: [UInt64] = []
-        var drains = 0
+        /// The time that each drain was to be spread over.
+        var drains: [Duration] = []
+        /// How many connections may be frozen.
+        var movable = 0
+        /// What a frozen connection's state is.
+        var stateFrozen: [UInt8] = Array("state".utf8)
+        var freezing = 0
+        /// The states of thawed connections.
+        var thawed: [[UInt8]] = []
         var closeAlls = 0
         var statistics = ServiceStatistics()
     }
@@ -52,7 +60,51 @@ final class FakeService: Service, Sendable {
         }
     }
 
-    func drain(spread: Duration) { state.update { $0.drains += 1 } }
+    func drain(spread: Duration) { state.update { $0.drains.append(spread) } }
+
+    var freezing: Int { state.value.freezing }
+
+    func freeze(_ max: Int) -> Int {
+        var leaving: [IncomingConnection] = []
+        var bytes: [UInt8] = []
+        state.update {
+            leaving = Array($0.served.prefix(min(max, $0.movable)))
+            $0.served.removeFirst(leaving.count)
+            $0.movable -= leaving.count
+            $0.freezing += leaving.count
+            bytes = $0.stateFrozen
+        }
+        for connection in leaving {
+            host?.loop.executeAtEndOfTurn { [self, bytes] in
+                state.update { $0.freezing -= 1 }
+                host?.frozen(
+                    FrozenConnection(
+                        listener: connection.listener, peer: connection.peer, acceptedAt: connection.acceptedAt,
+                        sockets: [connection.fd], state: bytes))
+            }
+        }
+        return leaving.count
+    }
+
+    /// The state that makes no sense to this service.
+    static let senseless = Array("nonsense".utf8)
+
+    func thaw(_ frozen: consuming FrozenConnection) -> Bool {
+        let bytes = frozen.state
+        guard bytes != Self.senseless else { return false }
+        let (listener, peer, acceptedAt) = (frozen.listener, frozen.peer, frozen.acceptedAt)
+        let sockets = frozen.takeSockets()
+        for extra in sockets.dropFirst() { close(extra) }
+        let adopted = page.adopted
+        state.update {
+            $0.served.append(
+                IncomingConnection(
+                    fd: sockets[0], listener: listener, peer: peer, acceptedAt: acceptedAt, isShared: true))
+            $0.adoptedWhenServed.append(adopted)
+            $0.thawed.append(bytes)
+        }
+        return true
+    }
 
     func closeAll() {
         state.update { $0.closeAlls += 1 }

@@ -35,12 +35,14 @@ final class WorkerThread {
         service = FakeService(page: mirror, isReadyAtOnce: isReadyAtOnce, cannotStart: cannotStart)
     }
 
+    let log = LogRecord()
+
     func start(connectionsMax: Int = 100, orphanGrace: Duration = .seconds(60)) {
         var configuration = WorkerConfiguration(
             slot: 0, incarnation: Self.incarnation, connectionsMax: connectionsMax, orphanGrace: orphanGrace)
         configuration.loop = TransportMode.usual.configuration
         let (controlDescriptor, pageDescriptor) = (controlDescriptor, pageDescriptor)
-        let (service, exit, thread, shared) = (service, exit, thread, configuration)
+        let (service, exit, thread, shared, log) = (service, exit, thread, configuration, log)
         Thread.detachNewThread {
             let own = pthread_self()
             thread.update { $0 = own }
@@ -48,7 +50,7 @@ final class WorkerThread {
                 try WorkerProcess(
                     shared, control: HandoffSocket(owning: controlDescriptor),
                     page: try StatusPage(owning: pageDescriptor), service: service,
-                    logger: Logger(label: "worker") { _ in SwiftLogNoOpLogHandler() }
+                    logger: log.logger
                 ).run()
             }
             exit.update { $0 = code }
@@ -66,19 +68,36 @@ final class WorkerThread {
 
     // MARK: What the supervisor hears
 
-    func nextPacket() throws -> Packet? {
+    func nextPacket() throws -> Packet? { try nextPacketAndSockets()?.packet }
+
+    private func nextPacketAndSockets() throws -> (packet: Packet, fds: [Int32])? {
         guard let control else { return nil }
-        var entry = pollfd(fd: control.descriptor, events: Int16(POLLIN), revents: 0)
-        guard poll(&entry, 1, 20_000) > 0 else { throw TimedOut(description: "the worker says nothing") }
+        guard speaks(withinMilliseconds: 20_000) else { throw TimedOut(description: "the worker says nothing") }
         switch control.receive() {
-        case .packet(let packet, _, _): return packet
+        case .packet(let packet, let fds, _): return (packet, fds)
         case .endOfFile: return nil
         case let other: throw TimedOut(description: "\(other)")
         }
     }
 
+    /// Whether the worker says something within the time.
+    func speaks(withinMilliseconds milliseconds: Int32) -> Bool {
+        guard let control else { return false }
+        var entry = pollfd(fd: control.descriptor, events: Int16(POLLIN), revents: 0)
+        return poll(&entry, 1, milliseconds) > 0
+    }
+
+    /// The next packet, which must be an offer.
+    func nextOffer() throws -> Offer {
+        guard case (.offer(let number, let connection), let fds)? = try nextPacketAndSockets() else {
+            throw TimedOut(description: "something else than an offer")
+        }
+        return Offer(number: number, connection: connection, fds: fds)
+    }
+
     func expectHello() throws {
         #expect(try nextPacket() == .hello(version: Packet.version, pid: getpid(), incarnation: Self.incarnation))
+        control?.version = Packet.version
     }
 
     func exitCode() throws -> ExitCode {
@@ -126,6 +145,14 @@ final class WorkerThread {
         sent += UInt64(fds.count)
     }
 
+    /// Hands over a connection that another worker gave up: one end of each of these socket pairs, which stay open here.
+    func sendMigrated(_ fds: [Int32], state bytes: [UInt8], first: UInt64? = nil) throws {
+        let control = try #require(control)
+        let connection = MigratedConnection(record: Self.record(3), socketCount: fds.count, state: bytes)
+        #expect(control.send(migrated: first ?? sent, connection, fds: fds) == .sent)
+        sent += 1
+    }
+
     static func record(_ listener: UInt16) -> ConnectionRecord {
         ConnectionRecord(
             listener: listener, peer: .ipv4(0x7f00_0001, port: 1000 + listener),
@@ -158,5 +185,43 @@ final class ClientEnd {
         guard poll(&entry, 1, 20_000) > 0 else { throw TimedOut(description: "nothing comes") }
         var byte: UInt8 = 0
         return recv(fd, &byte, 1, 0) == 1 ? byte : nil
+    }
+}
+
+/// A connection that a worker has offered; the copies of its sockets are closed with it.
+final class Offer {
+    let number: UInt32
+    let connection: MigratedConnection
+    let fds: [Int32]
+
+    init(number: UInt32, connection: MigratedConnection, fds: [Int32]) {
+        (self.number, self.connection, self.fds) = (number, connection, fds)
+    }
+
+    deinit {
+        for fd in fds { close(fd) }
+    }
+}
+
+/// What a worker logs.
+final class LogRecord: Sendable {
+    let lines = Watched<[String]>([])
+
+    var logger: Logger { Logger(label: "worker") { _ in Handler(lines: lines) } }
+
+    private struct Handler: LogHandler {
+        let lines: Watched<[String]>
+        var logLevel = Logger.Level.info
+        var metadata: Logger.Metadata = [:]
+
+        subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+            get { metadata[key] }
+            set { metadata[key] = newValue }
+        }
+
+        func log(event: LogEvent) {
+            let metadata = (event.metadata ?? [:]).map { " \($0)=\($1)" }.sorted().joined()
+            lines.update { $0.append("\(event.level): \(event.message)\(metadata)") }
+        }
     }
 }

@@ -65,6 +65,7 @@ public struct UpgradeImage: Codable {
     /// What that program was started with, and the name of its file.
     var arguments: [String]
     var environment: [String]
+    /// The name of its file.
     public var programPath: String
     /// Reloads that were asked for meanwhile, and by whom.
     var reloadsWaiting: [CommandID?]?
