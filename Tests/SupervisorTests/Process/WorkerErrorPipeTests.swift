@@ -72,6 +72,7 @@ struct WorkerErrorPipeTests {
         let missing = text.utf8.count - 2_048
         #expect(kept.contains("\n[\(missing) bytes left out]\n"))
         let parts = kept.components(separatedBy: "\n[\(missing) bytes left out]\n")
+        try #require(parts.count == 2)
         #expect(parts[0] == String(text.prefix(1_024)).trimmingCharacters(in: .newlines))
         #expect(parts[1] == String(text.suffix(1_024)).trimmingCharacters(in: .newlines))
         try speaker.join()
@@ -122,17 +123,19 @@ struct WorkerErrorPipeTests {
         for _ in 0..<100 { try speaker.thread.on { _ in } }
         isOver.record(true)
         _ = try end.next()
-        // Burial: a process that the worker has left behind writes on while the rest is read.
-        let again = Recorder<Bool>()
-        let burial = Recorder<Bool>()
-        Thread.detachNewThread {
-            while burial.all.isEmpty { speaker.say("y") }
-            again.record(true)
+        // Burial: processes that the worker has left behind write on while the rest is read.
+        let ended = Recorder<Bool>()
+        let isBuried = Recorder<Bool>()
+        for _ in 0..<3 {
+            Thread.detachNewThread {
+                while isBuried.all.isEmpty { speaker.say(String(repeating: "y", count: 65_536)) }
+                ended.record(true)
+            }
         }
         _ = try speaker.finish()
-        burial.record(true)
-        // A writer that waits for room is woken by the end of the pipe.
-        _ = try again.next()
+        isBuried.record(true)
+        // Writers that wait for room are woken by the end of the pipe.
+        for _ in 0..<3 { _ = try ended.next() }
         try speaker.join()
     }
 }
