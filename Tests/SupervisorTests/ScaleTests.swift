@@ -90,6 +90,24 @@ import Transport
         }
     }
 
+    @Test("connections that moved to a worker are no reason to recycle it, or its successor would be next")
+    func movedConnections() {
+        var pool = Pool.serving(workers: 1) { $0.recycle = RecyclePolicy(connectionsMax: 2) }
+        pool.accept(3)
+        pool.page(0, adopted: 3, live: 3)
+        let successor = pool.worker(1)
+        #expect(pool.pass(.seconds(11)).spawned == [successor])
+        pool.makeReady([successor])
+        for number in 0..<3 as Range<UInt32> {
+            #expect(pool.offer(pool.worker(0), number: number, socket: 900 + Int32(number)).sent(to: 1).count == 1)
+        }
+        pool.page(1, adopted: 3, live: 3)
+        #expect(pool.pass(.seconds(30)).spawned.isEmpty)
+        pool.accept(3)
+        pool.page(1, adopted: 6, live: 6)
+        #expect(pool.pass(.seconds(1)).spawned.count == 1)
+    }
+
     @Test("a successor that dies is given up for a minute; the old worker goes on")
     func successorDies() {
         var pool = Pool.serving(workers: 1) { $0.recycle = RecyclePolicy(ageMax: .seconds(10)) }

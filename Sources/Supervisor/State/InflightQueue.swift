@@ -22,6 +22,7 @@ struct InflightQueue: Sendable, Codable {
     var count: Int { sockets.count }
     var isEmpty: Bool { sockets.isEmpty }
     var all: [HeldSocket] { sockets }
+    var offeredCount: Int { sockets.count(where: \.isOffered) }
 
     mutating func append(_ socket: HeldSocket) {
         sockets.append(socket)

@@ -3,7 +3,7 @@
 public struct RecyclePolicy: Equatable, Sendable, Codable {
     /// The age, from READY. Nil: no limit.
     public var ageMax: Duration?
-    /// Connections adopted, at least 1. Nil: no limit.
+    /// Connections adopted that no other worker had before, at least 1. Nil: no limit.
     public var connectionsMax: UInt64?
     /// Resident bytes. Nil: no limit.
     public var memoryMax: UInt64?
@@ -22,7 +22,7 @@ public struct RecyclePolicy: Equatable, Sendable, Codable {
 public enum RecycleReason: String, Sendable, Codable {
     /// It was that old.
     case age
-    /// It had taken so many connections.
+    /// It had taken so many new connections.
     case connections
     /// It had grown so large.
     case memory

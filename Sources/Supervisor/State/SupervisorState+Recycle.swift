@@ -68,7 +68,9 @@ extension WorkerSlot {
         if let limit = policy.ageMax, (now - readySince).wholeNanoseconds >= vary(limit.wholeNanoseconds) {
             return .age
         }
-        if let limit = policy.connectionsMax, adoptedCount >= vary(limit) { return .connections }
+        // Without those that moved here: else a worker that takes over as many as the limit would be recycled at once, its
+        // successor after it, and so on for ever.
+        if let limit = policy.connectionsMax, adoptedCount - movedCount >= vary(limit) { return .connections }
         if let limit = policy.memoryMax, memory >= vary(limit) { return .memory }
         return nil
     }

@@ -34,6 +34,8 @@ struct WorkerSlot: Sendable, Codable {
     private(set) var pulse = Pulse()
     /// How many sockets this incarnation adopted: it cannot have more connections than that.
     private(set) var adoptedCount: UInt64 = 0
+    /// How many of these another worker had given up.
+    private(set) var movedCount: UInt64 = 0
     /// Whether this incarnation can offer connections and take offered ones.
     var migrates = false
     /// Whether an offer of this incarnation was refused.
@@ -155,7 +157,7 @@ struct WorkerSlot: Sendable, Codable {
         incarnationNext &+= 1
         inflight = InflightQueue()
         pulse = Pulse()
-        (live, credit, adoptedCount, memory) = (0, 0, 0, 0)
+        (live, credit, adoptedCount, movedCount, memory) = (0, 0, 0, 0, 0)
         (migrates, wasRefused) = (false, false)
         (readySince, busyUntil, failure) = (nil, nil, nil)
         spawnedAt = now
@@ -254,7 +256,9 @@ struct WorkerSlot: Sendable, Codable {
 
     /// Checks and takes in a reading. Nil if no honest worker can have written it; then nothing has changed.
     mutating func absorb(_ reading: PageReading) -> (adopted: [SocketID], rejected: [HeldSocket])? {
+        let offeredBefore = inflight.offeredCount
         guard let settled = inflight.settle(adopted: reading.adopted, rejected: reading.rejected) else { return nil }
+        movedCount += UInt64(offeredBefore - inflight.offeredCount - settled.rejected.count(where: \.isOffered))
         adoptedCount += UInt64(settled.adopted.count)
         live = UInt32(min(UInt64(reading.live), adoptedCount))
         credit = reading.credit
