@@ -17,6 +17,20 @@ import Transport
         #expect(pool.feed(.timer) == [.drain(pool.worker(0), milliseconds: 7_998, migrationsPerSecond: 0)])
     }
 
+    @Test("workers that drain for a successor are told that there is none any more, however long they have left")
+    func retired() {
+        for age in [Duration.seconds(1), .seconds(58)] {
+            var pool = Pool.serving(workers: 1)
+            pool.makeReady(pool.replaceAll(workers: 1).spawned)
+            pool.wait(age)
+            pool.page(0)
+            pool.page(1)
+            pool.feed(.stop(.graceful))
+            #expect(pool.feed(.listenersClosed).drained == [pool.worker(0): 0, pool.worker(1): 0])
+            #expect(pool.pass(.seconds(60) - age).killed.contains(pool.worker(0)))
+        }
+    }
+
     @Test("drain ends a second before the grace, the kill comes half a second before, the exit when all are gone")
     func timeline() {
         var pool = Pool.serving(workers: 2)

@@ -77,15 +77,13 @@ extension SupervisorState {
         close(pending.removeAll(), .noWorkerAtStop, &actions)
         for index in slots.indices {
             switch slots[index].state {
-            case .ready:
-                drainAtStop(index, plan, now, &actions)
-            case .draining(let killAt) where killAt > plan.killAt:
-                // It was told of a successor, and of more time.
+            case .ready, .draining:
+                // One that drains was told of successors: they take nothing any more, and it may have less time now.
                 drainAtStop(index, plan, now, &actions)
             case .starting:
                 // It has no connections, and may take long to see a packet.
                 dismiss(index, killAt: min(now + StopPlan.leaveTimeout, plan.killAt), &actions)
-            case .vacant, .backingOff, .draining, .dying:
+            case .vacant, .backingOff, .dying:
                 break
             }
         }
