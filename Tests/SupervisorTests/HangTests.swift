@@ -28,6 +28,14 @@ import Transport
         #expect(pool.accept(2).sent(to: 0).count == 2)
     }
 
+    @Test("a worker that stands still goes before one that serves when there are to be fewer")
+    func scaledDown() {
+        var pool = Pool.serving(workers: 2)
+        pool.page(0)
+        _ = stand(&pool, .seconds(1))
+        #expect(pool.feed(.command(nil, .scale(.to(1)))).drained.keys.map(\.slot) == [0])
+    }
+
     @Test("after the hang timeout it is aborted, a second later killed, and what it had not adopted goes to another")
     func hangs() {
         var pool = Pool.serving(workers: 2) { $0.hangTimeout = .seconds(5) }

@@ -97,7 +97,7 @@ struct WorkerSlot: Sendable, Codable {
             case .backingOff: 3
             case .dying, .draining: 2
             case .starting: 1
-            case .ready: 0
+            case .ready: pulse.isStalled ? 1 : 0
             }
         return (rank, spawnedAt, index)
     }
