@@ -54,6 +54,16 @@ import Transport
         #expect(stopping.offer(stopping.worker(0)).sent(to: 1).isEmpty)
     }
 
+    @Test("no connection moves to another kind of service, even when several generations of it lie between")
+    func changedService() {
+        var pool = Pool.serving(workers: 1)
+        pool.makeReady(pool.replaceAll(workers: 1, changed: [0]).spawned)
+        #expect(pool.offer(pool.worker(0)).contains(.refuseOffer(pool.worker(0), number: 0, SocketID(900))))
+        pool.makeReady(pool.replaceAll(workers: 1).spawned)
+        #expect(pool.offer(pool.worker(0), number: 1).contains(.refuseOffer(pool.worker(0), number: 1, SocketID(900))))
+        #expect(pool.offer(pool.worker(1)).sent(to: 2) == [900], "of the same kind")
+    }
+
     @Test("an offered connection that its new worker did not adopt goes to the next, like an accepted one")
     func redelivers() {
         var pool = draining()

@@ -77,12 +77,14 @@ struct Pool {
     /// Commands a replacement by a generation with these listeners.
     @discardableResult mutating func replaceAll(
         _ id: UInt32? = 1, _ reason: ReplacementReason = .reload, workers: Int = 2, listeners: Set<UInt16> = [0],
-        _ adjust: (inout SupervisorConfiguration) -> Void = { _ in }
+        changed: Set<UInt16> = [], _ adjust: (inout SupervisorConfiguration) -> Void = { _ in }
     ) -> [Action] {
         var configuration = SupervisorConfiguration(workerCount: workers, connectionsMax: 1_000, seed: 2)
         adjust(&configuration)
         return feed(
-            .command(id.map { CommandID($0) }, .replaceAll(reason: reason, configuration, listeners: listeners)))
+            .command(
+                id.map { CommandID($0) },
+                .replaceAll(reason: reason, configuration, listeners: listeners, changed: changed)))
     }
 
     /// Makes these workers ready, with credit.

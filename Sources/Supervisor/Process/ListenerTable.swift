@@ -59,7 +59,6 @@ final class ListenerTable {
 
     private func listen(_ descriptor: Int32) -> Listener {
         Listener(loop, fd: descriptor) { [unowned self] socket in
-            // The id of the moment: it changes when the service does.
             guard let entry = entries.first(where: { $0.descriptor == descriptor }) else {
                 preconditionFailure("a listener that is not in the table accepts")
             }
@@ -103,6 +102,12 @@ final class ListenerTable {
         for entry in bound { add(entry) }
         assert(Set(ids).count == ids.count)
         return ids
+    }
+
+    /// Those of the prepared that serve now, with another kind of service.
+    func changed(_ ids: [UInt16], _ plans: [ListenerPlan]) -> Set<UInt16> {
+        let kinds = Dictionary(uniqueKeysWithValues: serving.map { ($0.id, $0.plan.kind) })
+        return Set(zip(ids, plans).filter { id, plan in kinds[id].map { $0 != plan.kind } ?? false }.map(\.0))
     }
 
     /// Closes these listeners once their queues are empty, then calls `retired`.

@@ -130,7 +130,10 @@ extension SupervisorProcess {
         configurations[generation] = GenerationConfiguration(plan, listeners: ids)
         feedAfterPages(
             .command(
-                command, .replaceAll(reason: reason, plan.configuration, listeners: Set(ids))))
+                command,
+                .replaceAll(
+                    reason: reason, plan.configuration, listeners: Set(ids),
+                    changed: listeners.changed(ids, plan.listeners))))
     }
 
     func commit(_ generation: Generation) {

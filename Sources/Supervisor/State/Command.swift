@@ -39,11 +39,13 @@ extension SupervisorState {
     /// What an operator wants.
     public enum Command: Sendable {
         /// Replace every worker by ``SupervisorConfiguration/workerCount`` new ones with this configuration, which serve
-        /// these listeners. The shell has validated it; listeners that are new are bound and do not accept yet.
+        /// these listeners. The shell has validated it; listeners that are new are bound and do not accept yet. Those that
+        /// `changed` get another kind of service, to which connections of the former cannot move.
         ///
         /// The command takes the generation that ``SupervisorState/generationNext`` named when it came, even if it is
         /// refused. That generation ends in exactly one ``Action/commit(_:_:)`` or ``Action/rollBack(_:reason:)``.
-        case replaceAll(reason: ReplacementReason, SupervisorConfiguration, listeners: Set<UInt16>)
+        case replaceAll(
+            reason: ReplacementReason, SupervisorConfiguration, listeners: Set<UInt16>, changed: Set<UInt16> = [])
         /// Have another number of workers.
         case scale(ScaleChange)
         /// Start a replacement of the worker in this slot, then retire that worker.

@@ -25,6 +25,8 @@ struct Replacement: Sendable, Codable {
     let generation: Generation
     let configuration: SupervisorConfiguration
     let listeners: Set<UInt16>
+    /// Those of them that get another kind of service.
+    let changed: Set<UInt16>
     var stage = Stage.waiting
     /// Deaths of its workers before all were ready.
     var failures = 0

@@ -4,10 +4,10 @@ import Transport
 extension SupervisorState {
     mutating func obey(_ id: CommandID?, _ command: Command, _ now: MonotonicTime, _ actions: inout [Action]) {
         switch command {
-        case .replaceAll(let reason, let configuration, let listeners):
+        case .replaceAll(let reason, let configuration, let listeners, let changed):
             let next = Replacement(
                 command: id, reason: reason, generation: generationNext, configuration: configuration,
-                listeners: listeners)
+                listeners: listeners, changed: changed)
             generationNext += 1
             replaceAll(next, now, &actions)
         case .scale(let change):

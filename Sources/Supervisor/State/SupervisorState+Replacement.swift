@@ -76,6 +76,8 @@ extension SupervisorState {
         generation = next.generation
         configuration = next.configuration
         listeners = next.listeners
+        servedSince = servedSince.filter { listeners.contains($0.key) }
+        for listener in next.changed { servedSince[listener] = generation }
         wanted = configuration.workerCount
         balancer.adopt(configuration)
         intensity.adopt(configuration.restart, workerCount: wanted)

@@ -34,8 +34,10 @@ public struct SupervisorState: Sendable, Codable {
     public internal(set) var listeners: Set<UInt16>
     /// The generation that serves.
     public internal(set) var generation: Generation = 0
-    /// The generation that the next ``Command/replaceAll(reason:_:listeners:)`` takes.
+    /// The generation that the next ``Command/replaceAll(reason:_:listeners:changed:)`` takes.
     public internal(set) var generationNext: Generation = 1
+    /// Since which generation a listener has its kind of service, for those where it has changed.
+    var servedSince: [UInt16: Generation] = [:]
     /// Workers there should be: as configured, or as scaled since.
     public internal(set) var wanted: Int
     /// What it did so far.
