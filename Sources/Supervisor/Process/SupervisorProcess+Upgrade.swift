@@ -195,12 +195,17 @@ extension SupervisorProcess {
     /// A minute's.
     private static let returnAttemptsMax = 600
 
-    /// Goes back as soon as the state can be frozen.
+    /// Workers of the generation that failed are about to leave. The former program may not know what they speak.
+    private var hasFailedWorkers: Bool {
+        state.status(now: .now).workers.contains { $0.generation > state.generation }
+    }
+
+    /// Goes back as soon as the state can be frozen and the failed workers are gone.
     func tryReturn() {
         guard let arrival, returnReason != nil else { return }
         if let reason = state.noCommands { return stay(reason) }
         returnAttempts += 1
-        guard noFreeze == nil || returnAttempts > Self.returnAttemptsMax else {
+        guard (noFreeze == nil && !hasFailedWorkers) || returnAttempts > Self.returnAttemptsMax else {
             return returnTimer?.arm(after: Self.returnInterval) ?? ()
         }
         giveUp(

@@ -13,7 +13,8 @@ extension SupervisorState {
             return refuse(worker, number, socket.id, &actions)
         }
         guard case .running = phase, slots[giver].role == .retired, listeners.contains(socket.listener),
-            servedSince[socket.listener, default: 0] <= slots[giver].generation, holdOffUntil == nil, let taker = balancer.choose(among: slots, for: held, now: now)
+            servedSince[socket.listener, default: 0] <= slots[giver].generation, holdOffUntil == nil,
+            let taker = balancer.choose(among: slots, for: held, now: now)
         else {
             if !slots[giver].wasRefused { actions.append(.report(.offersRefused(worker))) }
             slots[giver].wasRefused = true

@@ -116,6 +116,12 @@ public struct UpgradeImage: Codable {
                         + "restart instead of upgrading")
             }
             let image = try JSONDecoder().decode(UpgradeImage.self, from: data)
+            if let worker = image.workers.first(where: { !(Packet.versionMin...Packet.version ~= $0.version) }) {
+                throw PlanError(
+                    .badUsage,
+                    "a running worker speaks version \(worker.version) of the hand-off protocol, and this program at most "
+                        + "\(Packet.version): restart instead of upgrading")
+            }
             guard image.configurations[image.state.generation] != nil else {
                 throw PlanError(.internalError, "it has no configuration of the generation that serves")
             }
