@@ -76,8 +76,11 @@ private struct Injector {
 
 /// What must be after all as it was before: per process, when nothing goes on.
 private struct Baseline {
-    let supervisorDescriptors: Int
+    /// How many of each kind: `socket`, `anon_inode:[pidfd]`, a path. Without the status pages, each of which stays for
+    /// the next worker in its slot.
+    let supervisorDescriptors: [String: Int]
     let workerDescriptors: [Int]
+    let statusPages: Int
     let residentBytes: Int
 
     init(_ pool: Pool) throws {
@@ -87,9 +90,20 @@ private struct Baseline {
             try pool.status().pool.workers.allSatisfy { $0.live == 0 && $0.inflight == 0 }
         }
         let supervisor = pool.ringmaster.process.pid
-        supervisorDescriptors = ProcessTable.descriptors(of: supervisor).count
+        let descriptors = ProcessTable.descriptors(of: supervisor)
+        let (pages, others) = (descriptors.filter(Self.isPage), descriptors.filter { !Self.isPage($0) })
+        statusPages = pages.count
+        supervisorDescriptors = Dictionary(others.map { (Self.kind($0), 1) }, uniquingKeysWith: +)
         workerDescriptors = pool.workers.map { ProcessTable.descriptors(of: $0).count }.sorted()
         residentBytes = try ([supervisor] + pool.workers).map(ProcessTable.residentBytes).reduce(0, +)
+    }
+
+    private static func isPage(_ descriptor: String) -> Bool { descriptor.hasPrefix("/memfd:ringmaster-status-") }
+
+    /// `socket` of `socket:[4711]`.
+    private static func kind(_ descriptor: String) -> String {
+        descriptor.hasPrefix("/") || descriptor.hasPrefix("anon_inode:")
+            ? descriptor : String(descriptor.prefix { $0 != ":" })
     }
 }
 
@@ -97,6 +111,8 @@ extension Faults {
     @Suite(.serialized, .needs("cc", "prlimit"))
     struct SoakTests {
         private static let growthMaxBytes = 64 << 20
+        /// Slots for the most workers that the injector asks for: four for each, and eight.
+        private static let slotsMax = 4 * 6 + 8
 
         @Test(
             "T10: after minutes of random faults under load, descriptors, memory and sockets on the way are what they were"
@@ -136,6 +152,7 @@ extension Faults {
             let after = try Baseline(pool)
             #expect(after.supervisorDescriptors == before.supervisorDescriptors)
             #expect(after.workerDescriptors == before.workerDescriptors)
+            #expect(after.statusPages <= Self.slotsMax)
             #expect(after.residentBytes < before.residentBytes + Self.growthMaxBytes)
             _ = try pool.ringmaster.stopped()
             try toll.record()
