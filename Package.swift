@@ -47,7 +47,8 @@ let package = Package(
             exclude: ["CASES.md"], swiftSettings: strict),
         .testTarget(name: "HandoffTests", dependencies: ["Handoff", "Transport", "CSocket"], swiftSettings: strict),
         .testTarget(
-            name: "SupervisorTests", dependencies: ["Supervisor", "Handoff", "Transport"], swiftSettings: strict),
+            name: "SupervisorTests", dependencies: ["Supervisor", "Handoff", "Transport", "TransportTesting"],
+            swiftSettings: strict),
         // Of Sources/Supervisor/Control: apart, since these need a kernel and the supervisor's decisions do not.
         .testTarget(
             name: "ControlTests", dependencies: ["Supervisor", "Transport", "TransportTesting"], swiftSettings: strict),

@@ -41,6 +41,12 @@ public final class HandoffSocket {
         return (HandoffSocket(owning: ends.0), HandoffSocket(owning: ends.1))
     }
 
+    /// Whether the peer has closed its end, for good (POLLHUP of poll(2)); what it sent before may still be there.
+    public var isPeerGone: Bool {
+        var entry = pollfd(fd: descriptor, events: 0, revents: 0)
+        return poll(&entry, 1, 0) > 0 && entry.revents & Int16(POLLHUP) != 0
+    }
+
     /// Sends a packet that carries no descriptors.
     ///
     /// - Precondition: ``version`` has such packets.

@@ -55,6 +55,13 @@ public struct WorkerPage {
         return true
     }
 
+    /// Passes over the next `count` connections, whose descriptors did not arrive, when nobody will read a rejection any
+    /// more: the supervisor is gone, and its copies with it.
+    public func passOver(_ count: Int) {
+        precondition(1...Packet.connectionsMax ~= count)
+        advance(UInt64(count))
+    }
+
     /// Says how many connections are open and how many more this worker can take.
     public func publish(live: UInt32, credit: UInt32) {
         set(PageLayout.live, UInt64(live))

@@ -131,8 +131,9 @@ public final class WorkerProcess {
         for _ in 0..<Self.packetsPerTurnMax {
             // What is not received is not adopted: the supervisor gives it to another worker.
             guard !lifecycle.isLeaving else { return }
-            guard page.canReject else {
-                // A packet might need a rejection; the supervisor will have read the earlier ones in a moment.
+            guard page.canReject || control.isPeerGone else {
+                // A packet might need a rejection; the supervisor will have read the earlier ones in a moment. One that is
+                // gone never will: then what it has sent is taken, and its end.
                 return receiveAgain(after: Self.rejectionRetry)
             }
             switch control.receive() {
@@ -229,8 +230,10 @@ public final class WorkerProcess {
 
     /// Our descriptor table is full, and the kernel dropped what did not fit. The supervisor has its copies.
     private func reject(_ count: Int) {
-        let isRecorded = page.reject(count)
-        precondition(isRecorded, "canReject was asked before the packet was received")
+        if !page.reject(count) {
+            assert(control.isPeerGone, "canReject was asked before the packet was received")
+            page.passOver(count)
+        }
         page.add(UInt64(count), to: .rejected)
     }
 

@@ -141,4 +141,15 @@ struct WorkerLeavingTests {
         #expect(try worker.nextPacket() == .drained(forced: 1))
         #expect(try worker.exitCode() == .success)
     }
+
+    @Test("a supervisor that vanishes before it has read the rejections is noticed all the same")
+    func orphanedWithRejections() throws {
+        let worker = try WorkerThread()
+        try worker.fillRejections()
+        worker.start(orphanGrace: .seconds(60))
+        try worker.expectHello()
+        #expect(try worker.nextPacket() == .ready)
+        worker.vanish()
+        #expect(try worker.exitCode() == .orphaned)
+    }
 }

@@ -66,6 +66,7 @@ extension SupervisorProcess {
             return answer(command, .refused(reason))
         }
         guard !isReplacing else {
+            logger.info("reload: it waits for what is under way")
             // Any number of signals is one reload.
             if command != nil || !reloadsWaiting.contains(nil) { reloadsWaiting.append(command) }
             return

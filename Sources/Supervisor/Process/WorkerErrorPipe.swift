@@ -16,7 +16,7 @@ final class WorkerErrorPipe {
     /// The end of the pipe that is read. Stays ours.
     let descriptor: Int32
     private let loop: EventLoop
-    private let passesOn: Bool
+    private let target: Int32?
     private var watch: ReadinessWatch?
     private var head: [UInt8] = []
     private var tail: [UInt8] = []
@@ -24,10 +24,10 @@ final class WorkerErrorPipe {
 
     /// Takes over the reading end of a pipe, non-blocking.
     ///
-    /// - Parameter passesOn: whether what comes is written to our standard error, too.
-    init(_ loop: EventLoop, owning descriptor: Int32, passesOn: Bool = true) {
+    /// - Parameter target: where what comes is written, too.
+    init(_ loop: EventLoop, owning descriptor: Int32, passingOnTo target: Int32?) {
         self.loop = loop
-        self.passesOn = passesOn
+        self.target = target
         self.descriptor = descriptor
         watch = ReadinessWatch(
             loop, fd: descriptor, ready: { [unowned self] in takeInTurns() }, ended: { close(descriptor) })
@@ -55,9 +55,10 @@ final class WorkerErrorPipe {
 
     /// Takes what is left: the worker is dead.
     func finish() {
+        guard let watch else { return }
         for _ in 0..<Self.lastTurnsMax where !take() { break }
-        watch?.stop()
-        watch = nil
+        watch.stop()
+        self.watch = nil
     }
 
     private func takeInTurns() {
@@ -72,7 +73,7 @@ final class WorkerErrorPipe {
                 let count = read(descriptor, buffer.baseAddress, buffer.count)
                 guard count > 0 else { return count }
                 let bytes = UnsafeRawBufferPointer(rebasing: buffer[..<count])
-                if passesOn { _ = write(STDERR_FILENO, bytes.baseAddress, count) }
+                if let target { _ = write(target, bytes.baseAddress, count) }
                 keep(bytes)
                 return count
             }

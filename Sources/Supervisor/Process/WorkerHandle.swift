@@ -52,7 +52,7 @@ final class WorkerHandle {
         self.pid = pid
         self.control = control
         sent = 0
-        self.errors = WorkerErrorPipe(loop, owning: errors)
+        self.errors = WorkerErrorPipe(loop, owning: errors, passingOnTo: STDERR_FILENO)
         pidfd = csocket_pidfd_open(pid)
         controlWatch = ReadinessWatch(loop, fd: control.descriptor, ready: packetsWaiting) { [control] in
             // The watch may hold a poll on the descriptor until now: the object, which closes it, lives as long.

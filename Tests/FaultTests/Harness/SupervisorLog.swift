@@ -1,5 +1,9 @@
 @testable import IntegrationTesting
 
+extension Pool {
+    var log: SupervisorLog { SupervisorLog(ringmaster.process.errors) }
+}
+
 /// What the supervisor's log says of its workers' deaths and, at the end, of all connections.
 struct SupervisorLog {
     /// The fields of one line.

@@ -66,6 +66,12 @@ final class WorkerThread {
         return worker
     }
 
+    /// Before the start: as if the worker had rejected so many packets that the supervisor has not read of yet.
+    func fillRejections() throws {
+        let page = WorkerPage(try StatusPage(owning: fcntl(pageDescriptor, F_DUPFD_CLOEXEC, 3)))
+        while page.canReject { #expect(page.reject(1)) }
+    }
+
     // MARK: What the supervisor hears
 
     func nextPacket() throws -> Packet? { try nextPacketAndSockets()?.packet }

@@ -58,12 +58,12 @@ public final class ProgramCheck {
                 close(errorsReading)
                 throw error
             }
-            errors = WorkerErrorPipe(loop, owning: errorsReading, passesOn: false)
+            errors = WorkerErrorPipe(loop, owning: errorsReading, passingOnTo: nil)
         } catch {
             close(outputReading)
             throw error
         }
-        output = WorkerErrorPipe(loop, owning: outputReading, passesOn: false)
+        output = WorkerErrorPipe(loop, owning: outputReading, passingOnTo: nil)
         pidfd = csocket_pidfd_open(pid)
         if pidfd >= 0 {
             watch = ReadinessWatch(loop, fd: pidfd, ready: ended) { [pidfd] in close(pidfd) }

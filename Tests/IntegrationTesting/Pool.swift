@@ -1,8 +1,6 @@
 import Foundation
 import Transport
 
-@testable import IntegrationTesting
-
 /// A `ringmaster` with a control socket.
 final class Pool {
     /// What `ringmaster status --json` prints, as far as tests look at it.
@@ -21,7 +19,7 @@ final class Pool {
 
         struct Worker: Decodable {
             var slot: Int
-            var generation: UInt32
+            var incarnation, generation: UInt32
             var state: String
             var live, inflight: Int
         }
@@ -38,7 +36,13 @@ final class Pool {
 
         var pid: pid_t
         var pool: Pool
+        struct Listener: Decodable {
+            var id: Int
+            var address: String
+        }
+
         var processes: [Process]
+        var listeners: [Listener]
         var lastWords: [LastWords]
 
         /// Exactly the workers that there should be, each ready.
@@ -86,7 +90,6 @@ final class Pool {
 
     var address: SocketAddress { ringmaster.address }
     var workers: [pid_t] { ringmaster.workers }
-    var log: SupervisorLog { SupervisorLog(ringmaster.process.errors) }
 
     func kill() { ringmaster.kill() }
 
@@ -94,6 +97,11 @@ final class Pool {
     func run(_ command: String...) throws -> ChildProcess {
         try ChildProcess.run(
             Ringmaster.binary, command + ["--control", control], within: .seconds(120))
+    }
+
+    /// Starts a command on the control socket; the caller ends it.
+    func start(_ command: String...) throws -> ChildProcess {
+        try ChildProcess(Ringmaster.binary, command + ["--control", control])
     }
 
     /// Runs a command that must succeed.

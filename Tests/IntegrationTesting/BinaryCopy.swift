@@ -1,7 +1,5 @@
 import Foundation
 
-@testable import IntegrationTesting
-
 /// A copy of the binary, in a directory of its own, which can be replaced while it runs.
 final class BinaryCopy {
     let directory: TemporaryDirectory
