@@ -28,7 +28,7 @@ import Transport
         for order in 0..<5 as Range<UInt64> {
             let socket = AcceptedSocket(
                 id: SocketID(Int32(order)), listener: 0, sourceHash: 0, acceptedAt: MonotonicTime(nanoseconds: 0))
-            queue.append(HeldSocket(socket: socket, order: order, isOffered: order == 2 || order == 3))
+            queue.append(HeldSocket(socket: socket, order: order, offeredBy: order == 2 || order == 3 ? 0 : nil))
         }
         var sizes: [Int] = []
         while let batch = queue.nextBatch(max: 16) { sizes.append(batch.sockets.count) }
@@ -82,6 +82,19 @@ import Transport
         pool.wait(.seconds(20))
         let spawned = pool.die(pool.worker(1)).spawned
         #expect(pool.makeReady(spawned, migrates: false).contains(.close(SocketID(900), .undeliverable)))
+    }
+
+    @Test("an offered connection that waits for a worker that understands it keeps no fresh one waiting")
+    func waitsAside() {
+        var pool = Pool.serving(workers: 2)
+        pool.makeReady(pool.replaceAll(workers: 2).spawned)
+        pool.page(3, credit: 0)
+        pool.offer(pool.worker(0))
+        pool.page(3)
+        pool.feed(.versionAgreed(pool.worker(3), migrates: false))
+        pool.die(pool.worker(2))
+        #expect(pool.accept(2).sent(to: 3) == [0, 1])
+        #expect(pool.state.pending.offered.count == 1)
     }
 
     @Test("an old worker, or a rate of 0, drains without offering")

@@ -7,7 +7,7 @@ extension SupervisorState {
         _ worker: WorkerID, _ number: UInt32, _ socket: AcceptedSocket, _ now: MonotonicTime,
         _ actions: inout [Action]
     ) {
-        let held = HeldSocket(socket: socket, order: orderNext, isOffered: true)
+        let held = HeldSocket(socket: socket, order: orderNext, offeredBy: slot(of: worker).map { slots[$0].generation } ?? 0)
         guard let giver = slot(of: worker) else {
             // The process is gone: who holds a connection of it that nobody took, holds the last of it.
             return refuse(worker, number, socket.id, &actions)

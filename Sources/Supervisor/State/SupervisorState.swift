@@ -48,7 +48,7 @@ public struct SupervisorState: Sendable, Codable {
     var readiness = Readiness.noneYet
     /// Grows as workers are needed beside others; the parts are given out anew.
     var slots: [WorkerSlot] = []
-    var pending = PendingQueue()
+    var pending = PendingSockets()
     var balancer: Balancer
     var intensity: RestartIntensity
     var deaths = DeathLog()
