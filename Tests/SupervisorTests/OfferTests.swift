@@ -54,6 +54,25 @@ import Transport
         #expect(stopping.offer(stopping.worker(0)).sent(to: 1).isEmpty)
     }
 
+    @Test("what a dead worker had offered is the last copy: it waits for room instead of being refused")
+    func lastCopy() {
+        var pool = draining()
+        pool.page(1, credit: 0)
+        #expect(pool.offer(pool.worker(0), isLastCopy: true).contains(.takeOffer(pool.worker(0), number: 0, SocketID(900))))
+        pool.die(pool.worker(0))
+        pool.page(1, credit: 1)
+        #expect(pool.feed(.timer).sent(to: 1) == [900])
+        var paused = draining()
+        paused.accept()
+        paused.feed(.sendRefused(paused.worker(1), first: 0, .tooManyInFlight))
+        paused.offer(paused.worker(0), isLastCopy: true)
+        #expect(paused.pass(.milliseconds(1)).sent(to: 1) == [0, 900])
+        var stopped = draining()
+        stopped.feed(.stop(.fast))
+        #expect(stopped.offer(stopped.worker(0), isLastCopy: true).sent(to: 1).isEmpty)
+        #expect(stopped.state.counters.offersRefused == 1)
+    }
+
     @Test("no connection moves to another kind of service, even when several generations of it lie between")
     func changedService() {
         var pool = Pool.serving(workers: 1)

@@ -183,7 +183,10 @@ extension SupervisorProcess {
             for descriptor in descriptors { close(descriptor) }
             return tell(worker, .offerRefused(number: number))
         }
-        feedAfterPages(.offered(worker, number: number, sockets.offered(connection, descriptors)))
+        feedAfterPages(
+            .offered(
+                worker, number: number, sockets.offered(connection, descriptors),
+                isLastCopy: handle(of: worker)?.isReaped ?? true))
     }
 
     private func distrust(_ handle: WorkerHandle, _ reason: String) {

@@ -14,7 +14,7 @@ extension SupervisorState {
     var load: Int { slots.reduce(0) { $0 + $1.load } }
 
     /// Why no socket can have a worker any more; nil while it can.
-    private var noDelivery: CloseReason? {
+    var noDelivery: CloseReason? {
         switch phase {
         case .idle, .running: return nil
         case .exited: return .stoppedFast

@@ -3,18 +3,17 @@ import Transport
 /// Connections that draining workers give up, for their successors.
 extension SupervisorState {
     /// Takes a connection if a worker has room for it now. What is taken is held like an accepted socket.
+    ///
+    /// `isLastCopy`: the worker is reaped, so that what is refused is lost. Nobody can have operated on it since it was
+    /// frozen: it waits for room.
     mutating func offered(
-        _ worker: WorkerID, _ number: UInt32, _ socket: AcceptedSocket, _ now: MonotonicTime,
+        _ worker: WorkerID, _ number: UInt32, _ socket: AcceptedSocket, isLastCopy: Bool, _ now: MonotonicTime,
         _ actions: inout [Action]
     ) {
-        let held = HeldSocket(socket: socket, order: orderNext, offeredBy: slot(of: worker).map { slots[$0].generation } ?? 0)
-        guard let giver = slot(of: worker) else {
-            // The process is gone: who holds a connection of it that nobody took, holds the last of it.
-            return refuse(worker, number, socket.id, &actions)
-        }
-        guard case .running = phase, slots[giver].role == .retired, listeners.contains(socket.listener),
-            servedSince[socket.listener, default: 0] <= slots[giver].generation, holdOffUntil == nil,
-            let taker = balancer.choose(among: slots, for: held, now: now)
+        guard let giver = slot(of: worker) else { return refuse(worker, number, socket.id, &actions) }
+        let held = HeldSocket(socket: socket, order: orderNext, offeredBy: slots[giver].generation)
+        guard slots[giver].role == .retired, listeners.contains(socket.listener), isKindServed(held),
+            isLastCopy ? noDelivery == nil : hasRoom(held, now)
         else {
             if !slots[giver].wasRefused { actions.append(.report(.offersRefused(worker))) }
             slots[giver].wasRefused = true
@@ -23,7 +22,19 @@ extension SupervisorState {
         orderNext += 1
         counters.offersTaken += 1
         actions.append(.takeOffer(worker, number: number, socket.id))
-        slots[taker].assign(held)
+        pending.append(held)
+    }
+
+    /// Whether a worker that lives may give this up now.
+    private mutating func hasRoom(_ held: HeldSocket, _ now: MonotonicTime) -> Bool {
+        guard case .running = phase, holdOffUntil == nil, pending.offered.isEmpty else { return false }
+        return balancer.choose(among: slots, for: held, now: now) != nil
+    }
+
+    /// Whether its listener still has the kind of service that the connection had.
+    func isKindServed(_ held: HeldSocket) -> Bool {
+        guard let generation = held.offeredBy else { return true }
+        return servedSince[held.socket.listener, default: 0] <= generation
     }
 
     private mutating func refuse(
