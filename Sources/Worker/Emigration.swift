@@ -108,6 +108,7 @@ final class Emigration {
         guard let offered = offers.removeValue(forKey: number) else { return false }
         // Only this process's copies of the sockets are closed by that.
         _ = offered.take()
+        pacer?.taken()
         ends.moved()
         return true
     }

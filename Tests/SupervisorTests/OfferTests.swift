@@ -73,6 +73,29 @@ import Transport
         #expect(stopped.state.counters.offersRefused == 1)
     }
 
+    @Test("offers wait, up to a bound, while all that may be on the way to the successors is, and are refused beyond their credit")
+    func waits() {
+        var pool = draining()
+        pool.page(1, credit: 5_000)
+        for number in 0..<70 as Range<UInt32> {
+            pool.offer(pool.worker(0), number: number, socket: 900 + Int32(number))
+        }
+        #expect(pool.state.counters.offersTaken == 70 && pool.state.pending.offered.count == 6)
+        pool.page(1, adopted: 64, live: 64, credit: 4_936)
+        #expect(pool.feed(.timer).sent(to: 1) == Array(964..<970))
+        for number in 70..<1_200 as Range<UInt32> {
+            pool.offer(pool.worker(0), number: number, socket: 900 + Int32(number))
+        }
+        #expect(pool.state.pending.offered.count == SupervisorState.offersWaitingMax)
+        #expect(pool.state.counters.offersRefused == 1_200 - 70 - 58 - 1_024)
+        var small = draining()
+        small.page(1, credit: 65)
+        for number in 0..<70 as Range<UInt32> {
+            small.offer(small.worker(0), number: number, socket: 900 + Int32(number))
+        }
+        #expect(small.state.counters.offersTaken == 65 && small.state.pending.offered.count == 1)
+    }
+
     @Test("no connection moves to another kind of service, even when several generations of it lie between")
     func changedService() {
         var pool = Pool.serving(workers: 1)

@@ -2,7 +2,11 @@ import Transport
 
 /// Connections that draining workers give up, for their successors.
 extension SupervisorState {
-    /// Takes a connection if a worker has room for it now. What is taken is held like an accepted socket.
+    /// Offered connections that may wait here at a time for workers to adopt what is on the way to them. Nobody serves
+    /// them meanwhile.
+    static let offersWaitingMax = 1_024
+
+    /// Takes a connection if a worker has room for it. What is taken is held like an accepted socket.
     ///
     /// `isLastCopy`: the worker is reaped, so that what is refused is lost. Nobody can have operated on it since it was
     /// frozen: it waits for room.
@@ -13,7 +17,7 @@ extension SupervisorState {
         guard let giver = slot(of: worker) else { return refuse(worker, number, socket.id, &actions) }
         let held = HeldSocket(socket: socket, order: orderNext, offeredBy: slots[giver].generation)
         guard slots[giver].role == .retired, listeners.contains(socket.listener), isKindServed(held),
-            isLastCopy ? noDelivery == nil : hasRoom(held, now)
+            isLastCopy ? noDelivery == nil : hasRoom(held)
         else {
             if !slots[giver].wasRefused { actions.append(.report(.offersRefused(worker))) }
             slots[giver].wasRefused = true
@@ -25,10 +29,11 @@ extension SupervisorState {
         pending.append(held)
     }
 
-    /// Whether a worker that lives may give this up now.
-    private mutating func hasRoom(_ held: HeldSocket, _ now: MonotonicTime) -> Bool {
-        guard case .running = phase, holdOffUntil == nil, pending.offered.isEmpty else { return false }
-        return balancer.choose(among: slots, for: held, now: now) != nil
+    /// Whether the workers have room for this beside all that waits. That none may have more on the way at the moment is
+    /// no reason to refuse: it passes.
+    private func hasRoom(_ held: HeldSocket) -> Bool {
+        guard case .running = phase, pending.offered.count < Self.offersWaitingMax else { return false }
+        return slots.reduce(0) { $0 + ($1.canTake(held) ? $1.spare : 0) } > pending.count
     }
 
     /// Whether its listener still has the kind of service that the connection had.
