@@ -106,6 +106,14 @@ import Transport
         #expect(pool.offer(pool.worker(1)).sent(to: 2) == [900], "of the same kind")
     }
 
+    @Test("a connection that was taken before its listener's service changed, and comes back, is closed")
+    func changedMeanwhile() {
+        var pool = draining()
+        pool.offer(pool.worker(0))
+        pool.makeReady(pool.replaceAll(workers: 1, changed: [0]).spawned)
+        #expect(pool.die(pool.worker(1)).contains(.close(SocketID(900), .undeliverable)))
+    }
+
     @Test("an offered connection that its new worker did not adopt goes to the next, like an accepted one")
     func redelivers() {
         var pool = draining()

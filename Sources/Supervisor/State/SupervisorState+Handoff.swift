@@ -76,9 +76,10 @@ extension SupervisorState {
         }
     }
 
-    /// Whether every member is ready and none understands the socket, so that waiting is in vain.
+    /// Whether its listener has another kind of service by now, or every member is ready and none understands the socket:
+    /// waiting is in vain.
     private func isUnwelcome(_ held: HeldSocket) -> Bool {
-        isComplete && !members.contains { $0.state == .ready && $0.canTake(held) }
+        !isKindServed(held) || isComplete && !members.contains { $0.state == .ready && $0.canTake(held) }
     }
 
     /// Closes what waits although its listener is not served any more.
