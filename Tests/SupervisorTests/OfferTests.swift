@@ -58,7 +58,8 @@ import Transport
     func lastCopy() {
         var pool = draining()
         pool.page(1, credit: 0)
-        #expect(pool.offer(pool.worker(0), isLastCopy: true).contains(.takeOffer(pool.worker(0), number: 0, SocketID(900))))
+        #expect(
+            pool.offer(pool.worker(0), isLastCopy: true).contains(.takeOffer(pool.worker(0), number: 0, SocketID(900))))
         pool.die(pool.worker(0))
         pool.page(1, credit: 1)
         #expect(pool.feed(.timer).sent(to: 1) == [900])
@@ -73,7 +74,9 @@ import Transport
         #expect(stopped.state.counters.offersRefused == 1)
     }
 
-    @Test("offers wait, up to a bound, while all that may be on the way to the successors is, and are refused beyond their credit")
+    @Test(
+        "offers wait, up to a bound, while all that may be on the way to the successors is, and are refused beyond their credit"
+    )
     func waits() {
         var pool = draining()
         pool.page(1, credit: 5_000)

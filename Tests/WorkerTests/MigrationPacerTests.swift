@@ -60,7 +60,8 @@ struct MigrationPacerTests {
         #expect(pacer.allowance(outstanding: 0, now: first + .milliseconds(350)) == 64)
     }
 
-    @Test("one refused among others that are taken, as when its listener's service has changed, rests the worker shortly")
+    @Test(
+        "one refused among others that are taken, as when its listener's service has changed, rests the worker shortly")
     func refusalAmongOthers() {
         var pacer = MigrationPacer(perSecond: 1000, now: begin)
         let first = begin + .milliseconds(100)
