@@ -150,6 +150,17 @@ import Transport
         #expect(pool.state.pending.offered.count == 1)
     }
 
+    @Test("a worker with too many connections to move at the configured rate moves them in half of its time")
+    func rate() {
+        for (rate, expected) in [(1, 3), (2, 3), (5, 5), (0, 0)] as [(UInt32, UInt32)] {
+            var pool = Pool.serving(workers: 1)
+            pool.accept(61)
+            pool.page(0, adopted: 61, live: 61)
+            let next = pool.replaceAll(workers: 1) { $0.migrationsPerSecond = rate }.spawned
+            #expect(pool.makeReady(next).drained == [pool.worker(0): expected])
+        }
+    }
+
     @Test("an old worker, or a rate of 0, drains without offering")
     func notAsked() {
         var pool = Pool.serving(workers: 1)
