@@ -99,6 +99,18 @@ import Transport
         #expect(small.state.counters.offersTaken == 65 && small.state.pending.offered.count == 1)
     }
 
+    @Test("a connection that was taken from a dead worker is not lost with it")
+    func notLost() {
+        var pool = Pool.serving(workers: 1)
+        pool.accept(3)
+        pool.page(0, adopted: 3, live: 3)
+        pool.makeReady(pool.replaceAll(workers: 1).spawned)
+        pool.offer(pool.worker(0), isLastCopy: true)
+        let reports = pool.die(pool.worker(0), adopted: 3, live: 3).reports
+        #expect(pool.state.counters.lost == 2)
+        #expect(reports.contains(.workerDied(pool.worker(0), .code(1), redelivered: 0, lost: 2)))
+    }
+
     @Test("no connection moves to another kind of service, even when several generations of it lie between")
     func changedService() {
         var pool = Pool.serving(workers: 1)

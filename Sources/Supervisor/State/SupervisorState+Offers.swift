@@ -25,6 +25,7 @@ extension SupervisorState {
         }
         orderNext += 1
         counters.offersTaken += 1
+        if isLastCopy { slots[giver].saved() }
         actions.append(.takeOffer(worker, number: number, socket.id))
         pending.append(held)
     }
