@@ -163,7 +163,10 @@ extension SupervisorProcess {
         return true
     }
 
+    /// The pages are read once for all of them: what each adds to the loads is known without.
     private func offered(_ offers: [WorkerMail.Offer], _ handle: WorkerHandle) {
+        let now = MonotonicTime.now
+        readPages(now)
         for offer in offers {
             // No descriptor or no memory left for it here: the worker has its own and goes on.
             guard !offer.isTruncated, sockets.hasRoom(forState: offer.connection.state.count) else {
@@ -172,8 +175,7 @@ extension SupervisorProcess {
                 continue
             }
             let socket = sockets.offered(offer.connection, offer.descriptors)
-            feedAfterPages(
-                .offered(handle.worker, number: offer.number, socket, isLastCopy: handle.isReaped))
+            feed(.offered(handle.worker, number: offer.number, socket, isLastCopy: handle.isReaped), at: now)
         }
     }
 

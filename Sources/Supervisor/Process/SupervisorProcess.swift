@@ -158,7 +158,7 @@ public final class SupervisorProcess {
         feed(event, at: now)
     }
 
-    private func readPages(_ now: MonotonicTime) {
+    func readPages(_ now: MonotonicTime) {
         for slot in handles.indices {
             guard let handle = handles[slot] else { continue }
             do throws(PageCorruption) {

@@ -52,6 +52,14 @@ struct WorkerMailTests {
         #expect(taken.offers == [[3]] && taken.malformed == 1)
     }
 
+    @Test("offers that wait together are taken together, a turn of them at most")
+    func together() throws {
+        for number in 0..<18 as Range<UInt32> { try offer(number) }
+        #expect(take(isReaped: false).offers == [Array(0..<16)])
+        #expect(take(isReaped: false).offers == [[16, 17]])
+        #expect(take(isReaped: false).offers.isEmpty)
+    }
+
     @Test("a living worker is not read on after nonsense")
     func alive() throws {
         try offer(1)
