@@ -220,19 +220,29 @@ extension SupervisorProcess {
         return false
     }
 
-    func tell(_ worker: WorkerID, _ packet: Packet) {
+    /// It must not go on with what is another's now.
+    func tellTaken(_ worker: WorkerID, _ number: UInt32) {
         guard let handle = handle(of: worker) else { return }
-        let result = handle.control.send(packet)
-        switch (result, packet) {
-        case (.sent, _), (.peerGone, _): break
-        case (_, .offerTaken):
-            // It must not go on with what is another's now. Its 64 offers without an answer leave room for each answer,
-            // so this is a worker that reads nothing.
-            distrust(handle, "it cannot be told that its connection was taken: \(result)")
-        default:
-            // A worker that cannot be told is ended by its deadline.
-            logger.warning("a worker was not told", metadata: ["worker": "\(worker.slot)", "result": "\(result)"])
+        let result = handle.control.send(.offerTaken(number: number))
+        if result == .sent || result == .peerGone { return }
+        // Its 64 offers without an answer leave room for each answer, so this is a worker that reads nothing.
+        distrust(handle, "it cannot be told that its connection was taken: \(result)")
+    }
+
+    /// Now, or when its socket has room again.
+    func tell(_ worker: WorkerID, _ notice: NoticeQueue.Notice) {
+        guard let handle = handle(of: worker) else { return }
+        guard handle.notices.append(notice) else { return distrust(handle, "it reads nothing of what it is told") }
+        deliverNotices()
+    }
+
+    func deliverNotices() {
+        var isLeft = false
+        for handle in handles.lazy.compactMap({ $0 }) where !handle.notices.isEmpty {
+            handle.notices.flush(now: .now) { handle.control.send($0) }
+            if !handle.notices.isEmpty { isLeft = true }
         }
+        if isLeft { noticeTimer?.arm(after: NoticeQueue.interval) }
     }
 
     // MARK: Memory
