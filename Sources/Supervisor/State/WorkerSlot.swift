@@ -44,6 +44,9 @@ struct WorkerSlot: Sendable, Codable {
     var wasRefused = false
     /// Resident bytes, as last told.
     var memory: UInt64 = 0
+    /// Whether it was started because another one had grown too large, and whether it was said that it is as large.
+    private(set) var isLargeOnesSuccessor = false
+    private var hasComplained = false
     /// By how much its limits of age and the like are varied.
     private(set) var limitPermille: UInt64 = 1_000
     private(set) var spawnedAt = MonotonicTime(nanoseconds: 0)
@@ -133,6 +136,16 @@ struct WorkerSlot: Sendable, Codable {
         precondition(self.role == .free && state == .vacant)
         (self.role, self.seat, self.generation) = (role, seat, generation)
         (deaths, failedBoots, restarts) = (0, 0, 0)
+        (isLargeOnesSuccessor, hasComplained) = (false, false)
+    }
+
+    /// It is to take the place of one that had grown too large.
+    mutating func succeedsLarge() { isLargeOnesSuccessor = true }
+
+    /// Returns whether it is the first time.
+    mutating func complain() -> Bool {
+        defer { hasComplained = true }
+        return !hasComplained
     }
 
     /// It gets another number among the wanted.
