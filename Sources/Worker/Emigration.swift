@@ -108,6 +108,7 @@ final class Emigration {
         guard let offered = offers.removeValue(forKey: number) else { return false }
         // Only this process's copies of the sockets are closed by that.
         _ = offered.take()
+        pacer?.taken()
         ends.moved()
         return true
     }
@@ -128,12 +129,14 @@ final class Emigration {
         for offered in takeOffers() { ends.stays(offered.take()) }
     }
 
-    /// Everything is cut. Peers are told nothing: a supervisor that reads the offers yet saves them.
-    ///
-    /// - Returns: how many were given up.
-    func abandon() -> Int {
+    /// Offers that the supervisor has not answered.
+    var unanswered: Int { offers.count }
+
+    /// Everything is cut. Peers are told nothing, and the page goes on to count what was offered: the supervisor reads the
+    /// offers yet, and saves the connections.
+    func abandon() {
         end()
-        return takeOffers().count
+        _ = takeOffers()
     }
 
     private func takeOffers() -> [Offered] {

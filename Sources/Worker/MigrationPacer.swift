@@ -10,6 +10,8 @@ struct MigrationPacer {
     static let outstandingMax = 64
     /// How long nothing is offered after a refusal: whoever refused one has no room for another either.
     static let refusalRest: Duration = .milliseconds(250)
+    /// How long it is when others were taken since the last rest: then that one connection may be the reason.
+    static let refusalRestShort: Duration = .milliseconds(10)
 
     private static let nanosecondsPerSecond: UInt64 = 1_000_000_000
     private let perSecond: UInt64
@@ -17,6 +19,9 @@ struct MigrationPacer {
     private var earned: UInt64 = 0
     private var earnedUntil: MonotonicTime
     private var restsUntil = MonotonicTime(nanoseconds: 0)
+    private var rest = refusalRest
+    /// Whether one was taken since the last rest began.
+    private var wasTaken = false
 
     /// Begins at `now`, with nothing earned yet.
     init(perSecond: UInt32, now: MonotonicTime) {
@@ -45,8 +50,15 @@ struct MigrationPacer {
 
     /// One could not be given away.
     mutating func refused(now: MonotonicTime) {
-        restsUntil = now + Self.refusalRest
+        if !isResting(now: now) {
+            rest = wasTaken ? Self.refusalRestShort : Self.refusalRest
+            wasTaken = false
+        }
+        restsUntil = now + rest
     }
+
+    /// One was given away.
+    mutating func taken() { wasTaken = true }
 
     /// Time that was not used is worth ``outstandingMax`` connections at most.
     private mutating func earn(_ now: MonotonicTime) {

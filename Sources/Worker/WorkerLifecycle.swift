@@ -91,8 +91,9 @@ struct WorkerLifecycle {
         }
     }
 
-    /// The deadline has passed, or the supervisor wants it now.
-    mutating func cut() -> [Action] {
+    /// The deadline has passed, or the supervisor wants it now. What is `offered` is the supervisor's to save, and to count
+    /// if it cannot.
+    mutating func cut(offered: Int) -> [Action] {
         let code: ExitCode
         switch phase {
         case .leaving: return []
@@ -100,7 +101,8 @@ struct WorkerLifecycle {
         case .starting, .serving: code = .success
         }
         phase = .leaving(code)
-        forced += live
+        assert(offered <= live)
+        forced += live - offered
         return [.closeAll, .stopLoop]
     }
 

@@ -109,7 +109,7 @@ public final class WorkerProcess {
             try service.start(host)
         } catch {
             fail(.serviceFailed, "the service cannot start: \(error)")
-            perform(lifecycle.cut())
+            cut()
         }
     }
 
@@ -186,7 +186,7 @@ public final class WorkerProcess {
                 lifecycle.drain(
                     .milliseconds(Int(milliseconds)), then: .success, migrationsPerSecond: migrationsPerSecond))
         case .stop:
-            perform(lifecycle.cut())
+            cut()
         case .hello, .ready, .drained, .failed, .offer:
             for fd in fds { close(fd) }
             distrust("the supervisor sent a packet that only workers send")
@@ -247,7 +247,7 @@ public final class WorkerProcess {
     private func distrust(_ message: String) {
         controlWatch?.stop()
         fail(.internalError, message)
-        perform(lifecycle.cut())
+        cut()
     }
 
     // MARK: Signals
@@ -264,8 +264,7 @@ public final class WorkerProcess {
 
     private func readSignals(_ fd: Int32) {
         while case let number = csocket_signalfd_next(fd), number >= 0 {
-            perform(
-                number == SIGINT ? lifecycle.cut() : lifecycle.drain(configuration.orphanGrace, then: .success))
+            if number == SIGINT { cut() } else { perform(lifecycle.drain(configuration.orphanGrace, then: .success)) }
         }
     }
 
@@ -291,6 +290,8 @@ public final class WorkerProcess {
         page.add(1, to: .forcedClose)
         connectionEnded()
     }
+
+    private func cut() { perform(lifecycle.cut(offered: emigration?.unanswered ?? 0)) }
 
     private func drainService(_ grace: Duration) {
         service.drain(spread: min(grace / 4, Self.drainSpreadMax))
@@ -323,14 +324,14 @@ public final class WorkerProcess {
             logger.warning("connections cut", metadata: ["count": "\(lifecycle.forced)"])
             page.add(UInt64(lifecycle.forced), to: .forcedClose)
         }
-        for _ in 0..<(emigration?.abandon() ?? 0) { connectionEnded() }
+        emigration?.abandon()
         service.closeAll()
     }
 
     private func armDeadline(_ grace: Duration) {
         let due = MonotonicTime.now + grace
         if let deadline, deadline.isArmed, deadline.deadline <= due { return }
-        let timer = deadline ?? LoopTimer(loop) { [unowned self] in perform(lifecycle.cut()) }
+        let timer = deadline ?? LoopTimer(loop) { [unowned self] in cut() }
         deadline = timer
         timer.arm(at: due)
     }

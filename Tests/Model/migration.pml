@@ -97,13 +97,12 @@ inline take(n, x) {
 }
 
 inline refuse(n, x) {
+    /* Nobody else has it any more, and it can wait: the client would lose it for want of room. */
+    assert(!giverDead);
 #ifndef MUTATION_REFUSED_COPY_KEPT
     let_go(x);
 #endif
-    if
-    :: giverDead
-    :: nfull(answers) && !giverDead -> answers!refused,n
-    fi
+    answers!refused,n
 }
 
 inline read_page(w) {
@@ -146,7 +145,11 @@ endIdle:
 #else
            :: atomic { take(n, x); n = 0; x = 0 }
 #endif
+#ifdef MUTATION_REFUSES_THE_LAST_COPY
            :: atomic { faults > 0 -> faults--; refuse(n, x); n = 0; x = 0 }
+#else
+           :: atomic { faults > 0 && !giverDead -> faults--; refuse(n, x); n = 0; x = 0 }
+#endif
            fi
         :: atomic { nempty(pending) && CAN_SEND(0) -> pending?x; send(0, x); x = 0 }
         :: atomic { nempty(pending) && CAN_SEND(1) -> pending?x; send(1, x); x = 0 }

@@ -100,12 +100,14 @@ struct Pool {
 
     /// A draining worker gives up a connection.
     @discardableResult mutating func offer(
-        _ worker: WorkerID, number: UInt32 = 0, socket: Int32 = 900, listener: UInt16 = 0
+        _ worker: WorkerID, number: UInt32 = 0, socket: Int32 = 900, listener: UInt16 = 0,
+        isLastCopy: Bool = false
     ) -> [Action] {
         feed(
             .offered(
                 worker, number: number,
-                AcceptedSocket(id: SocketID(socket), listener: listener, sourceHash: 0, acceptedAt: now)))
+                AcceptedSocket(id: SocketID(socket), listener: listener, sourceHash: 0, acceptedAt: now),
+                isLastCopy: isLastCopy))
     }
 
     mutating func wait(_ duration: Duration) { now = now + duration }

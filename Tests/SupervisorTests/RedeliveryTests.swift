@@ -9,7 +9,7 @@ import Testing
         pool.accept(8)
         let actions = pool.die(pool.worker(0), adopted: 1)
         #expect(actions.contains(.release([SocketID(0)])))
-        #expect(pool.state.pending.all.map(\.socket.id.rawValue) == [2, 4, 6, 7])
+        #expect(pool.state.pending.fresh.all.map(\.socket.id.rawValue) == [2, 4, 6, 7])
         pool.page(1, adopted: 3, live: 3, credit: 2)
         #expect(pool.feed(.timer).sent(to: 1) == [2, 4])
         #expect(pool.state.counters.redelivered == 2)

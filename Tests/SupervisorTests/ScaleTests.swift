@@ -108,6 +108,21 @@ import Transport
         #expect(pool.pass(.seconds(1)).spawned.count == 1)
     }
 
+    @Test("a successor as large as the worker before it is kept for ten minutes, and that is said once")
+    func memoryBelowNeed() {
+        var pool = Pool.serving(workers: 1) { $0.recycle = RecyclePolicy(ageMax: nil, memoryMax: 1_000) }
+        pool.feed(.memory(pool.worker(0), bytes: 1_200))
+        let successor = pool.worker(1)
+        #expect(pool.pass(.seconds(11)).spawned == [successor])
+        pool.makeReady([successor])
+        pool.die(pool.worker(0), .code(0))
+        pool.feed(.memory(successor, bytes: 1_200))
+        let meanwhile = pool.pass(.seconds(595))
+        #expect(meanwhile.spawned.isEmpty)
+        #expect(meanwhile.reports.filter { $0 == .recycledInVain(successor) }.count == 1)
+        #expect(pool.pass(.seconds(6)).spawned.count == 1)
+    }
+
     @Test("a successor that dies is given up for a minute; the old worker goes on")
     func successorDies() {
         var pool = Pool.serving(workers: 1) { $0.recycle = RecyclePolicy(ageMax: .seconds(10)) }

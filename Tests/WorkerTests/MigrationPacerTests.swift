@@ -60,6 +60,20 @@ struct MigrationPacerTests {
         #expect(pacer.allowance(outstanding: 0, now: first + .milliseconds(350)) == 64)
     }
 
+    @Test(
+        "one refused among others that are taken, as when its listener's service has changed, rests the worker shortly")
+    func refusalAmongOthers() {
+        var pacer = MigrationPacer(perSecond: 1000, now: begin)
+        let first = begin + .milliseconds(100)
+        pacer.taken()
+        for _ in 0..<3 { pacer.refused(now: first) }
+        #expect(pacer.allowance(outstanding: 0, now: first + .milliseconds(9)) == 0)
+        #expect(pacer.allowance(outstanding: 0, now: first + .milliseconds(10)) == 64)
+        pacer.refused(now: first + .milliseconds(20))
+        #expect(pacer.allowance(outstanding: 0, now: first + .milliseconds(269)) == 0, "none was taken since")
+        #expect(pacer.allowance(outstanding: 0, now: first + .milliseconds(270)) == 64)
+    }
+
     @Test("a clock that stands still or reads earlier allows nothing new")
     func clock() {
         var pacer = MigrationPacer(perSecond: 1000, now: begin + .seconds(1))

@@ -61,7 +61,7 @@ private struct Walk {
                 expected.wasCut = true
                 expected.forced = expected.live
             }
-            return lifecycle.cut()
+            return lifecycle.cut(offered: 0)
         }
     }
 

@@ -64,6 +64,10 @@ struct ReportLog {
             logger.info(
                 "worker recycled",
                 metadata: metadata(worker, ["by": "\(successor.slot)", "reason": "\(reason.rawValue)"]))
+        case .recycledInVain(let worker):
+            logger.warning(
+                "worker is soon as large as the one that it replaced: is the limit of --recycle-memory too low?",
+                metadata: metadata(worker, ["kept": "\(RecyclePolicy.memoryLifetimeMin)"]))
         case .offersRefused(let worker):
             logger.info(
                 "nobody has room for a draining worker's connections yet: it goes on serving them",

@@ -131,26 +131,17 @@ extension SupervisorProcess {
         loop.executeAtEndOfTurn { [unowned self] in takePacketsInTurns(slot) }
     }
 
-    private static let packetsPerTurnMax = 16
-
     /// Takes a few packets from a worker; returns whether there may be more.
     private func takePackets(_ handle: WorkerHandle) -> Bool {
-        for _ in 0..<Self.packetsPerTurnMax {
-            switch handle.control.receive() {
-            case .packet(let packet, let descriptors, let isTruncated):
-                guard take(packet, descriptors, isTruncated: isTruncated, handle) else { return false }
-            case .malformed(let error):
-                distrust(handle, "it sent something that is no packet: \(error)")
-                return false
-            case .empty, .endOfFile, .failed:
-                return false
-            }
-        }
-        return true
+        let taker = WorkerMail.Taker(
+            packet: { [unowned self] in take($0, $1, handle) },
+            offers: { [unowned self] in offered($0, handle) },
+            malformed: { [unowned self] in distrust(handle, "it sent something that is no packet: \($0)") })
+        return WorkerMail.take(from: handle.control, isReaped: handle.isReaped, taker)
     }
 
     /// Returns whether it made sense.
-    private func take(_ packet: Packet, _ descriptors: [Int32], isTruncated: Bool, _ handle: WorkerHandle) -> Bool {
+    private func take(_ packet: Packet, _ descriptors: [Int32], _ handle: WorkerHandle) -> Bool {
         let worker = handle.worker
         switch packet {
         case .hello(let version, _, _):
@@ -164,9 +155,7 @@ extension SupervisorProcess {
         case .ready: feed(.ready(worker))
         case .drained(let forced): feed(.drained(worker, forced: forced))
         case .failed(let code, let message): feed(.failed(worker, code, message: message))
-        case .offer(let number, let connection):
-            offered(number, connection, descriptors, isTruncated: isTruncated, worker)
-        case .connections, .migrated, .drain, .stop, .offerTaken, .offerRefused:
+        case .connections, .migrated, .drain, .stop, .offerTaken, .offerRefused, .offer:
             distrust(handle, "it sent a supervisor's packet")
             for descriptor in descriptors { close(descriptor) }
             return false
@@ -174,19 +163,24 @@ extension SupervisorProcess {
         return true
     }
 
-    private func offered(
-        _ number: UInt32, _ connection: MigratedConnection, _ descriptors: [Int32], isTruncated: Bool,
-        _ worker: WorkerID
-    ) {
-        // No descriptor or no memory left for it here: the worker has its own and goes on.
-        guard !isTruncated, sockets.hasRoom(forState: connection.state.count) else {
-            for descriptor in descriptors { close(descriptor) }
-            return tell(worker, .offerRefused(number: number))
+    /// The pages are read once for all of them: what each adds to the loads is known without.
+    private func offered(_ offers: [WorkerMail.Offer], _ handle: WorkerHandle) {
+        let now = MonotonicTime.now
+        readPages(now)
+        for offer in offers {
+            // No descriptor or no memory left for it here: the worker has its own and goes on.
+            guard !offer.isTruncated, sockets.hasRoom(forState: offer.connection.state.count) else {
+                for descriptor in offer.descriptors { close(descriptor) }
+                tell(handle.worker, .offerRefused(number: offer.number))
+                continue
+            }
+            let socket = sockets.offered(offer.connection, offer.descriptors)
+            feed(.offered(handle.worker, number: offer.number, socket, isLastCopy: handle.isReaped), at: now)
         }
-        feedAfterPages(.offered(worker, number: number, sockets.offered(connection, descriptors)))
     }
 
     private func distrust(_ handle: WorkerHandle, _ reason: String) {
+        guard !handle.isReaped else { return }
         logger.error("worker killed", metadata: ["worker": "\(handle.worker.slot)", "reason": "\(reason)"])
         handle.signal(SIGKILL)
     }
@@ -226,19 +220,29 @@ extension SupervisorProcess {
         return false
     }
 
-    func tell(_ worker: WorkerID, _ packet: Packet) {
+    /// It must not go on with what is another's now.
+    func tellTaken(_ worker: WorkerID, _ number: UInt32) {
         guard let handle = handle(of: worker) else { return }
-        let result = handle.control.send(packet)
-        switch (result, packet) {
-        case (.sent, _), (.peerGone, _): break
-        case (_, .offerTaken):
-            // It must not go on with what is another's now. Its 64 offers without an answer leave room for each answer,
-            // so this is a worker that reads nothing.
-            distrust(handle, "it cannot be told that its connection was taken: \(result)")
-        default:
-            // A worker that cannot be told is ended by its deadline.
-            logger.warning("a worker was not told", metadata: ["worker": "\(worker.slot)", "result": "\(result)"])
+        let result = handle.control.send(.offerTaken(number: number))
+        if result == .sent || result == .peerGone { return }
+        // Its 64 offers without an answer leave room for each answer, so this is a worker that reads nothing.
+        distrust(handle, "it cannot be told that its connection was taken: \(result)")
+    }
+
+    /// Now, or when its socket has room again.
+    func tell(_ worker: WorkerID, _ notice: NoticeQueue.Notice) {
+        guard let handle = handle(of: worker) else { return }
+        guard handle.notices.append(notice) else { return distrust(handle, "it reads nothing of what it is told") }
+        deliverNotices()
+    }
+
+    func deliverNotices() {
+        var isLeft = false
+        for handle in handles.lazy.compactMap({ $0 }) where !handle.notices.isEmpty {
+            handle.notices.flush(now: .now) { handle.control.send($0) }
+            if !handle.notices.isEmpty { isLeft = true }
         }
+        if isLeft { noticeTimer?.arm(after: NoticeQueue.interval) }
     }
 
     // MARK: Memory

@@ -42,6 +42,7 @@ public final class SupervisorProcess {
     let startedAt: Int64
     var memoryTimer: LoopTimer?
     var returnTimer: LoopTimer?
+    var noticeTimer: LoopTimer?
 
     private var timer: LoopTimer?
     private var signalWatch: ReadinessWatch?
@@ -107,6 +108,7 @@ public final class SupervisorProcess {
         timer = LoopTimer(loop) { [unowned self] in feedAfterPages(.timer) }
         signalWatch = ReadinessWatch(loop, fd: signalDescriptor) { [unowned self] in takeSignals() }
         memoryTimer = LoopTimer(loop) { [unowned self] in readMemory() }
+        noticeTimer = LoopTimer(loop) { [unowned self] in deliverNotices() }
         returnTimer = LoopTimer(loop) { [unowned self] in tryReturn() }
         loop.executeAtEndOfTurn { [unowned self] in begin() }
         loop.remote.execute { _ in }
@@ -125,6 +127,7 @@ public final class SupervisorProcess {
         readMemory()
         guard let arrival else { return feed(.start) }
         feed(.thawed)
+        deliverNotices()
         // Children that ended while there was no signalfd are told of by no further signal.
         reap()
         arrived(arrival)
@@ -158,7 +161,7 @@ public final class SupervisorProcess {
         feed(event, at: now)
     }
 
-    private func readPages(_ now: MonotonicTime) {
+    func readPages(_ now: MonotonicTime) {
         for slot in handles.indices {
             guard let handle = handles[slot] else { continue }
             do throws(PageCorruption) {
@@ -241,12 +244,13 @@ public final class SupervisorProcess {
             case .commit(let generation, _): commit(generation)
             case .rollBack(let generation, let reason): rollBack(generation, reason)
             case .finished(let command, let outcome): finished(command, outcome)
-            case .takeOffer(let worker, let number, _): tell(worker, .offerTaken(number: number))
+            case .takeOffer(let worker, let number, _): tellTaken(worker, number)
             case .refuseOffer(let worker, let number, let id):
                 sockets.close(id)
                 tell(worker, .offerRefused(number: number))
             case .drain(let worker, let milliseconds, let rate):
-                tell(worker, .drain(milliseconds: milliseconds, migrationsPerSecond: rate))
+                let cutAt = MonotonicTime.now + .milliseconds(Int(milliseconds))
+                tell(worker, .drain(cutAt: cutAt, migrationsPerSecond: rate))
             case .stopFast(let worker): tell(worker, .stop)
             case .abort(let worker): handle(of: worker)?.signal(SIGABRT)
             case .kill(let worker): handle(of: worker)?.signal(SIGKILL)

@@ -14,6 +14,8 @@ final class WorkerHandle {
         /// What was agreed for hand-off packets.
         var version: UInt8
         var sent: SequenceNumber
+        /// What it has not been told yet.
+        var notices: NoticeQueue?
 
         var descriptors: [Int32] { [control, errors] }
     }
@@ -24,6 +26,8 @@ final class WorkerHandle {
     let errors: WorkerErrorPipe
     /// The sequence number after the last socket sent to it.
     var sent: SequenceNumber
+    /// What its socket had no room for.
+    var notices = NoticeQueue()
     /// waitpid(2) has returned it: the number may belong to another process now.
     var isReaped = false
     private let pidfd: Int32
@@ -41,6 +45,7 @@ final class WorkerHandle {
             loop, inheritance.worker, pid: inheritance.pid, control, errors: inheritance.errors,
             packetsWaiting: packetsWaiting, processEnded: processEnded)
         sent = inheritance.sent
+        notices = inheritance.notices ?? NoticeQueue()
     }
 
     /// Takes a process that was just spawned; its callbacks come on the loop. Cannot fail: nobody else would reap it.
@@ -66,7 +71,7 @@ final class WorkerHandle {
     var inheritance: Inheritance {
         Inheritance(
             worker: worker, pid: pid, control: control.descriptor, errors: errors.descriptor, version: control.version,
-            sent: sent)
+            sent: sent, notices: notices.isEmpty ? nil : notices)
     }
 
     func signal(_ number: Int32) {

@@ -58,7 +58,8 @@ extension SupervisorState {
         case stoppedFast
         /// Its worker's page was corrupt: adopted or not, nobody knows, and nothing may be delivered twice.
         case adoptionUnknown
-        /// Delivery failed ``SupervisorConfiguration/deliveriesMax`` times.
+        /// Delivery failed ``SupervisorConfiguration/deliveriesMax`` times, or it came from a worker and no other
+        /// understands it.
         case undeliverable
         /// Its listener is not part of the configuration any more, and no worker that knows it takes connections.
         case listenerRemoved

@@ -38,7 +38,8 @@ public struct SupervisorConfiguration: Sendable, Codable {
     public var hangTimeout: Duration? = .seconds(30)
     /// When a worker that works is replaced by a fresh one. Default: never.
     public var recycle = RecyclePolicy()
-    /// Connections that a draining worker offers per second. 0 switches migration off. Default 2,000.
+    /// Connections that a draining worker offers per second; more if it has too many to move them all in half of
+    /// ``retireTimeout``. 0 switches migration off. Default 2,000.
     public var migrationsPerSecond: UInt32 = 2_000
 
     /// How long accepting goes on after a graceful stop began, so that load balancers notice: with a grace of 15 s or

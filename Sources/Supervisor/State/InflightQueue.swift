@@ -3,10 +3,13 @@ struct HeldSocket: Hashable, Sendable, Codable {
     let socket: AcceptedSocket
     /// Its place in the order of acceptance, which redelivery keeps.
     let order: UInt64
-    /// Whether a draining worker gave it up: its state goes with it, in a packet of its own.
-    var isOffered = false
+    /// The generation of the worker that gave it up, if one did; nil for a fresh one.
+    var offeredBy: Generation?
     /// Deliveries that failed.
     var failures = 0
+
+    /// Whether a draining worker gave it up: its state goes with it, in a packet of its own.
+    var isOffered: Bool { offeredBy != nil }
 }
 
 /// The sockets assigned to one incarnation of a worker and not yet adopted, in order of their sequence numbers.

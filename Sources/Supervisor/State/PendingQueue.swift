@@ -1,4 +1,44 @@
-/// The sockets that no worker has been chosen for, oldest first.
+/// The sockets that no worker has been chosen for. Fresh and offered ones have different rules, so that neither waits
+/// behind the other.
+struct PendingSockets: Sendable, Codable {
+    private(set) var fresh = PendingQueue()
+    private(set) var offered = PendingQueue()
+
+    var count: Int { fresh.count + offered.count }
+    var isEmpty: Bool { fresh.isEmpty && offered.isEmpty }
+
+    /// Whether any is of such a kind.
+    func contains(where condition: (HeldSocket) -> Bool) -> Bool {
+        fresh.all.contains(where: condition) || offered.all.contains(where: condition)
+    }
+
+    /// The oldest of those kinds.
+    func first(fresh isFresh: Bool, offered isOffered: Bool) -> HeldSocket? {
+        guard isFresh, let one = fresh.first else { return isOffered ? offered.first : nil }
+        guard isOffered, let other = offered.first else { return one }
+        return one.order < other.order ? one : other
+    }
+
+    mutating func append(_ socket: HeldSocket) {
+        socket.isOffered ? offered.append(socket) : fresh.append(socket)
+    }
+
+    /// Takes out a socket that is the first of its kind.
+    mutating func removeFirst(_ socket: HeldSocket) {
+        let first = socket.isOffered ? offered.removeFirst() : fresh.removeFirst()
+        precondition(first.order == socket.order, "only the oldest of a kind is taken out")
+    }
+
+    /// Puts back sockets that were not delivered, each where its age belongs.
+    mutating func putBack(_ returned: [HeldSocket]) {
+        fresh.putBack(returned.filter { !$0.isOffered })
+        offered.putBack(returned.filter(\.isOffered))
+    }
+
+    mutating func removeAll() -> [HeldSocket] { fresh.removeAll() + offered.removeAll() }
+}
+
+/// Waiting sockets, oldest first.
 struct PendingQueue: Sendable, Codable {
     private var sockets: [HeldSocket] = []
     /// Where the queue begins: removing the first moves this instead of every element.

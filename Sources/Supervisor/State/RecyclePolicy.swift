@@ -10,6 +10,10 @@ public struct RecyclePolicy: Equatable, Sendable, Codable {
     /// No worker is recycled before it was ready for this long. Default 10 s.
     public var lifetimeMin: Duration = .seconds(10)
 
+    /// How long the successor of a worker that had grown too large is kept at least, however large it is: perhaps the limit
+    /// is below what the service needs.
+    static let memoryLifetimeMin: Duration = .seconds(600)
+
     /// A policy with these limits.
     public init(ageMax: Duration? = nil, connectionsMax: UInt64? = nil, memoryMax: UInt64? = nil) {
         self.ageMax = ageMax

@@ -47,6 +47,9 @@ extension SupervisorState {
         case scaled(from: Int, to: Int)
         /// The worker was replaced by a fresh one.
         case recycled(WorkerID, by: WorkerID, RecycleReason)
+        /// The worker was started because the one before had grown too large, and is as large already. Once per slot and
+        /// part.
+        case recycledInVain(WorkerID)
         /// Nobody has room for what this draining worker offers. Once per worker.
         case offersRefused(WorkerID)
         /// The worker left because it was told to.

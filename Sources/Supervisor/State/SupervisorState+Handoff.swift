@@ -14,7 +14,7 @@ extension SupervisorState {
     var load: Int { slots.reduce(0) { $0 + $1.load } }
 
     /// Why no socket can have a worker any more; nil while it can.
-    private var noDelivery: CloseReason? {
+    var noDelivery: CloseReason? {
         switch phase {
         case .idle, .running: return nil
         case .exited: return .stoppedFast
@@ -57,28 +57,34 @@ extension SupervisorState {
 
     private mutating func assignPending(_ now: MonotonicTime, _ actions: inout [Action]) {
         var room = configuration.connectionsMax - load
-        while let held = pending.first {
+        var (isFreshDue, isOfferedDue) = (true, true)
+        while let held = pending.first(fresh: isFreshDue, offered: isOfferedDue) {
             if held.isOffered, isUnwelcome(held) {
-                close([pending.removeFirst()], .undeliverable, &actions)
+                pending.removeFirst(held)
+                close([held], .undeliverable, &actions)
                 continue
             }
             // An offered connection is counted already: a worker had it.
             guard room > 0 || held.isOffered, let index = balancer.choose(among: slots, for: held, now: now) else {
-                return
+                // What cannot go keeps those of its kind behind it, for their order's sake, but not the others.
+                if held.isOffered { isOfferedDue = false } else { isFreshDue = false }
+                continue
             }
-            slots[index].assign(pending.removeFirst())
+            pending.removeFirst(held)
+            slots[index].assign(held)
             room -= 1
         }
     }
 
-    /// Whether every member is ready and none understands the socket, so that waiting is in vain.
+    /// Whether its listener has another kind of service by now, or every member is ready and none understands the socket:
+    /// waiting is in vain.
     private func isUnwelcome(_ held: HeldSocket) -> Bool {
-        isComplete && !members.contains { $0.state == .ready && $0.canTake(held) }
+        !isKindServed(held) || isComplete && !members.contains { $0.state == .ready && $0.canTake(held) }
     }
 
     /// Closes what waits although its listener is not served any more.
     mutating func closeUnknown(_ actions: inout [Action]) {
-        guard pending.all.contains(where: { !listeners.contains($0.socket.listener) }) else { return }
+        guard pending.contains(where: { !listeners.contains($0.socket.listener) }) else { return }
         let waiting = pending.removeAll()
         pending.putBack(waiting.filter { listeners.contains($0.socket.listener) })
         close(waiting.filter { !listeners.contains($0.socket.listener) }, .listenerRemoved, &actions)
@@ -166,7 +172,7 @@ extension SupervisorState {
         let space = max(0, configuration.connectionsMax - load)
         let spare = min(space, slots.reduce(0) { $0 + $1.spare })
         let hasRoom =
-            spare > 0 && holdOffUntil == nil && pending.isEmpty
+            spare > 0 && holdOffUntil == nil && pending.fresh.isEmpty
             && slots.contains { $0.room(inflightMax: configuration.inflightPerWorkerMax) > 0 }
         switch intake {
         case .accepting where !hasRoom:

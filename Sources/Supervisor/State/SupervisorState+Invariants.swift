@@ -7,11 +7,13 @@ extension SupervisorState {
             if !holds { broken.append(rule()) }
         }
         var held = Set<SocketID>()
-        var previous: UInt64?
-        for socket in pending.all {
-            require(held.insert(socket.socket.id).inserted, "\(socket.socket.id) is pending twice")
-            require(previous.map { $0 < socket.order } ?? true, "\(socket.socket.id) is pending out of order")
-            previous = socket.order
+        for queue in [pending.fresh, pending.offered] {
+            var previous: UInt64?
+            for socket in queue.all {
+                require(held.insert(socket.socket.id).inserted, "\(socket.socket.id) is pending twice")
+                require(previous.map { $0 < socket.order } ?? true, "\(socket.socket.id) is pending out of order")
+                previous = socket.order
+            }
         }
         for slot in slots {
             for socket in slot.inflight.all {
@@ -31,7 +33,7 @@ extension SupervisorState {
                 break
             }
         }
-        require(intake != .accepting || pending.isEmpty, "accepting while sockets are pending")
+        require(intake != .accepting || pending.fresh.isEmpty, "accepting while sockets are pending")
         require(slots.count <= 4_096, "\(slots.count) slots")
         requirePhase(held: held.count, require)
         requirePool(require)
@@ -94,10 +96,8 @@ extension SupervisorState {
         require(alive.count <= 3, "\(alive.count) generations alive")
         require(replacement == nil || succession == nil, "a worker is recycled although all are replaced")
         require(isExpected(candidates), "the candidates are not those of what is under way")
-        for socket in pending.all {
-            require(
-                listeners.contains(socket.socket.listener), "\(socket.socket.id) waits, but nobody knows its listener")
-        }
+        let isUnknown = pending.contains { !listeners.contains($0.socket.listener) }
+        require(!isUnknown, "a socket waits, but nobody knows its listener")
     }
 
     private func isExpected(_ candidates: [Int]) -> Bool {

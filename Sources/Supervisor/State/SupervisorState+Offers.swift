@@ -2,19 +2,22 @@ import Transport
 
 /// Connections that draining workers give up, for their successors.
 extension SupervisorState {
-    /// Takes a connection if a worker has room for it now. What is taken is held like an accepted socket.
+    /// Offered connections that may wait here at a time for workers to adopt what is on the way to them. Nobody serves
+    /// them meanwhile.
+    static let offersWaitingMax = 1_024
+
+    /// Takes a connection if a worker has room for it. What is taken is held like an accepted socket.
+    ///
+    /// `isLastCopy`: the worker is reaped, so that what is refused is lost. Nobody can have operated on it since it was
+    /// frozen: it waits for room.
     mutating func offered(
-        _ worker: WorkerID, _ number: UInt32, _ socket: AcceptedSocket, _ now: MonotonicTime,
+        _ worker: WorkerID, _ number: UInt32, _ socket: AcceptedSocket, isLastCopy: Bool, _ now: MonotonicTime,
         _ actions: inout [Action]
     ) {
-        let held = HeldSocket(socket: socket, order: orderNext, isOffered: true)
-        guard let giver = slot(of: worker) else {
-            // The process is gone: who holds a connection of it that nobody took, holds the last of it.
-            return refuse(worker, number, socket.id, &actions)
-        }
-        guard case .running = phase, slots[giver].role == .retired, listeners.contains(socket.listener),
-            servedSince[socket.listener, default: 0] <= slots[giver].generation, holdOffUntil == nil,
-            let taker = balancer.choose(among: slots, for: held, now: now)
+        guard let giver = slot(of: worker) else { return refuse(worker, number, socket.id, &actions) }
+        let held = HeldSocket(socket: socket, order: orderNext, offeredBy: slots[giver].generation)
+        guard slots[giver].role == .retired, listeners.contains(socket.listener), isKindServed(held),
+            isLastCopy ? noDelivery == nil : hasRoom(held)
         else {
             if !slots[giver].wasRefused { actions.append(.report(.offersRefused(worker))) }
             slots[giver].wasRefused = true
@@ -22,8 +25,22 @@ extension SupervisorState {
         }
         orderNext += 1
         counters.offersTaken += 1
+        if isLastCopy { slots[giver].saved() }
         actions.append(.takeOffer(worker, number: number, socket.id))
-        slots[taker].assign(held)
+        pending.append(held)
+    }
+
+    /// Whether the workers have room for this beside all that waits. That none may have more on the way at the moment is
+    /// no reason to refuse: it passes.
+    private func hasRoom(_ held: HeldSocket) -> Bool {
+        guard case .running = phase, pending.offered.count < Self.offersWaitingMax else { return false }
+        return slots.reduce(0) { $0 + ($1.canTake(held) ? $1.spare : 0) } > pending.count
+    }
+
+    /// Whether its listener still has the kind of service that the connection had.
+    func isKindServed(_ held: HeldSocket) -> Bool {
+        guard let generation = held.offeredBy else { return true }
+        return servedSince[held.socket.listener, default: 0] <= generation
     }
 
     private mutating func refuse(

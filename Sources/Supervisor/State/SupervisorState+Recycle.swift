@@ -21,6 +21,10 @@ extension SupervisorState {
         else { return }
         for index in slots.indices {
             guard let reason = slots[index].limitReached(configuration.recycle, now: now) else { continue }
+            if reason == .memory, slots[index].isKeptThoughLarge(now: now) {
+                if slots[index].complain() { actions.append(.report(.recycledInVain(slots[index].worker))) }
+                continue
+            }
             return succeed(index, reason, nil, now, &actions)
         }
     }
@@ -29,6 +33,7 @@ extension SupervisorState {
         _ old: Int, _ reason: RecycleReason, _ id: CommandID?, _ now: MonotonicTime, _ actions: inout [Action]
     ) {
         let new = enlist(.candidate, seat: slots[old].seat, generation: generation, now, &actions)
+        if reason == .memory { slots[new].succeedsLarge() }
         succession = Succession(old: old, new: new, reason: reason, command: id)
     }
 
@@ -59,6 +64,12 @@ extension SupervisorState {
 }
 
 extension WorkerSlot {
+    /// Whether it takes the place of one that had grown too large, and has not had the time to grow like that.
+    fileprivate func isKeptThoughLarge(now: MonotonicTime) -> Bool {
+        guard isLargeOnesSuccessor, let readySince else { return false }
+        return now - readySince < RecyclePolicy.memoryLifetimeMin
+    }
+
     /// The limit that the worker has reached, if it has.
     fileprivate func limitReached(_ policy: RecyclePolicy, now: MonotonicTime) -> RecycleReason? {
         guard role == .member, state == .ready, let readySince, now - readySince >= policy.lifetimeMin else {

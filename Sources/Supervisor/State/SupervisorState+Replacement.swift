@@ -62,7 +62,7 @@ extension SupervisorState {
 
     /// Whether a socket of these listeners has not been adopted.
     private func isAwaited(_ listeners: Set<UInt16>) -> Bool {
-        pending.all.contains { listeners.contains($0.socket.listener) }
+        pending.contains { listeners.contains($0.socket.listener) }
             || members.contains { $0.inflight.all.contains { listeners.contains($0.socket.listener) } }
     }
 

@@ -45,7 +45,7 @@ extension SupervisorState {
             let timeout = configuration.retireTimeout
             slots[index].drain(killAt: now + timeout)
             let milliseconds = UInt32(clamping: (timeout - .seconds(1)).wholeNanoseconds / 1_000_000)
-            let rate = slots[index].migrates ? configuration.migrationsPerSecond : 0
+            let rate = slots[index].migrates ? migrationRate(slots[index].load) : 0
             actions.append(.drain(worker, milliseconds: milliseconds, migrationsPerSecond: rate))
             actions.append(.report(.retired(worker)))
         case .starting:
@@ -53,6 +53,14 @@ extension SupervisorState {
         case .vacant, .backingOff, .draining, .dying:
             break
         }
+    }
+
+    /// How many of so many connections a worker moves per second: as configured, and more where that would not move them
+    /// all in half of the time that it has.
+    private func migrationRate(_ connections: Int) -> UInt32 {
+        guard configuration.migrationsPerSecond > 0 else { return 0 }
+        let seconds = Int(configuration.retireTimeout.components.seconds / 2)
+        return max(configuration.migrationsPerSecond, UInt32(clamping: (connections + seconds - 1) / seconds))
     }
 
     /// The worker in the slot never had a connection, or must not keep any: it is told to leave at once.

@@ -55,14 +55,14 @@ extension SupervisorState {
         }
         let role = slots[index].role
         let obituary = slots[index].bury(status, now: now)
-        counters.lost += UInt64(obituary.live)
+        counters.lost += UInt64(obituary.lost)
         let unadopted = rejected + obituary.unadopted
         redeliver(unadopted, &actions)
         guard case .running = phase, role != .retired || status != .code(0) else {
             actions.append(.report(.workerStopped(worker, status)))
             return
         }
-        let reports = deaths.record(worker, status, redelivered: unadopted.count, lost: obituary.live)
+        let reports = deaths.record(worker, status, redelivered: unadopted.count, lost: obituary.lost)
         actions += reports.map(Action.report)
         mourn(index, role, obituary, now, &actions)
     }

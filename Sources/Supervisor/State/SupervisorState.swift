@@ -48,7 +48,7 @@ public struct SupervisorState: Sendable, Codable {
     var readiness = Readiness.noneYet
     /// Grows as workers are needed beside others; the parts are given out anew.
     var slots: [WorkerSlot] = []
-    var pending = PendingQueue()
+    var pending = PendingSockets()
     var balancer: Balancer
     var intensity: RestartIntensity
     var deaths = DeathLog()
@@ -87,7 +87,8 @@ public struct SupervisorState: Sendable, Codable {
             switch event {
             case .accepted(let sockets): take(sockets, &actions)
             case .command(let id, let command): obey(id, command, now, &actions)
-            case .offered(let worker, let number, let socket): offered(worker, number, socket, now, &actions)
+            case .offered(let worker, let number, let socket, let isLastCopy):
+                offered(worker, number, socket, isLastCopy: isLastCopy, now, &actions)
             default: break
             }
             return actions
@@ -122,7 +123,8 @@ public struct SupervisorState: Sendable, Codable {
         case .hello, .timer: break
         case .thawed: thawed(now)
         case .command(let id, let command): obey(id, command, now, &actions)
-        case .offered(let worker, let number, let socket): offered(worker, number, socket, now, &actions)
+        case .offered(let worker, let number, let socket, let isLastCopy):
+            offered(worker, number, socket, isLastCopy: isLastCopy, now, &actions)
         case .versionAgreed(let worker, let migrates):
             if let index = slot(of: worker) { slots[index].migrates = migrates }
         case .memory(let worker, let bytes): if let index = slot(of: worker) { slots[index].memory = bytes }

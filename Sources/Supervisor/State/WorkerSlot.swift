@@ -36,12 +36,17 @@ struct WorkerSlot: Sendable, Codable {
     private(set) var adoptedCount: UInt64 = 0
     /// How many of these another worker had given up.
     private(set) var movedCount: UInt64 = 0
+    /// Connections that were taken from it after its death: they are not lost with it.
+    private var savedCount: UInt32 = 0
     /// Whether this incarnation can offer connections and take offered ones.
     var migrates = false
     /// Whether an offer of this incarnation was refused.
     var wasRefused = false
     /// Resident bytes, as last told.
     var memory: UInt64 = 0
+    /// Whether it was started because another one had grown too large, and whether it was said that it is as large.
+    private(set) var isLargeOnesSuccessor = false
+    private var hasComplained = false
     /// By how much its limits of age and the like are varied.
     private(set) var limitPermille: UInt64 = 1_000
     private(set) var spawnedAt = MonotonicTime(nanoseconds: 0)
@@ -131,6 +136,16 @@ struct WorkerSlot: Sendable, Codable {
         precondition(self.role == .free && state == .vacant)
         (self.role, self.seat, self.generation) = (role, seat, generation)
         (deaths, failedBoots, restarts) = (0, 0, 0)
+        (isLargeOnesSuccessor, hasComplained) = (false, false)
+    }
+
+    /// It is to take the place of one that had grown too large.
+    mutating func succeedsLarge() { isLargeOnesSuccessor = true }
+
+    /// Returns whether it is the first time.
+    mutating func complain() -> Bool {
+        defer { hasComplained = true }
+        return !hasComplained
     }
 
     /// It gets another number among the wanted.
@@ -158,7 +173,7 @@ struct WorkerSlot: Sendable, Codable {
         inflight = InflightQueue()
         pulse = Pulse()
         (live, credit, adoptedCount, movedCount, memory) = (0, 0, 0, 0, 0)
-        (migrates, wasRefused) = (false, false)
+        (migrates, wasRefused, savedCount) = (false, false, 0)
         (readySince, busyUntil, failure) = (nil, nil, nil)
         spawnedAt = now
         state = .starting(deadline: bootDeadline)
@@ -200,6 +215,9 @@ struct WorkerSlot: Sendable, Codable {
         return true
     }
 
+    /// One of its connections was taken from what it left behind.
+    mutating func saved() { savedCount += 1 }
+
     mutating func fail(_ code: ExitCode) {
         failure = code
     }
@@ -217,14 +235,16 @@ struct WorkerSlot: Sendable, Codable {
         var code = failure
         if code == nil, case .code(let number) = status { code = ExitCode(rawValue: number) }
         return Obituary(
-            code: code, readyFor: readySince.map { now - $0 }, live: live, unadopted: inflight.removeAll())
+            code: code, readyFor: readySince.map { now - $0 }, lost: live - min(live, savedCount),
+            unadopted: inflight.removeAll())
     }
 
     struct Obituary {
         /// The code it exited with or, before that, announced.
         let code: ExitCode?
         let readyFor: Duration?
-        let live: UInt32
+        /// Connections that died with it.
+        let lost: UInt32
         let unadopted: [HeldSocket]
     }
 

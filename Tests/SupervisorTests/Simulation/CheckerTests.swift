@@ -121,7 +121,7 @@ import Transport
         var orders = Orders(listeners: [0])
         var random = SplitMix64(seed: 1)
         let id = orders.command(isAnonymous: false)
-        let listeners = orders.prepare(1, using: &random)
+        let listeners = orders.prepare(1, using: &random).listeners
         #expect(!orders.isSettled)
         orders.finish(id)
         orders.commit(1, listeners)

@@ -15,6 +15,10 @@ struct Orders {
     private(set) var serving: Generation = 0
     private(set) var listeners: Set<UInt16>
     private var listenerNext: UInt16
+    /// Of generations that are prepared: the listeners that get another kind of service.
+    private var changes: [Generation: Set<UInt16>] = [:]
+    /// Since when a listener has its kind of service.
+    private(set) var servedSince: [UInt16: Generation] = [:]
 
     init(listeners: Set<UInt16>) {
         self.listeners = listeners
@@ -34,8 +38,10 @@ struct Orders {
         return CommandID(idNext)
     }
 
-    /// A generation with the listeners of the last one, of which some go and one may come.
-    mutating func prepare(_ generation: Generation, using random: inout some RandomNumberGenerator) -> Set<UInt16> {
+    /// A generation with the listeners of the last one, of which some go, one may come, and some get another service.
+    mutating func prepare(
+        _ generation: Generation, using random: inout some RandomNumberGenerator
+    ) -> (listeners: Set<UInt16>, changed: Set<UInt16>) {
         var next = listeners.sorted().filter { _ in Int.random(in: 0..<4, using: &random) > 0 }
         if next.isEmpty || Int.random(in: 0..<3, using: &random) == 0 {
             next.append(listenerNext)
@@ -43,7 +49,9 @@ struct Orders {
         }
         require(prepared[generation] == nil && generation > serving, "generation \(generation) is taken")
         prepared[generation] = Set(next)
-        return Set(next)
+        let changed = Set(next.filter { _ in Int.random(in: 0..<5, using: &random) == 0 })
+        changes[generation] = changed
+        return (Set(next), changed)
     }
 
     mutating func workerDied(_ generation: Generation) {
@@ -67,6 +75,7 @@ struct Orders {
     mutating func commit(_ generation: Generation, _ listeners: Set<UInt16>) {
         require(prepared.removeValue(forKey: generation) == listeners, "generation \(generation) serves unprepared")
         serving = generation
+        for listener in changes.removeValue(forKey: generation) ?? [] { servedSince[listener] = generation }
         self.listeners = listeners
     }
 

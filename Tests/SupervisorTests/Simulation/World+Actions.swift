@@ -82,7 +82,7 @@ extension World {
         require(worker.generation == orders.serving, "sent to \(id) of generation \(worker.generation)")
         let standstill = worker.frozenAt.map { now - $0 } ?? .zero
         require(standstill < Self.stallNoticeMax || wasSuspended, "sent to \(id), which stands still for \(standstill)")
-        let isOffer = sockets.contains { offered.contains($0) }
+        let isOffer = sockets.contains { offered[$0] != nil }
         require(!isOffer || (sockets.count == 1 && worker.migrates), "offered connections among others, or to \(id)")
         for socket in sockets {
             guard let number = tokens[Int(socket.rawValue)] else {
@@ -90,6 +90,8 @@ extension World {
                 continue
             }
             require(orders.listeners.contains(ledger.listeners[number]), "\(id) does not know the listener")
+            let since = orders.servedSince[ledger.listeners[number], default: 0]
+            require(offered[socket] ?? since >= since, "\(socket) sent to \(id), which has another service for it")
             ledger.deliver(number, to: id)
             worker.inbox.append(number)
         }
@@ -114,7 +116,7 @@ extension World {
         guard let socket = offersOpen.removeValue(forKey: id) else { return require(false, "\(id) is no offer") }
         require(workers[worker.slot]?.mayOffer == true, "taken from \(worker), which is not to offer anything")
         ledger.take(socket, from: worker)
-        offered.insert(id)
+        offered[id] = workers[worker.slot]?.generation
         workers[worker.slot]?.live.removeAll { $0.socket == socket }
     }
 
@@ -153,7 +155,7 @@ extension World {
             return 0
         }
         tokens[Int(id.rawValue)] = nil
-        offered.remove(id)
+        offered[id] = nil
         return socket
     }
 

@@ -20,8 +20,11 @@ extension World {
         let configuration = SupervisorConfiguration.random(seed: random.next(), using: &random)
         workersMax = max(workersMax, configuration.workerCount)
         let generation = state.generationNext
-        let listeners = orders.prepare(generation, using: &random)
-        feed(.command(id, .replaceAll(reason: reason, configuration, listeners: listeners)))
+        let next = orders.prepare(generation, using: &random)
+        feed(
+            .command(
+                id,
+                .replaceAll(reason: reason, configuration, listeners: next.listeners, changed: next.changed)))
         require(state.generationNext == generation + 1, "the command did not take generation \(generation)")
     }
 

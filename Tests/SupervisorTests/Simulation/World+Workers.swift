@@ -93,7 +93,8 @@ extension World {
             feed(
                 .offered(
                     worker.id, number: offer.number,
-                    AcceptedSocket(id: token, listener: listener, sourceHash: random.next() % 5, acceptedAt: now)))
+                    AcceptedSocket(id: token, listener: listener, sourceHash: random.next() % 5, acceptedAt: now),
+                    isLastCopy: all))
             require(offersOpen.isEmpty, "an offer of \(worker.id) was not answered")
         }
     }

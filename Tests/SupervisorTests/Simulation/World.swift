@@ -17,8 +17,8 @@ final class World {
     var tokens: [Int?] = []
     /// Which connection a worker offered under that token, until it is taken or refused.
     var offersOpen: [SocketID: Int] = [:]
-    /// Tokens of connections that were offered and taken.
-    var offered: Set<SocketID> = []
+    /// Tokens of connections that were offered and taken, with the generation that had served them.
+    var offered: [SocketID: Generation] = [:]
     var orders: Orders
     var upgrades = 0
     /// The most workers there ever should be.
