@@ -23,7 +23,7 @@ private final class Script {
 
     /// Has it checked; returns the sentence that is wrong, or nil.
     func check(timeout: Duration = .seconds(20), environment: [String] = ["PATH=/usr/bin:/bin"]) throws -> String? {
-        let thread = try LoopThread()
+        let thread = try LoopThread(TransportMode.usual)
         let verdict = Recorder<String?>()
         let holder = Holder()
         let path = path

@@ -15,7 +15,7 @@ private final class Speaker: Sendable {
     init(passingOnTo target: Int32? = nil) throws {
         // As the supervisor does.
         signal(SIGPIPE, SIG_IGN)
-        thread = try LoopThread()
+        thread = try LoopThread(TransportMode.usual)
         let ends = try WorkerErrorPipe.pipe()
         writing = ends.writing
         try thread.on { self.errors = WorkerErrorPipe($0, owning: ends.reading, passingOnTo: target) }
