@@ -47,10 +47,16 @@ public struct ServiceHost {
     /// the loop and never from within that call. Do it last: the host may give the connection straight back.
     public let frozen: (consuming FrozenConnection) -> Void
 
-    /// A host made of its callbacks. One that never calls ``Service/freeze(_:)`` needs no `frozen`.
+    /// A host that never calls ``Service/freeze(_:)``.
+    public init(loop: EventLoop, ready: @escaping () -> Void, connectionEnded: @escaping () -> Void) {
+        // No default argument below: the optimiser of Swift 6.3 fails on a closure there that destroys its parameter.
+        self.init(loop: loop, ready: ready, connectionEnded: connectionEnded, frozen: { _ in })
+    }
+
+    /// A host made of its callbacks.
     public init(
         loop: EventLoop, ready: @escaping () -> Void, connectionEnded: @escaping () -> Void,
-        frozen: @escaping (consuming FrozenConnection) -> Void = { _ in }
+        frozen: @escaping (consuming FrozenConnection) -> Void
     ) {
         self.loop = loop
         self.ready = ready
