@@ -65,7 +65,8 @@ public struct DetachedConnection: ~Copyable, Sendable {
 }
 
 /// Closes a socket unless it is taken.
-private struct OwnedSocket: ~Copyable, Sendable {
+/// Not private: in a release build other modules destroy it in place and refer to it by name.
+struct OwnedSocket: ~Copyable, Sendable {
     let fd: Int32
 
     deinit {

@@ -34,7 +34,8 @@ public struct FrozenConnection: ~Copyable, Sendable {
 }
 
 /// Closes sockets unless they are taken.
-private struct OwnedSockets: ~Copyable, Sendable {
+/// Not private: in a release build other modules destroy it in place and refer to it by name.
+struct OwnedSockets: ~Copyable, Sendable {
     private(set) var fds: [Int32]
 
     deinit {
