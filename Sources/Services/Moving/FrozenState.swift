@@ -17,6 +17,8 @@ enum FrozenState: Equatable {
     /// A client and its upstream, joined.
     case pair(FrozenPair)
 
+    /// A program that raises this raises `Packet.version` too: a supervisor takes no worker that speaks a newer one than it
+    /// does, and so no connection comes to a program that is older than the one that froze it.
     private static let version: UInt8 = 1
 
     private enum Kind: UInt8 {

@@ -13,7 +13,14 @@ private final class Script {
 
     init(_ lines: String, mode: mode_t = 0o755) throws {
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: false)
-        try Data("#!/bin/sh\n\(lines)\n".utf8).write(to: URL(filePath: path))
+        // Not written by this process: a child that another test forks meanwhile would have the file open for writing, and
+        // nobody could execute it (ETXTBSY).
+        let writer = Process()
+        writer.executableURL = URL(filePath: "/bin/sh")
+        writer.arguments = ["-c", "printf '#!/bin/sh\n%s\n' \"$2\" > \"$1\"", "sh", path, lines]
+        try writer.run()
+        writer.waitUntilExit()
+        try #require(writer.terminationStatus == 0)
         chmod(path, mode)
     }
 

@@ -37,6 +37,9 @@ struct Climate {
     /// Workers boot well and die soon.
     static let crashLoop = Climate(bootFails: 5, death: 6, command: 1, arrival: 10)
 
+    /// Workers take hardly anything while one configuration follows another.
+    static let jam = Climate(death: 1, idle: 97, command: 6, arrival: 90)
+
     static func random(using random: inout some RandomNumberGenerator) -> Climate {
         var climate = Climate()
         let chances: [(WritableKeyPath<Climate, Int>, [Int])] = [
