@@ -95,24 +95,6 @@ extension cring_completion {
     var bufferID: UInt16 { UInt16(flags >> 16) }
 }
 
-/// A connected pair of stream sockets, closed at the end.
-final class SocketPair {
-    let left: Int32
-    let right: Int32
-
-    init() throws {
-        var pair: [Int32] = [-1, -1]
-        let type = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
-        guard socketpair(AF_UNIX, type, 0, &pair) == 0 else { throw SystemError.last("socketpair") }
-        (left, right) = (pair[0], pair[1])
-    }
-
-    deinit {
-        close(left)
-        close(right)
-    }
-}
-
 extension UringAvailability {
     /// Whether this kernel lets a receive be limited.
     static var limitsReceivesHere: Bool {

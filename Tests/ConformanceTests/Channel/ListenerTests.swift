@@ -17,7 +17,12 @@ struct ListenerTests {
             _ mode: TransportMode, _ address: SocketAddress = .anyLoopback, accepting: Bool = true,
             onAccept: @escaping @Sendable (Listener) -> Void = { _ in }
         ) throws {
-            try self.init(mode, owning: Socket.listen(address, backlog: 1024), accepting: accepting, onAccept: onAccept)
+            var configuration = ListenerConfiguration()
+            configuration.backlog = 1024
+            // For `holdPort`.
+            if address.family != AF_UNIX { configuration.reusePort = true }
+            try self.init(
+                mode, owning: Socket.listen(address, configuration), accepting: accepting, onAccept: onAccept)
         }
 
         init(
@@ -41,6 +46,15 @@ struct ListenerTests {
 
         func on<Value: Sendable>(_ body: @escaping @Sendable (Listener) -> Value) throws -> Value {
             try thread.on { [box] _ in body(box.listener) }
+        }
+
+        /// A socket that is bound to the port as well and does not listen: while it is open, the port is no other test's.
+        func holdPort() throws -> Peer? {
+            guard address.family != AF_UNIX else { return nil }
+            let holder = Peer(fd: try Socket.stream(address.family))
+            try Socket.set(.reusePort, true, of: holder.fd)
+            try Socket.bind(holder.fd, to: address)
+            return holder
         }
 
         /// Asks for the drain; the recorder tells when it is over.
@@ -176,6 +190,7 @@ struct ListenerTests {
     func drain(mode: TransportMode, family: AddressFamily, isPaused: Bool) throws {
         let listening = try Listening(mode, family.address, accepting: !isPaused)
         let clients = try connect(50, to: listening.address)
+        let holder = try listening.holdPort()
         #expect(try listening.drain().next() == 50)
         #expect(listening.accepted.all.count == 50)
         let error = family == .unix ? ENOENT : ECONNREFUSED
@@ -183,6 +198,7 @@ struct ListenerTests {
         for (index, peer) in clients.enumerated() { try peer.send("\(index)\n") }
         for peer in listening.accepted.all { #expect(try !peer.receive().isEmpty) }
         #expect(try listening.thread.on { $0.channelCount } == 0)
+        withExtendedLifetime(holder) {}
         try listening.thread.join()
     }
 

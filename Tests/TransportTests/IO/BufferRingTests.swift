@@ -39,7 +39,7 @@ struct BufferRingTests {
         #expect(completions.allSatisfy { $0.hasMore && $0.hasBuffer })
         #expect(completions.flatMap(buffers.bytes) == Array("0123456789abcdefXYZ".utf8))
         #expect(Set(completions.map(\.bufferID)).count == 3)
-        shutdown(pair.right, Int32(SHUT_WR))
+        pair.finishOutput(of: pair.right)
         let end = try ring.wait(for: 1)[0]
         #expect(end.result == 0 && !end.hasMore)
     }
@@ -106,7 +106,7 @@ struct BufferRingTests {
         #expect(cring_receive(ring.ring, 1, pair.left, 1, multishot, 0) == 0)
         let bytes = try ring.wait(for: 1)[0]
         #expect(bytes.bufferHasMore)
-        shutdown(pair.right, Int32(SHUT_WR))
+        pair.finishOutput(of: pair.right)
         if multishot == 0 { #expect(cring_receive(ring.ring, 1, pair.left, 1, 0, 0) == 0) }
         let end = try ring.wait(for: 1)[0]
         #expect(end.result == 0 && !end.hasMore && !end.hasBuffer)

@@ -1,6 +1,5 @@
 import CSocket
 import Foundation
-import Glibc
 import Testing
 
 @testable import Transport
@@ -87,7 +86,7 @@ struct HandlerSendTests {
     @Test("a send to a peer that is gone ends with EPIPE, and no signal", arguments: HandlerKind.available)
     func broken(kind: HandlerKind) throws {
         let pair = try SocketPair()
-        shutdown(pair.left, Int32(SHUT_WR))
+        pair.finishOutput(of: pair.left)
         let driver = try HandlerDriver(kind)
         try driver.send([1], to: pair.left)
         #expect(try driver.wait(for: 1) == [Told(.send, -EPIPE)])
@@ -178,13 +177,15 @@ struct HandlerSendTests {
 
     @Test("a refused connect completes with ECONNREFUSED", arguments: HandlerKind.available)
     func refused(kind: HandlerKind) throws {
-        let listener = try Socket.listen(.anyLoopback, backlog: 8)
-        let address = try #require(Socket.localAddress(of: listener))
-        close(listener)
+        // Bound and not listening: nobody else can listen there meanwhile.
+        let nobody = Peer(fd: try Socket.stream(AF_INET))
+        try Socket.bind(nobody.fd, to: .anyLoopback)
+        let address = try #require(Socket.localAddress(of: nobody.fd))
         let fd = Peer(fd: try Socket.stream(AF_INET))
         let driver = try HandlerDriver(kind)
         try driver.connect(fd.fd, to: address)
         #expect(try driver.wait(for: 1) == [Told(.connect, -ECONNREFUSED)])
+        withExtendedLifetime(nobody) {}
     }
 
     @Test(
