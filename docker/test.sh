@@ -177,27 +177,29 @@ both_workers_own_a_ring() {
     [ $rings -ge 2 ]
 }
 
-# Docker's own 10 s: after them it kills, and the exit code would be 137.
 # The file is the same, but everything is done as for a new one: its check, the exec, new workers, moved connections.
 upgrade_keeps_process_and_connection() {
     local reply deadline=$((SECONDS + 60)) before after
     before=$(docker inspect --format '{{.State.Pid}}' proxy)
     exec 8<>"/dev/tcp/127.0.0.1/$proxy_port"
     printf 'PING\r\n' >&8
-    read -r -t 10 reply <&8 && [ "$reply" = $'+PONG\r' ]
+    read -r -t 10 reply <&8
+    [ "$reply" = $'+PONG\r' ]
     docker kill --signal USR2 proxy
     until docker logs proxy 2>&1 | grep -q ' upgraded '; do
         [ $SECONDS -lt $deadline ] || { docker logs proxy 2>&1 | tail -n 20 && return 1; }
         sleep 0.2
     done
     printf 'PING\r\n' >&8
-    read -r -t 10 reply <&8 && [ "$reply" = $'+PONG\r' ]
+    read -r -t 10 reply <&8
+    [ "$reply" = $'+PONG\r' ]
     exec 8>&-
     after=$(docker inspect --format '{{.State.Pid}}' proxy)
     [ "$before" = "$after" ]
     first_process_is_ringmaster
 }
 
+# Docker's own 10 s: after them it kills, and the exit code would be 137.
 stops_gracefully() {
     local started
     started=$(date +%s%3N)

@@ -93,19 +93,23 @@ struct Server {
 
     // MARK: An upgrade
 
-    /// Whether this program could go on where a running supervisor is, which starts it to find out.
+    /// Whether this program could go on where a running supervisor is, which starts it to find out: on the way there, and on
+    /// the way back.
     private func check() throws -> ExitCode {
-        let plan = try source(nil)
-        _ = try plan.prepared()
+        let image: UpgradeImage
         do throws(PlanError) {
-            let image = try UpgradeImage.read(ProgramCheck.imageDescriptor)
+            image = try UpgradeImage.read(ProgramCheck.imageDescriptor)
+        } catch {
+            throw CommandError(error.exitCode, error.sentence)
+        }
+        let plan = try plan(of: image)
+        if !image.isReturn {
+            _ = try plan.prepared()
             // As a reload would: an upgrade changes no more than that.
             let text = image.planInForce.text
             if !text.isEmpty, let old = try? source(text), let obstacle = plan.reloadObstacle(from: old) {
-                throw PlanError(.badUsage, obstacle)
+                throw CommandError(.badUsage, obstacle)
             }
-        } catch {
-            throw CommandError(error.exitCode, error.sentence)
         }
         let consent = Array(ProgramCheck.consent.utf8)
         guard write(STDOUT_FILENO, consent, consent.count) == consent.count else {
@@ -139,13 +143,17 @@ struct Server {
     }
 
     private func resumed(_ image: UpgradeImage) throws -> SupervisorProcess {
-        let inForce = image.planInForce
-        // What the files say by now may be meant for the program that has just failed.
-        let plan = try source(image.isReturn && !inForce.text.isEmpty ? inForce.text : nil)
-        let setup = setup(
-            image.isReturn ? inForce : try plan.prepared(), plan.options, image.loopKind,
-            programPath: image.programPath)
+        let plan = try plan(of: image)
+        // Names of upstreams were looked up by the check: nothing is accepted until this process goes on.
+        let prepared = image.isReturn ? image.planInForce : try plan.prepared(checkingUpstreams: false)
+        let setup = setup(prepared, plan.options, image.loopKind, programPath: image.programPath)
         return try SupervisorProcess(setup, resuming: image)
+    }
+
+    /// What is to be served from there on. What the files say by now may be meant for the program that has just failed.
+    private func plan(of image: UpgradeImage) throws -> Plan {
+        let text = image.planInForce.text
+        return try source(image.isReturn && !text.isEmpty ? text : nil)
     }
 
     // MARK: A worker

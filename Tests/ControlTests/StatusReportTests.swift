@@ -10,7 +10,7 @@ struct StatusReportTests {
     @Test("its JSON has these names, which scripts rely on")
     func names() throws {
         let text =
-            #"{"counters":{"closed":2},"lastWords":[{"endedAt":9,"ending":"signal 6","pid":8,"slot":1,"text":"a\nb"}],"#
+            #"{"counters":{"closed":2},"lastWords":[{"endedAt":9,"ending":"signal 6","incarnation":2,"pid":8,"slot":1,"text":"a\nb"}],"#
             + #""listeners":[{"acceptQueue":1,"acceptQueueMax":2,"address":"127.0.0.1:1","drops":3,"id":0},"#
             + #"{"address":"unix:/a","id":1}],"listenersProblem":"p","pid":1,"#
             + #""pool":{"counters":{"accepted":5},"degraded":false,"generation":2,"#

@@ -4,6 +4,7 @@ import Testing
 import Transport
 
 @testable import Supervisor
+@testable import TransportTesting
 
 @Suite("binding listeners")
 struct ListenerBindingTests {
@@ -15,16 +16,25 @@ struct ListenerBindingTests {
         #expect(throws: PlanError.self) { close(try ListenerBinding.bind(plan)) }
     }
 
-    private func canConnect() -> Bool {
+    /// As a crash leaves it behind. A child that another test forks at the moment listens for as long as it has not executed
+    /// its program.
+    private func leaveBehind(_ plan: ListenerPlan) throws {
+        close(try ListenerBinding.bind(plan))
+        try eventually("nobody to listen") { !canConnect(plan.address) }
+    }
+
+    private func canConnect() -> Bool { canConnect(plan.address) }
+
+    private func canConnect(_ address: SocketAddress) -> Bool {
         let fd = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
         defer { close(fd) }
-        return SocketAddress.unix(path: path).withSockaddr { connect(fd, $0, $1) } == 0
+        return address.withSockaddr { connect(fd, $0, $1) } == 0
     }
 
     @Test("a path that a crash has left behind is taken over")
     func stale() throws {
         defer { unlink(path) }
-        close(try ListenerBinding.bind(plan))
+        try leaveBehind(plan)
         try #require(access(path, F_OK) == 0, "closing leaves the path")
         let fd = try ListenerBinding.bind(plan)
         defer { close(fd) }
@@ -76,21 +86,20 @@ struct ListenerBindingTests {
         #expect(access(path, F_OK) == 0)
     }
 
-    @Test("while another process holds the directory's lock nothing is taken over")
+    @Test("while another process holds the path's lock nothing is taken over; who locks the directory keeps nobody from it")
     func locked() throws {
-        let directory = "/tmp/ringmaster-\(UUID().uuidString.prefix(8))"
-        try #require(mkdir(directory, 0o700) == 0)
-        let plan = ListenerPlan(address: .unix(path: directory + "/a"), kind: "echo", backlog: 4)
-        defer {
-            unlink(directory + "/a")
-            rmdir(directory)
+        defer { unlink(path) }
+        try leaveBehind(plan)
+        do {
+            let lock = try PathLock(path)
+            #expect(refusal(plan)?.exitCode == .cannotBind)
+            withExtendedLifetime(lock) {}
         }
+        let directory = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        defer { close(directory) }
+        try #require(flock(directory, LOCK_EX | LOCK_NB) == 0)
         close(try ListenerBinding.bind(plan))
-        let lock = open(directory, O_RDONLY | O_DIRECTORY)
-        try #require(flock(lock, LOCK_EX) == 0)
-        #expect(refusal(plan)?.exitCode == .cannotBind)
-        close(lock)
-        close(try ListenerBinding.bind(plan))
+        #expect(access(PathLock.fileName(of: path), F_OK) < 0)
     }
 
     @Test("undoing closes the sockets and removes their paths")

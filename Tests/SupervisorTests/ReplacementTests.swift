@@ -82,24 +82,12 @@ import Transport
         #expect(pool.state.counters[.listenerRemoved] == 1)
     }
 
-    @Test("a reload during a reload is remembered, the newest wins, and each generation ends once")
-    func remembersReload() {
-        var pool = Pool.serving(workers: 1)
-        let first = pool.replaceAll(1, workers: 1).spawned
-        #expect(pool.replaceAll(2).isEmpty)
-        let third = pool.replaceAll(3, workers: 1)
-        #expect(third.contains(.rollBack(2, reason: "a newer reload takes its place")))
-        #expect(third.answers.map(\.isRefused) == [true])
-        let actions = pool.makeReady(first)
-        #expect(actions.contains(.commit(1, [0])) && actions.spawned == [pool.worker(2)])
-        #expect(pool.makeReady(actions.spawned).contains(.commit(3, [0])))
-    }
-
-    @Test("an upgrade during a reload, scaling during either, and anything during a stop is refused")
+    @Test("a reload or an upgrade during a reload, scaling during either, and anything during a stop is refused")
     func refuses() {
         var pool = Pool.serving(workers: 1)
         pool.replaceAll(1)
         #expect(pool.replaceAll(2, .upgrade).answers.map(\.isRefused) == [true])
+        #expect(pool.replaceAll(4).contains(.rollBack(3, reason: "a reload is under way")))
         #expect(pool.feed(.command(nil, .scale(.by(1)))).answers.map(\.isRefused) == [true])
         #expect(pool.feed(.command(nil, .drain(slot: 0))).answers.map(\.isRefused) == [true])
         #expect(pool.feed(.stop(.graceful)).answers.map(\.isFailed) == [true], "the reload")

@@ -26,12 +26,13 @@ struct ControlSocket: Codable {
     /// supervisor's, is replaced; anything else is left alone, and an error.
     static func listen(at path: String) throws(ControlSocketError) -> ControlSocket {
         try check(path)
-        let lock = try lockDirectory(of: path)
-        defer { if lock >= 0 { close(lock) } }
+        let lock = try lock(path)
         if try isStale(path), unlink(path) != 0, errno != ENOENT {
             throw failure("cannot remove what a former supervisor left at", path, errno)
         }
-        return try bind(path)
+        let socket = try bind(path)
+        withExtendedLifetime(lock) {}
+        return socket
     }
 
     /// Removes the name, unless it is another socket's by now. The descriptor stays open.
@@ -53,32 +54,22 @@ struct ControlSocket: Codable {
         }
     }
 
-    /// Keeps other supervisors from the directory while this one looks for a stale socket, replaces it and listens: else
-    /// the one that finds it stale later would replace the other's fresh one. Where it may not be locked, -1: done without.
-    private static func lockDirectory(of path: String) throws(ControlSocketError) -> Int32 {
-        let end = path.lastIndex(of: "/")
-        let directory = end.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
-        let lock = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard lock >= 0 else {
-            if errno == EACCES { return -1 }
-            throw failure("cannot make the control socket", path, errno)
+    private static func lock(_ path: String) throws(ControlSocketError) -> PathLock? {
+        do throws(PathLock.Failure) {
+            return try PathLock(path)
+        } catch {
+            switch error {
+            case .held:
+                let file = PathLock.fileName(of: path)
+                throw ControlSocketError(
+                    description: "another process is about to make the control socket \(path), and holds \(file) locked: "
+                        + "try again, or end it (fuser \(file) shows it)")
+            // bind(2) will tell, or do without.
+            case .unavailable(EACCES), .unavailable(EPERM), .unavailable(EROFS): return nil
+            case .unavailable(let code): throw failure("cannot make the control socket", path, code)
+            }
         }
-        for _ in 0..<lockAttempts {
-            if flock(lock, LOCK_EX | LOCK_NB) == 0 { return lock }
-            guard errno == EWOULDBLOCK else { break }
-            usleep(lockPauseMicroseconds)
-        }
-        guard errno == EWOULDBLOCK else {
-            close(lock)
-            return -1
-        }
-        close(lock)
-        throw ControlSocketError(
-            description: "the directory of the control socket \(path) is locked by another process: try again")
     }
-
-    private static let lockAttempts = 100
-    private static let lockPauseMicroseconds: useconds_t = 20_000
 
     /// Whether a socket is at `path` that nobody listens on. False when there is nothing.
     private static func isStale(_ path: String) throws(ControlSocketError) -> Bool {

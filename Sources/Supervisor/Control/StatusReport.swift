@@ -69,6 +69,8 @@ public struct WorkerProcessStatus: Codable, Sendable {
 public struct LastWords: Codable, Sendable {
     /// Where it sat.
     public var slot: Int
+    /// Which process in that slot it was.
+    public var incarnation: UInt32
     /// What its process was.
     public var pid: Int32
     /// When it ended, in seconds since 1970.
@@ -79,8 +81,9 @@ public struct LastWords: Codable, Sendable {
     public var text: String
 
     /// What a worker said at its end.
-    public init(slot: Int, pid: Int32, endedAt: Int64, ending: String, text: String) {
+    public init(slot: Int, incarnation: UInt32, pid: Int32, endedAt: Int64, ending: String, text: String) {
         self.slot = slot
+        self.incarnation = incarnation
         self.pid = pid
         self.endedAt = endedAt
         self.ending = ending

@@ -17,6 +17,12 @@ struct DescriptorReserve {
         held.removeAll(keepingCapacity: true)
     }
 
+    /// Frees what one start takes, and no more: hundreds of workers may be started in one turn.
+    mutating func releaseOneStart() {
+        for fd in held.suffix(Self.perStart + Self.perWorker) { close(fd) }
+        held.removeLast(min(held.count, Self.perStart + Self.perWorker))
+    }
+
     /// Holds back as many as there are, up to what it takes to start so many workers beside those that run.
     mutating func refill(workerCount: Int) {
         let size = Self.perStart + Self.perWorker * workerCount

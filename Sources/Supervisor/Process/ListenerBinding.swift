@@ -51,14 +51,18 @@ private struct UnixPath {
     }
 
     func listen(backlog: Int32) throws(SystemError) -> Int32 {
-        // Between bind(2) and listen(2) a path looks left behind. The lock keeps two starting servers from taking each
-        // other's; where there can be none, nothing is taken over.
-        let lock = lockDirectory()
-        defer { if let lock { close(lock) } }
+        // Where there can be no lock, nothing is taken over.
+        guard let lock = try? PathLock(path) else { return try bindAndListen(backlog) }
+        let listener = try takeOver(backlog)
+        withExtendedLifetime(lock) {}
+        return listener
+    }
+
+    private func takeOver(_ backlog: Int32) throws(SystemError) -> Int32 {
         do throws(SystemError) {
             return try bindAndListen(backlog)
         } catch {
-            guard error.code == EADDRINUSE, lock != nil else { throw error }
+            guard error.code == EADDRINUSE else { throw error }
             switch occupant {
             case .somebody: throw error
             case .nobody: unlink(path)
@@ -95,23 +99,6 @@ private struct UnixPath {
         case ENOENT: return .nothing
         default: return .somebody
         }
-    }
-
-    private static let lockAttemptsMax = 20
-    private static let lockPauseMicroseconds: useconds_t = 5_000
-
-    /// The directory's descriptor, which holds the lock until it is closed; nil when it cannot be had.
-    private func lockDirectory() -> Int32? {
-        let name = path.lastIndex(of: "/").map { String(path[...$0]) } ?? "/"
-        let directory = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard directory >= 0 else { return nil }
-        for _ in 0..<Self.lockAttemptsMax {
-            if flock(directory, LOCK_EX | LOCK_NB) == 0 { return directory }
-            guard errno == EWOULDBLOCK || errno == EINTR else { break }
-            usleep(Self.lockPauseMicroseconds)
-        }
-        close(directory)
-        return nil
     }
 }
 

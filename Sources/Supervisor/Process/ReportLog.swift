@@ -120,7 +120,7 @@ extension SupervisorCounters {
 }
 
 extension ExitStatus: CustomStringConvertible {
-    /// `exit code 1`, `signal 9 (perhaps out of memory: see memory.events)`.
+    /// `exit code 1`, `signal 9 (killed; perhaps out of memory)`.
     public var description: String {
         switch self {
         case .code(let code): "exit code \(code)"

@@ -67,8 +67,9 @@ extension SupervisorProcess {
         }
         guard !isReplacing else {
             logger.info("reload: it waits for what is under way")
-            // Any number of signals is one reload.
-            if command != nil || !reloadsWaiting.contains(nil) { reloadsWaiting.append(command) }
+            // One is enough: it reads what each of them meant, or something newer.
+            if let earlier = reloadWaiting { answer(earlier.command, .refused("a newer reload took its place")) }
+            reloadWaiting = UpgradeImage.Reload(command: command)
             return
         }
         isReading = true
@@ -107,12 +108,9 @@ extension SupervisorProcess {
     }
 
     func nextReload() {
-        guard !isReplacing, !reloadsWaiting.isEmpty else { return }
-        // One reading serves all that wait: it sees what each of them meant, or something newer.
-        let waiting = reloadsWaiting
-        reloadsWaiting.removeAll()
-        for earlier in waiting.dropLast() { answer(earlier, .refused("a newer reload took its place")) }
-        reload(waiting[waiting.count - 1])
+        guard !isReplacing, let waiting = reloadWaiting else { return }
+        reloadWaiting = nil
+        reload(waiting.command)
     }
 
     /// Has a new generation take over.

@@ -25,9 +25,10 @@ extension SupervisorProcess {
             // As it is now, so that the check can read it: the real one is made when nothing moves any more.
             let preview = try image(command).seal()
             defer { close(preview) }
+            let file = FileIdentity(setup.programPath)
             check = try ProgramCheck(
                 loop, setup.launcher, path: setup.programPath, image: preview, ended: { [unowned self] in reap() },
-                finished: { [unowned self] in checked($0, command) })
+                finished: { [unowned self] in checked($0, file, command) })
         } catch {
             refuseUpgrade("\(error)", command)
         }
@@ -50,10 +51,10 @@ extension SupervisorProcess {
         nextReload()
     }
 
-    private func checked(_ problem: String?, _ command: CommandID?) {
+    private func checked(_ problem: String?, _ file: FileIdentity?, _ command: CommandID?) {
         if let reason = problem ?? noUpgrade { return refuseUpgrade(reason, command) }
         giveUp(
-            for: { [unowned self] in becomeNext(command) },
+            for: { [unowned self] in becomeNext(file, command) },
             otherwise: { [unowned self] in refuseUpgrade($0, command) })
     }
 
@@ -74,9 +75,10 @@ extension SupervisorProcess {
     }
 
     /// Returns, with the reason, only if it failed.
-    private func becomeNext(_ command: CommandID?) -> String {
-        // Between the check and now a worker may have died, or the supervisor been told to stop.
+    private func becomeNext(_ file: FileIdentity?, _ command: CommandID?) -> String {
+        // Between the check and now a worker may have died, the supervisor been told to stop, or the file been replaced.
         if let reason = noFreeze { return reason }
+        guard FileIdentity(setup.programPath) == file else { return ProgramCheck.replaced(setup.programPath) }
         reserve.release()
         defer { reserve.refill(workerCount: state.wanted) }
         do {
@@ -106,13 +108,16 @@ extension SupervisorProcess {
             lastWords: Array(lastWords.values), configurations: configurations, control: control?.inheritance,
             command: command, startedAt: startedAt, loopKind: setup.loopKind, formerProgram: try formerProgram(),
             arguments: setup.launcher.arguments, environment: setup.launcher.environment,
-            programPath: setup.programPath, reloadsWaiting: reloadsWaiting, returned: nil)
+            programPath: setup.programPath, reloadWaiting: reloadWaiting, returned: nil)
     }
 
     /// This program's file, open for as long as the process lives: its name may be another's by now.
     private func formerProgram() throws -> Int32 {
         if programDescriptor < 0 {
-            programDescriptor = try SystemError.check(open("/proc/self/exe", O_RDONLY | O_CLOEXEC), "open")
+            let file = try SystemError.check(open("/proc/self/exe", O_RDONLY | O_CLOEXEC), "open")
+            defer { close(file) }
+            // Above the numbers that a child's descriptors get, for it is executed by its number.
+            programDescriptor = try SystemError.check(fcntl(file, F_DUPFD_CLOEXEC, 16), "fcntl")
         }
         return programDescriptor
     }
@@ -142,7 +147,7 @@ extension SupervisorProcess {
         }
         listeners.take(image.listeners, idNext: image.listenerIDNext)
         configurations = image.configurations
-        reloadsWaiting = image.reloadsWaiting ?? []
+        reloadWaiting = image.reloadWaiting
         for words in image.lastWords { lastWords[words.slot] = words }
         arrival = image
     }
@@ -200,33 +205,55 @@ extension SupervisorProcess {
         state.status(now: .now).workers.contains { $0.generation > state.generation }
     }
 
-    /// Goes back as soon as the state can be frozen and the failed workers are gone.
+    /// Goes back as soon as the state can be frozen and the failed workers are gone, if the former program can go on from
+    /// there.
     func tryReturn() {
-        guard let arrival, returnReason != nil else { return }
+        guard let arrival, let returnReason, check == nil else { return }
         if let reason = state.noCommands { return stay(reason) }
-        returnAttempts += 1
-        guard (noFreeze == nil && !hasFailedWorkers) || returnAttempts > Self.returnAttemptsMax else {
+        guard noFreeze == nil, !hasFailedWorkers else {
+            returnAttempts += 1
+            guard returnAttempts <= Self.returnAttemptsMax else {
+                return stay(noFreeze ?? "the new program's workers do not end")
+            }
             return returnTimer?.arm(after: Self.returnInterval) ?? ()
         }
-        giveUp(
-            for: { [unowned self] in becomeFormer(arrival) },
-            otherwise: { [unowned self] in stay($0) })
-    }
-
-    /// Returns, with the reason, only if it failed.
-    private func becomeFormer(_ arrival: UpgradeImage) -> String {
-        if let reason = noFreeze { return reason }
         reserve.release()
         defer { reserve.refill(workerCount: state.wanted) }
         do {
-            var image = try image(arrival.command)
-            image.formerProgram = arrival.formerProgram
-            (image.arguments, image.environment) = (arrival.arguments, arrival.environment)
-            image.programPath = arrival.programPath
-            return image.giveBack(reason: returnReason ?? "")
+            let preview = try imageForFormer(arrival).returning(returnReason).seal()
+            defer { close(preview) }
+            check = try ProgramCheck(
+                loop, arrival.formerLauncher, path: arrival.formerPath, image: preview,
+                ended: { [unowned self] in reap() },
+                finished: { [unowned self] problem in
+                    if let problem { return stay("the old program: \(problem)") }
+                    giveUp(
+                        for: { [unowned self] in becomeFormer(arrival, returnReason) },
+                        otherwise: { [unowned self] in stay($0) })
+                })
+        } catch {
+            stay("\(error)")
+        }
+    }
+
+    /// Returns, with the reason, only if it failed.
+    private func becomeFormer(_ arrival: UpgradeImage, _ reason: String) -> String {
+        if let obstacle = noFreeze { return obstacle }
+        reserve.release()
+        defer { reserve.refill(workerCount: state.wanted) }
+        do {
+            return try imageForFormer(arrival).giveBack(reason: reason)
         } catch {
             return "\(error)"
         }
+    }
+
+    private func imageForFormer(_ arrival: UpgradeImage) throws -> UpgradeImage {
+        var image = try image(arrival.command)
+        image.formerProgram = arrival.formerProgram
+        (image.arguments, image.environment) = (arrival.arguments, arrival.environment)
+        image.programPath = arrival.programPath
+        return image
     }
 
     /// There is no way back: this program's supervisor goes on with the old workers.

@@ -16,7 +16,7 @@ extension SupervisorProcess {
     // MARK: Birth
 
     func spawn(_ worker: WorkerID, _ generation: Generation) {
-        reserve.release()
+        reserve.releaseOneStart()
         defer { reserve.refill(workerCount: state.wanted) }
         do {
             try makePage(worker.slot)
@@ -101,7 +101,7 @@ extension SupervisorProcess {
         handle.errors.finish()
         if status != .code(0) || !handle.errors.text.isEmpty {
             lastWords[slot] = LastWords(
-                slot: slot, pid: handle.pid, endedAt: Int64(time(nil)), ending: "\(status)", text: handle.errors.text)
+                slot: slot, incarnation: handle.worker.incarnation, pid: handle.pid, endedAt: Int64(time(nil)), ending: "\(status)", text: handle.errors.text)
         }
         var final: PageReading?
         do throws(PageCorruption) {
@@ -145,7 +145,8 @@ extension SupervisorProcess {
         let worker = handle.worker
         switch packet {
         case .hello(let version, _, _):
-            guard let agreed = Packet.versionAgreed(with: version) else {
+            // The process may yet become the program again that it was: that one must understand every worker.
+            guard let agreed = Packet.versionAgreed(with: min(version, arrival?.handoffVersion ?? version)) else {
                 distrust(handle, "it speaks no version of the hand-off protocol that this program does: \(version)")
                 return false
             }

@@ -26,7 +26,7 @@ public final class SupervisorProcess {
     var configurations: [Generation: GenerationConfiguration] = [:]
     var control: ControlServer?
     var preparation: Preparation?
-    var reloadsWaiting: [CommandID?] = []
+    var reloadWaiting: UpgradeImage.Reload?
     /// A thread reads the configuration.
     var isReading = false
     /// The listeners are on their way out of this program.
@@ -262,7 +262,9 @@ public final class SupervisorProcess {
 
     private func report(_ report: SupervisorState.Report) {
         reports.log(report, workerCount: state.wanted)
-        if case .workerDied(let worker, _, _, _) = report, let words = lastWords[worker.slot], !words.text.isEmpty {
+        if case .workerDied(let worker, _, _, _) = report, let words = lastWords[worker.slot],
+            words.incarnation == worker.incarnation, !words.text.isEmpty
+        {
             logger.error("its last words", metadata: ["worker": "\(worker.slot)", "text": "\(words.text)"])
         }
     }

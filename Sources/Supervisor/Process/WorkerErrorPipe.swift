@@ -21,6 +21,8 @@ final class WorkerErrorPipe {
     private var head: [UInt8] = []
     private var tail: [UInt8] = []
     private var omitted = 0
+    /// Bytes that were not passed on since the last that were.
+    private var withheld = 0
 
     /// Takes over the reading end of a pipe, non-blocking.
     ///
@@ -73,13 +75,30 @@ final class WorkerErrorPipe {
                 let count = read(descriptor, buffer.baseAddress, buffer.count)
                 guard count > 0 else { return count }
                 let bytes = UnsafeRawBufferPointer(rebasing: buffer[..<count])
-                if let target { _ = write(target, bytes.baseAddress, count) }
+                passOn(bytes)
                 keep(bytes)
                 return count
             }
             if count <= 0 { return false }
         }
         return true
+    }
+
+    /// A reader of our standard error that does not read must not stop the supervisor: then this is kept, but not passed on.
+    private func passOn(_ bytes: UnsafeRawBufferPointer) {
+        guard let target else { return }
+        // To a pipe that poll(2) calls writable, PIPE_BUF bytes can be written without waiting (pipe(7)), and these are fewer.
+        var place = pollfd(fd: target, events: Int16(POLLOUT), revents: 0)
+        guard poll(&place, 1, 0) == 1, place.revents & Int16(POLLOUT) != 0 else {
+            withheld += bytes.count
+            return
+        }
+        if withheld > 0 {
+            let note = Array("[\(withheld) bytes of a worker's words left out: standard error was not read]\n".utf8)
+            withheld = 0
+            _ = write(target, note, note.count)
+        }
+        _ = write(target, bytes.baseAddress, bytes.count)
     }
 
     private func keep(_ bytes: UnsafeRawBufferPointer) {

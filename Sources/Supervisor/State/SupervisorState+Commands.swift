@@ -33,8 +33,6 @@ extension SupervisorState {
     /// The supervisor stops: whatever was asked for comes to nothing.
     mutating func abandonCommands(_ now: MonotonicTime, _ actions: inout [Action]) {
         let reason = "the supervisor is stopping"
-        reloadNext.map { decline($0, reason, &actions) }
-        reloadNext = nil
         if replacement != nil { rollBack(reason, now, &actions) }
         failSuccession(reason, now, &actions)
         for wait in scaleWaits { actions.append(.finished(wait.command, .failed(reason))) }

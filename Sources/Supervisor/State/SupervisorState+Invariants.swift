@@ -69,7 +69,7 @@ extension SupervisorState {
     }
 
     private var noneAsked: Bool {
-        replacement == nil && reloadNext == nil && succession == nil && scaleWaits.isEmpty
+        replacement == nil && succession == nil && scaleWaits.isEmpty
     }
 
     /// The parts of the slots fit together.

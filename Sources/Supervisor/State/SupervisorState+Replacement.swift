@@ -4,24 +4,18 @@ import Transport
 extension SupervisorState {
     mutating func replaceAll(_ next: Replacement, _ now: MonotonicTime, _ actions: inout [Action]) {
         if let reason = noCommands { return decline(next, reason, &actions) }
-        guard let current = replacement else { return begin(next, now, &actions) }
-        guard current.reason == .reload, next.reason == .reload else {
+        if let current = replacement {
             return decline(next, "a \(current.reason.rawValue) is under way", &actions)
         }
-        reloadNext.map { decline($0, "a newer reload takes its place", &actions) }
-        reloadNext = next
-    }
-
-    /// Nothing was begun for it.
-    func decline(_ next: Replacement, _ reason: String, _ actions: inout [Action]) {
-        actions.append(.rollBack(next.generation, reason: reason))
-        actions.append(.finished(next.command, .refused(reason)))
-    }
-
-    private mutating func begin(_ next: Replacement, _ now: MonotonicTime, _ actions: inout [Action]) {
         failSuccession("all workers are being replaced", now, &actions)
         replacement = next
         actions.append(.report(.replacementStarted(next.generation, next.reason)))
+    }
+
+    /// Nothing was begun for it.
+    private func decline(_ next: Replacement, _ reason: String, _ actions: inout [Action]) {
+        actions.append(.rollBack(next.generation, reason: reason))
+        actions.append(.finished(next.command, .refused(reason)))
     }
 
     /// The replacement's next stage, when its time has come.
@@ -102,15 +96,11 @@ extension SupervisorState {
         conclude(next, .failed(reason), now, &actions)
     }
 
-    /// The answer; then the reload that came meanwhile.
     private mutating func conclude(
         _ last: Replacement, _ outcome: CommandOutcome, _ now: MonotonicTime, _ actions: inout [Action]
     ) {
         lastReplacement = outcome
         actions.append(.finished(last.command, outcome))
-        guard let next = reloadNext else { return }
-        reloadNext = nil
-        begin(next, now, &actions)
     }
 
     /// A worker of the new generation died. Returns whether a restart is due.

@@ -55,8 +55,6 @@ public struct SupervisorState: Sendable, Codable {
     var watch = PageWatch()
     var random: SplitMix64
     var replacement: Replacement?
-    /// A reload that came during a reload: the newest one begins when that one ends.
-    var reloadNext: Replacement?
     var lastReplacement: CommandOutcome?
     var succession: Succession?
     /// No worker is recycled before.

@@ -5,8 +5,8 @@ import Transport
 extension Plan {
     /// Checks what this machine and the names in the plan allow, and looks up where to listen. Binds nothing. May take as
     /// long as a resolver takes.
-    func prepared() throws(CommandError) -> SupervisorPlan {
-        try checkUpstreams()
+    func prepared(checkingUpstreams: Bool = true) throws(CommandError) -> SupervisorPlan {
+        if checkingUpstreams { try checkUpstreams() }
         let listeners = try resolvedListeners()
         let workers = options.workers.resolved(CPUBudget.read())
         let limits = Limits(descriptorsPerConnection: descriptorsPerConnection, listeners: listeners.count)

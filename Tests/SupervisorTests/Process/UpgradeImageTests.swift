@@ -25,13 +25,13 @@ struct UpgradeImageTests {
                 WorkerHandle.Inheritance(worker: worker, pid: 99, control: 70, errors: 71, version: 2, sent: .max)
             ],
             pages: [UpgradeImage.Page(slot: 0, descriptor: 80, progress: page.progress)],
-            lastWords: [LastWords(slot: 1, pid: 98, endedAt: 5, ending: "signal 6", text: "oh\n\u{fffd}no")],
+            lastWords: [LastWords(slot: 1, incarnation: 3, pid: 98, endedAt: 5, ending: "signal 6", text: "oh\n\u{fffd}no")],
             configurations: [
                 0: .init(text: [1, 2, 3], listeners: [0], descriptorsPerConnection: 2, connectionsMax: 9)
             ],
             control: nil, command: CommandID(4), startedAt: 1_700_000_000, loopKind: .smallRing, formerProgram: 90,
             arguments: ["ringmaster", "ünï"], environment: ["A=b=c"], programPath: "/bin/ringmaster",
-            reloadsWaiting: [nil, CommandID(5)], returned: nil)
+            reloadWaiting: .init(command: CommandID(5)), returned: nil)
     }
 
     private static func json(_ image: UpgradeImage) throws -> [String: Any] {
@@ -64,7 +64,7 @@ struct UpgradeImageTests {
         #expect(copy.held[0].state == Data([0, 255, 10]))
         #expect(copy.held[0].acceptedAt == MonotonicTime(nanoseconds: .max - 1))
         #expect(copy.workers[0].sent == .max)
-        #expect(copy.reloadsWaiting == [nil, CommandID(5)])
+        #expect(copy.reloadWaiting == .init(command: CommandID(5)))
         #expect(copy.command == CommandID(4))
         #expect(!copy.isReturn)
         #expect(fcntl(descriptor, F_GETFD) >= 0)
@@ -90,9 +90,9 @@ struct UpgradeImageTests {
     @Test("optional keys may be missing")
     func missingKeys() throws {
         var object = try Self.json(Self.image())
-        for key in ["reloadsWaiting", "command", "control", "returned"] { object[key] = nil }
+        for key in ["reloadWaiting", "command", "control", "returned"] { object[key] = nil }
         let image = try Self.read(object)
-        #expect(image.reloadsWaiting == nil && image.command == nil)
+        #expect(image.reloadWaiting == nil && image.command == nil)
     }
 
     @Test("another format is named, whatever else such an image has")

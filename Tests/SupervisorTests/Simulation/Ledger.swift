@@ -82,8 +82,10 @@ final class Ledger {
         entries[socket].takes += 1
     }
 
-    func refuse(_ socket: Int, of worker: WorkerID) {
+    /// The worker goes on with it, unless it is dead: `isLost`.
+    func refuse(_ socket: Int, of worker: WorkerID, isLost: Bool = false) {
         require(entries[socket].place == .offered(worker), "socket \(socket) refused but \(entries[socket].place)")
+        require(!isLost, "socket \(socket) of \(worker), the last copy, refused though it could be kept")
         entries[socket].place = .adopted(worker)
         entries[socket].isCopyOpen = false
     }

@@ -122,7 +122,13 @@ extension World {
 
     private func refuse(_ id: SocketID, of worker: WorkerID) {
         guard let socket = offersOpen.removeValue(forKey: id) else { return require(false, "\(id) is no offer") }
-        ledger.refuse(socket, of: worker)
+        let listener = ledger.listeners[socket]
+        let giver = workers[worker.slot]
+        let isServed =
+            orders.listeners.contains(listener)
+            && orders.servedSince[listener, default: 0] <= giver?.generation ?? orders.serving
+        let canBeKept = stopDeadline == nil && isServed && giver?.mayOffer == true
+        ledger.refuse(socket, of: worker, isLost: areOffersLast && canBeKept)
         tokens[Int(id.rawValue)] = nil
     }
 

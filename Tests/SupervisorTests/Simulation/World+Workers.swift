@@ -89,6 +89,7 @@ extension World {
             workers[slot]?.outbox.removeFirst()
             let token = token(for: offer.socket)
             offersOpen[token] = offer.socket
+            areOffersLast = all
             let listener = ledger.listeners[offer.socket]
             feed(
                 .offered(

@@ -17,6 +17,8 @@ final class World {
     var tokens: [Int?] = []
     /// Which connection a worker offered under that token, until it is taken or refused.
     var offersOpen: [SocketID: Int] = [:]
+    /// Whether the worker whose offers are read is dead.
+    var areOffersLast = false
     /// Tokens of connections that were offered and taken, with the generation that had served them.
     var offered: [SocketID: Generation] = [:]
     var orders: Orders

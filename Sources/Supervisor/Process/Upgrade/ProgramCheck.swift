@@ -89,6 +89,8 @@ public final class ProgramCheck {
         finished(problem(status))
     }
 
+    static func replaced(_ path: String) -> String { "\(path) was replaced while it was checked: upgrade again" }
+
     private func problem(_ status: ExitStatus) -> String? {
         if isTimedOut { return "its check took more than \(timeout)" }
         guard status == .code(0) else {
@@ -97,14 +99,14 @@ public final class ProgramCheck {
         }
         guard output.text == Self.consent else { return "it did not say that it can go on: is \(path) ringmaster?" }
         guard file != nil, FileIdentity(path) == file else {
-            return "\(path) was replaced while it was checked: upgrade again"
+            return Self.replaced(path)
         }
         return nil
     }
 }
 
 /// Which file a path names, and in which state.
-private struct FileIdentity: Equatable {
+struct FileIdentity: Equatable {
     private let device: dev_t
     private let inode: ino_t
     private let size: off_t

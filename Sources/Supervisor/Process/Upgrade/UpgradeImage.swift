@@ -40,6 +40,11 @@ public struct UpgradeImage: Codable {
         var state: Data?
     }
 
+    /// A reload, and who waits to hear what becomes of it; nil for nobody.
+    struct Reload: Codable, Equatable {
+        var command: CommandID?
+    }
+
     /// Why the program that was upgraded to gave the process back; nil on the way there.
     struct Return: Codable {
         var reason: String
@@ -67,9 +72,11 @@ public struct UpgradeImage: Codable {
     var environment: [String]
     /// The name of its file.
     public var programPath: String
-    /// Reloads that were asked for meanwhile, and by whom.
-    var reloadsWaiting: [CommandID?]?
+    /// The reload that was asked for meanwhile.
+    var reloadWaiting: Reload?
     var returned: Return?
+    /// The newest version of the hand-off protocol that this program speaks.
+    var handoffVersion = Packet.version
 
     /// Whether the program that was upgraded to has given the process back to this one.
     public var isReturn: Bool { returned != nil }
@@ -147,17 +154,25 @@ public struct UpgradeImage: Codable {
         return "execve \(path): \(String(cString: strerror(code)))"
     }
 
+    /// As it goes back to the program that this process was before.
+    func returning(_ reason: String) -> UpgradeImage {
+        var image = self
+        image.returned = Return(reason: reason)
+        return image
+    }
+
+    /// The file of the program that came before, whatever its name is by now, and its command line.
+    var formerPath: String { "/proc/self/fd/\(formerProgram)" }
+    var formerLauncher: WorkerLauncher { WorkerLauncher(arguments: arguments, environment: environment) }
+
     /// Makes this process the program again that it was before, which goes on with what it had. Returns, with the error,
     /// only when even that failed.
     public func giveBack(reason: String) -> String {
-        var image = self
-        image.returned = Return(reason: reason)
+        let image = returning(reason)
         do {
             let descriptor = try image.seal()
             defer { close(descriptor) }
-            return image.handOver(
-                descriptor, to: "/proc/self/fd/\(formerProgram)",
-                WorkerLauncher(arguments: arguments, environment: environment))
+            return image.handOver(descriptor, to: formerPath, formerLauncher)
         } catch {
             return "\(error)"
         }
