@@ -86,7 +86,7 @@ struct ListenerBindingTests {
         #expect(access(path, F_OK) == 0)
     }
 
-    @Test("while another process holds the path's lock nothing is taken over; who locks the directory keeps nobody from it")
+    @Test("a path that another process has locked is not taken over; a lock on the directory keeps nobody from it")
     func locked() throws {
         defer { unlink(path) }
         try leaveBehind(plan)

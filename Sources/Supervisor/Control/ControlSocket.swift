@@ -62,8 +62,8 @@ struct ControlSocket: Codable {
             case .held:
                 let file = PathLock.fileName(of: path)
                 throw ControlSocketError(
-                    description: "another process is about to make the control socket \(path), and holds \(file) locked: "
-                        + "try again, or end it (fuser \(file) shows it)")
+                    description: "another process is about to make the control socket \(path), and holds \(file) "
+                        + "locked: try again, or end it (fuser \(file) shows it)")
             // bind(2) will tell, or do without.
             case .unavailable(EACCES), .unavailable(EPERM), .unavailable(EROFS): return nil
             case .unavailable(let code): throw failure("cannot make the control socket", path, code)

@@ -25,7 +25,9 @@ struct UpgradeImageTests {
                 WorkerHandle.Inheritance(worker: worker, pid: 99, control: 70, errors: 71, version: 2, sent: .max)
             ],
             pages: [UpgradeImage.Page(slot: 0, descriptor: 80, progress: page.progress)],
-            lastWords: [LastWords(slot: 1, incarnation: 3, pid: 98, endedAt: 5, ending: "signal 6", text: "oh\n\u{fffd}no")],
+            lastWords: [
+                LastWords(slot: 1, incarnation: 3, pid: 98, endedAt: 5, ending: "signal 6", text: "oh\n\u{fffd}no")
+            ],
             configurations: [
                 0: .init(text: [1, 2, 3], listeners: [0], descriptorsPerConnection: 2, connectionsMax: 9)
             ],
