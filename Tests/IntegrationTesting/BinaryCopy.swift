@@ -8,17 +8,25 @@ final class BinaryCopy {
     init() throws {
         directory = try TemporaryDirectory()
         path = directory.path("ringmaster")
-        try FileManager.default.copyItem(atPath: Ringmaster.binary, toPath: path)
+        try Self.copy(Ringmaster.binary, to: path)
+    }
+
+    /// Not written by this process: a child that another test forks meanwhile would have the file open for writing, and nobody
+    /// could execute it (ETXTBSY).
+    private static func copy(_ file: String, to path: String) throws {
+        _ = try ChildProcess.succeed("cp", ["--preserve=mode", file, path])
     }
 
     /// Puts another file in its place: a fresh copy, or this script.
     func replace(script: String? = nil) throws {
         let fresh = directory.path("fresh")
         if let script {
-            try Data(script.utf8).write(to: URL(filePath: fresh))
-            chmod(fresh, 0o755)
+            let text = directory.path("script")
+            try Data(script.utf8).write(to: URL(filePath: text))
+            chmod(text, 0o755)
+            try Self.copy(text, to: fresh)
         } else {
-            try FileManager.default.copyItem(atPath: Ringmaster.binary, toPath: fresh)
+            try Self.copy(Ringmaster.binary, to: fresh)
         }
         guard rename(fresh, path) == 0 else { throw HarnessError.system("rename") }
     }

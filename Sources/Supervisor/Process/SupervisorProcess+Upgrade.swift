@@ -114,10 +114,7 @@ extension SupervisorProcess {
     /// This program's file, open for as long as the process lives: its name may be another's by now.
     private func formerProgram() throws -> Int32 {
         if programDescriptor < 0 {
-            let file = try SystemError.check(open("/proc/self/exe", O_RDONLY | O_CLOEXEC), "open")
-            defer { close(file) }
-            // Above the numbers that a child's descriptors get, for it is executed by its number.
-            programDescriptor = try SystemError.check(fcntl(file, F_DUPFD_CLOEXEC, 16), "fcntl")
+            programDescriptor = try SystemError.check(open("/proc/self/exe", O_RDONLY | O_CLOEXEC), "open")
         }
         return programDescriptor
     }
@@ -223,7 +220,7 @@ extension SupervisorProcess {
             let preview = try imageForFormer(arrival).returning(returnReason).seal()
             defer { close(preview) }
             check = try ProgramCheck(
-                loop, arrival.formerLauncher, path: arrival.formerPath, image: preview,
+                loop, arrival.formerLauncher, path: arrival.formerPath, file: arrival.formerProgram, image: preview,
                 ended: { [unowned self] in reap() },
                 finished: { [unowned self] problem in
                     if let problem { return stay("the old program: \(problem)") }

@@ -33,10 +33,12 @@ public final class ProgramCheck {
     /// Starts the check of `path`.
     ///
     /// - Parameters:
+    ///   - file: a descriptor of the program, when it is not to be found by its path any more. The child closes all that it
+    ///     is not given, so it is given this one, and is executed by it.
     ///   - ended: is called when the child is to be reaped.
     ///   - finished: is given nil, or the sentence that is wrong, after ``reaped(_:)``.
     init(
-        _ loop: EventLoop, _ launcher: WorkerLauncher, path: String, image: Int32,
+        _ loop: EventLoop, _ launcher: WorkerLauncher, path: String, file program: Int32? = nil, image: Int32,
         timeout: Duration = timeoutDefault, ended: @escaping () -> Void, finished: @escaping (String?) -> Void
     ) throws {
         self.path = path
@@ -51,9 +53,11 @@ public final class ProgramCheck {
             let (errorsReading, errorsWriting) = try WorkerErrorPipe.pipe()
             defer { close(errorsWriting) }
             do {
+                var inherited = [input, outputWriting, errorsWriting, image]
+                if let program { inherited.append(program) }
                 pid = try launcher.spawn(
-                    path, adding: "\(Self.variable)=1", [input, outputWriting, errorsWriting, image], from: STDIN_FILENO
-                )
+                    program == nil ? path : "/proc/self/fd/\(inherited.count - 1)", adding: "\(Self.variable)=1",
+                    inherited, from: STDIN_FILENO)
             } catch {
                 close(errorsReading)
                 throw error
