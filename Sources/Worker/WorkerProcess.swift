@@ -99,7 +99,7 @@ public final class WorkerProcess {
         beat()
         let ends = Emigration.Ends(
             moved: { [unowned self] in connectionMoved() }, stays: { [unowned self] in thaw($0) },
-            exhausted: { [unowned self] in drainService(.zero) })
+            exhausted: { [unowned self] in migrationEnded($0) })
         emigration = Emigration(loop, control: control, service: service, logger: logger, ends: ends)
         let host = ServiceHost(
             loop: loop, ready: { [unowned self] in perform(lifecycle.serviceReady()) },
@@ -292,6 +292,15 @@ public final class WorkerProcess {
     }
 
     private func cut() { perform(lifecycle.cut(offered: emigration?.unanswered ?? 0)) }
+
+    /// What only waits for its client would wait for the deadline. That may be as many as without migration, and then they
+    /// are ended over a time as well.
+    private func migrationEnded(_ remainder: Emigration.Remainder) {
+        switch remainder {
+        case .immovable: drainService(.zero)
+        case .refused: drainService(deadline.map { $0.deadline - .now } ?? .zero)
+        }
+    }
 
     private func drainService(_ grace: Duration) {
         service.drain(spread: min(grace / 4, Self.drainSpreadMax))
