@@ -239,6 +239,7 @@ public final class WorkerProcess {
 
     private func orphaned() {
         controlWatch?.stop()
+        retry?.cancel()
         emigration?.recall()
         logger.warning("the supervisor has vanished: draining", metadata: ["grace": "\(configuration.orphanGrace)"])
         perform(lifecycle.drain(configuration.orphanGrace, then: .orphaned))
