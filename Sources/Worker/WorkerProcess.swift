@@ -289,7 +289,8 @@ public final class WorkerProcess {
         logger.warning(
             "connection closed: what came with it makes no sense to the service", metadata: ["peer": "\(peer)"])
         page.add(1, to: .forcedClose)
-        connectionEnded()
+        page.add(1, to: .closed)
+        perform(lifecycle.connectionCut())
     }
 
     private func cut() { perform(lifecycle.cut(offered: emigration?.unanswered ?? 0)) }
@@ -320,8 +321,8 @@ public final class WorkerProcess {
             case .migrate(let grace, let perSecond):
                 emigration?.begin(perSecond: perSecond)
                 armDeadline(grace)
-            case .closeAll:
-                cutAll()
+            case .closeAll(let forced):
+                cutAll(forced)
             case .stopLoop:
                 loop.remote.stop()
             }
@@ -329,10 +330,10 @@ public final class WorkerProcess {
         publish()
     }
 
-    private func cutAll() {
-        if lifecycle.forced > 0 {
-            logger.warning("connections cut", metadata: ["count": "\(lifecycle.forced)"])
-            page.add(UInt64(lifecycle.forced), to: .forcedClose)
+    private func cutAll(_ forced: Int) {
+        if forced > 0 {
+            logger.warning("connections cut", metadata: ["count": "\(forced)"])
+            page.add(UInt64(forced), to: .forcedClose)
         }
         emigration?.abandon()
         service.closeAll()
