@@ -137,7 +137,7 @@ final class Emigration {
         return true
     }
 
-    /// Nobody has room for it.
+    /// Nobody can have it, now or ever: see `Packet.offerRefused(number:)`.
     ///
     /// - Returns: false when nothing waits for an answer under this number.
     func refused(_ number: UInt32) -> Bool {
