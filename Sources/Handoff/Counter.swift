@@ -24,6 +24,6 @@ public enum Counter: Int, CaseIterable, Sendable {
     case migratedAway
     /// Connections taken over from another worker; counted in ``accepted`` too.
     case migratedHere
-    /// Connections that nobody had room for when they were offered; they stayed.
+    /// Offers that were refused, see `Packet.offerRefused(number:)`: the connection stayed. One counts again each time.
     case migrationsRefused
 }

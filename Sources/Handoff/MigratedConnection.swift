@@ -1,3 +1,5 @@
+import Transport
+
 /// A connection between two workers: what one worker's service froze, for the service of another to thaw. Its sockets
 /// travel beside it, the client's first.
 public struct MigratedConnection: Hashable, Sendable {
@@ -9,7 +11,7 @@ public struct MigratedConnection: Hashable, Sendable {
     public let state: [UInt8]
 
     /// The most sockets of one connection.
-    public static let socketsMax = 4
+    public static let socketsMax = FrozenConnection.socketsMax
     /// States of up to so many bytes are in the packet; larger ones are in a sealed memfd, which travels behind the sockets.
     public static let inlineStateMax = 4_096
     /// The most bytes of state. A connection with more cannot move.
@@ -19,7 +21,7 @@ public struct MigratedConnection: Hashable, Sendable {
     ///
     /// - Precondition: 1 to ``socketsMax`` sockets and at most ``stateSizeMax`` bytes of state.
     public init(record: ConnectionRecord, socketCount: Int, state: [UInt8]) {
-        precondition(1...Self.socketsMax ~= socketCount, "a connection has 1 to 4 sockets")
+        precondition(1...Self.socketsMax ~= socketCount, "no connection has none, or so many sockets")
         precondition(state.count <= Self.stateSizeMax, "a state of more than 16 MiB cannot move")
         self.record = record
         self.socketCount = socketCount

@@ -30,7 +30,9 @@ public enum Packet: Equatable, Sendable {
     case stop
     /// To a worker, since version 2: the supervisor has what was offered under this number. Close your copy.
     case offerTaken(number: UInt32)
-    /// To a worker, since version 2: nobody has room for what was offered under this number. Go on serving it.
+    /// To a worker, since version 2: nobody can have what was offered under this number. Go on serving it. Workers without
+    /// room, or a supervisor without room for its state or sockets, may have some later; a listener that is gone, or that
+    /// has another kind of service now, seldom comes back.
     case offerRefused(number: UInt32)
     /// To the supervisor, since version 2: a draining worker gives one connection up, and keeps its copy until it hears
     /// what became of it. Each worker numbers its offers from 0 on.

@@ -78,6 +78,11 @@ public final class ListenerServices: Service {
         return begun
     }
 
+    /// In all services.
+    public func retryRefused() {
+        for service in services { service.retryRefused() }
+    }
+
     /// Gives the connection to its listener's service; closes it when there is none.
     public func thaw(_ frozen: consuming FrozenConnection) -> Bool {
         guard let service = routes[frozen.listener] else { return false }

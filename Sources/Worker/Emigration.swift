@@ -11,8 +11,17 @@ final class Emigration {
         let moved: () -> Void
         /// One that was frozen stays after all, for the service to go on with.
         let stays: (consuming FrozenConnection) -> Void
-        /// Nothing is left that can move: told once, for what stays to be drained where it is.
-        let exhausted: () -> Void
+        /// Nothing moves any more: told once, for what stays to be drained where it is. What nobody would have is offered
+        /// again and again all the same.
+        let exhausted: (Remainder) -> Void
+    }
+
+    /// What stays when nothing moves any more.
+    enum Remainder {
+        /// Connections that cannot be frozen.
+        case immovable
+        /// Also some that nobody would have.
+        case refused
     }
 
     private let loop: EventLoop
@@ -69,35 +78,50 @@ final class Emigration {
         let allowance = pacer?.allowance(outstanding: outstanding, now: now) ?? 0
         var begun = 0
         if allowance > 0 {
+            if outstanding == 0, pacer?.isInVain(now: now) == true { exhausted(.refused) }
             begun = service.freeze(allowance)
-            pacer?.began(begun)
-            if begun == 0, outstanding == 0, !isExhausted {
-                isExhausted = true
-                ends.exhausted()
+            if begun == 0, outstanding == 0 {
+                pacer?.passed()
+                service.retryRefused()
+                begun = service.freeze(allowance)
+                if begun == 0 { exhausted(.immovable) }
             }
+            pacer?.began(begun)
         }
         timer?.arm(after: allowance > 0 && begun == 0 ? MigrationPacer.intervalIdle : MigrationPacer.interval)
+    }
+
+    private func exhausted(_ remainder: Remainder) {
+        guard !isExhausted else { return }
+        isExhausted = true
+        ends.exhausted(remainder)
     }
 
     /// Offers a connection that the service has frozen, or gives it back when that cannot be.
     func offer(_ frozen: consuming FrozenConnection) {
         guard pacer != nil, control.version >= Packet.migrationVersion else { return ends.stays(frozen) }
         guard frozen.state.count <= MigratedConnection.stateSizeMax else {
-            return refuse(frozen, "its state is too large")
+            return giveBack(frozen, "its state is too large")
         }
         let number = numberNext
         let record = ConnectionRecord(listener: frozen.listener, peer: frozen.peer, acceptedAt: frozen.acceptedAt)
         let connection = MigratedConnection(
             record: record, socketCount: frozen.sockets.count, state: frozen.state)
         let result = control.send(offer: number, connection, fds: frozen.sockets)
-        guard result == .sent else { return refuse(frozen, "\(result)") }
+        guard result == .sent else { return giveBack(frozen, "\(result)") }
         numberNext &+= 1
         offers[number] = Offered(frozen)
     }
 
-    private func refuse(_ frozen: consuming FrozenConnection, _ reason: String) {
+    private func giveBack(_ frozen: consuming FrozenConnection, _ reason: String) {
         logger.debug("a connection cannot be offered now", metadata: ["reason": "\(reason)"])
+        stays(frozen)
+    }
+
+    /// It is refused, and goes back to the end of the line.
+    private func stays(_ frozen: consuming FrozenConnection) {
         pacer?.refused(now: .now)
+        frozen.isRefused = true
         ends.stays(frozen)
     }
 
@@ -108,18 +132,17 @@ final class Emigration {
         guard let offered = offers.removeValue(forKey: number) else { return false }
         // Only this process's copies of the sockets are closed by that.
         _ = offered.take()
-        pacer?.taken()
+        pacer?.taken(now: .now)
         ends.moved()
         return true
     }
 
-    /// Nobody has room for it.
+    /// Nobody can have it, now or ever: see `Packet.offerRefused(number:)`.
     ///
     /// - Returns: false when nothing waits for an answer under this number.
     func refused(_ number: UInt32) -> Bool {
         guard let offered = offers.removeValue(forKey: number) else { return false }
-        pacer?.refused(now: .now)
-        ends.stays(offered.take())
+        stays(offered.take())
         return true
     }
 

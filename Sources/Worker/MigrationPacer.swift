@@ -1,6 +1,6 @@
 import Transport
 
-/// How fast a draining worker offers its connections. Pure.
+/// How fast a draining worker offers its connections, and when it has offered them in vain for long enough. Pure.
 struct MigrationPacer {
     /// The time between two looks.
     static let interval: Duration = .milliseconds(5)
@@ -12,6 +12,8 @@ struct MigrationPacer {
     static let refusalRest: Duration = .milliseconds(250)
     /// How long it is when others were taken since the last rest: then that one connection may be the reason.
     static let refusalRestShort: Duration = .milliseconds(10)
+    /// How long nothing must have been taken, with everything offered, to count as in vain.
+    static let patience: Duration = .seconds(2)
 
     private static let nanosecondsPerSecond: UInt64 = 1_000_000_000
     private let perSecond: UInt64
@@ -22,12 +24,17 @@ struct MigrationPacer {
     private var rest = refusalRest
     /// Whether one was taken since the last rest began.
     private var wasTaken = false
+    /// When one was taken last, or the beginning.
+    private var takenAt: MonotonicTime
+    /// Whether a pass is over: everything that can move has been offered once at least.
+    private var hasPassed = false
 
     /// Begins at `now`, with nothing earned yet.
     init(perSecond: UInt32, now: MonotonicTime) {
         precondition(perSecond > 0, "a rate of 0 is no migration")
         self.perSecond = UInt64(perSecond)
         earnedUntil = now
+        takenAt = now
     }
 
     /// Whether a refusal is too recent.
@@ -58,7 +65,17 @@ struct MigrationPacer {
     }
 
     /// One was given away.
-    mutating func taken() { wasTaken = true }
+    mutating func taken(now: MonotonicTime) {
+        wasTaken = true
+        takenAt = now
+    }
+
+    /// Nothing is left to offer but what was refused.
+    mutating func passed() { hasPassed = true }
+
+    /// Whether all that can move was refused, and nothing was taken for ``patience``: their listener may be gone, or
+    /// nobody's room suffices. It may become otherwise yet.
+    func isInVain(now: MonotonicTime) -> Bool { hasPassed && now - takenAt >= Self.patience }
 
     /// Time that was not used is worth ``outstandingMax`` connections at most.
     private mutating func earn(_ now: MonotonicTime) {

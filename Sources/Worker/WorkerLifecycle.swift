@@ -21,8 +21,8 @@ struct WorkerLifecycle {
         case drain(Duration)
         /// Offer so many connections per second to other workers, and cut what is left after this time.
         case migrate(Duration, perSecond: UInt32)
-        /// Cut what is left.
-        case closeAll
+        /// Cut what is left: so many connections, beside what is offered.
+        case closeAll(forced: Int)
         /// End the loop.
         case stopLoop
     }
@@ -69,6 +69,13 @@ struct WorkerLifecycle {
         live += count
     }
 
+    /// One has been closed that its client had not ended.
+    mutating func connectionCut() -> [Action] {
+        assert(!isLeaving, "what is cut in the end is counted then")
+        forced += 1
+        return connectionEnded()
+    }
+
     /// One has been closed, or has moved away.
     mutating func connectionEnded() -> [Action] {
         assert(live > 0, "a connection ends once")
@@ -102,8 +109,9 @@ struct WorkerLifecycle {
         }
         phase = .leaving(code)
         assert(offered <= live)
-        forced += live - offered
-        return [.closeAll, .stopLoop]
+        let count = live - offered
+        forced += count
+        return [.closeAll(forced: count), .stopLoop]
     }
 
     private mutating func leaveIfDone() -> [Action] {

@@ -99,7 +99,7 @@ public final class WorkerProcess {
         beat()
         let ends = Emigration.Ends(
             moved: { [unowned self] in connectionMoved() }, stays: { [unowned self] in thaw($0) },
-            exhausted: { [unowned self] in drainService(.zero) })
+            exhausted: { [unowned self] in migrationEnded($0) })
         emigration = Emigration(loop, control: control, service: service, logger: logger, ends: ends)
         let host = ServiceHost(
             loop: loop, ready: { [unowned self] in perform(lifecycle.serviceReady()) },
@@ -239,6 +239,7 @@ public final class WorkerProcess {
 
     private func orphaned() {
         controlWatch?.stop()
+        retry?.cancel()
         emigration?.recall()
         logger.warning("the supervisor has vanished: draining", metadata: ["grace": "\(configuration.orphanGrace)"])
         perform(lifecycle.drain(configuration.orphanGrace, then: .orphaned))
@@ -288,10 +289,20 @@ public final class WorkerProcess {
         logger.warning(
             "connection closed: what came with it makes no sense to the service", metadata: ["peer": "\(peer)"])
         page.add(1, to: .forcedClose)
-        connectionEnded()
+        page.add(1, to: .closed)
+        perform(lifecycle.connectionCut())
     }
 
     private func cut() { perform(lifecycle.cut(offered: emigration?.unanswered ?? 0)) }
+
+    /// What only waits for its client would wait for the deadline. That may be as many as without migration, and then they
+    /// are ended over a time as well.
+    private func migrationEnded(_ remainder: Emigration.Remainder) {
+        switch remainder {
+        case .immovable: drainService(.zero)
+        case .refused: drainService(deadline.map { $0.deadline - .now } ?? .zero)
+        }
+    }
 
     private func drainService(_ grace: Duration) {
         service.drain(spread: min(grace / 4, Self.drainSpreadMax))
@@ -310,8 +321,8 @@ public final class WorkerProcess {
             case .migrate(let grace, let perSecond):
                 emigration?.begin(perSecond: perSecond)
                 armDeadline(grace)
-            case .closeAll:
-                cutAll()
+            case .closeAll(let forced):
+                cutAll(forced)
             case .stopLoop:
                 loop.remote.stop()
             }
@@ -319,10 +330,10 @@ public final class WorkerProcess {
         publish()
     }
 
-    private func cutAll() {
-        if lifecycle.forced > 0 {
-            logger.warning("connections cut", metadata: ["count": "\(lifecycle.forced)"])
-            page.add(UInt64(lifecycle.forced), to: .forcedClose)
+    private func cutAll(_ forced: Int) {
+        if forced > 0 {
+            logger.warning("connections cut", metadata: ["count": "\(forced)"])
+            page.add(UInt64(forced), to: .forcedClose)
         }
         emigration?.abandon()
         service.closeAll()

@@ -33,24 +33,27 @@ extension Integration {
             }
         }
 
-        @Test("SIGHUP: a new listener serves, one that is gone is closed, and every connection lives on")
+        @Test("SIGHUP: a new listener serves; one that is gone is closed, its idle clients told; all others live on")
         func listeners() throws {
             let directory = try TemporaryDirectory()
             let (gone, new) = (directory.path("gone"), directory.path("new"))
             let pool = try Pool(configuration: Self.echo("127.0.0.1:0", "unix:\(gone)"))
             defer { pool.kill() }
-            let clients =
-                try Integration.connectAndEcho(10, to: pool.address)
-                + Integration.connectAndEcho(10, to: .unix(path: gone))
-            defer { clients.closeAll() }
+            let staying = try Integration.connectAndEcho(10, to: pool.address)
+            let leaving = try Integration.connectAndEcho(10, to: .unix(path: gone))
+            defer { (staying + leaving).closeAll() }
             try pool.configure(Self.echo("127.0.0.1:0", "unix:\(new)"))
             pool.ringmaster.process.signal(SIGHUP)
             try Self.waitForGeneration(1, pool)
+            for client in leaving + staying { #expect(try client.echoes("still here")) }
             #expect(throws: HarnessError.self) { try Client(to: .unix(path: gone)) }
             #expect(access(gone, F_OK) != 0)
             try Integration.connectAndEcho(10, to: .unix(path: new)).closeAll()
             try Integration.connectAndEcho(10, to: pool.address).closeAll()
-            for client in clients { #expect(try client.echoes("still here")) }
+            // Nobody will ever have those of the old listener: idle, they are told so long before the grace is over.
+            try wait(for: "idle clients of the old listener to be ended") { leaving.allSatisfy { $0.hasEnded() } }
+            leaving.closeAll()
+            for client in staying { #expect(try client.echoes("still here")) }
             let status = try pool.status()
             #expect(status.listeners.map(\.address).contains("unix:\(new)"))
             #expect(status.listeners.count == 2)

@@ -32,6 +32,7 @@ private final class Recorder: Service {
         freezing += begun
         return begun
     }
+    func retryRefused() { calls.append("retryRefused") }
     func drain(spread: Duration) { calls.append("drain \(spread)") }
     func closeAll() { calls.append("closeAll") }
 }
@@ -130,6 +131,13 @@ struct ListenerServicesTests {
         #expect(services.freeze(100) == 12)
         #expect(services.freezing == 20)
         #expect(services.freeze(1) == 0)
+    }
+
+    @Test("what was refused has its next turn in every service")
+    func refused() {
+        services.retryRefused()
+        #expect(first.calls == ["retryRefused"])
+        #expect(second.calls == first.calls)
     }
 
     @Test("every service drains and closes once, however many listeners it has")

@@ -65,13 +65,27 @@ struct MigrationPacerTests {
     func refusalAmongOthers() {
         var pacer = MigrationPacer(perSecond: 1000, now: begin)
         let first = begin + .milliseconds(100)
-        pacer.taken()
+        pacer.taken(now: begin)
         for _ in 0..<3 { pacer.refused(now: first) }
         #expect(pacer.allowance(outstanding: 0, now: first + .milliseconds(9)) == 0)
         #expect(pacer.allowance(outstanding: 0, now: first + .milliseconds(10)) == 64)
         pacer.refused(now: first + .milliseconds(20))
         #expect(pacer.allowance(outstanding: 0, now: first + .milliseconds(269)) == 0, "none was taken since")
         #expect(pacer.allowance(outstanding: 0, now: first + .milliseconds(270)) == 64)
+    }
+
+    @Test("it is in vain when everything has been offered and nothing was taken for 2 s, whenever a pass was over")
+    func vain() {
+        var pacer = MigrationPacer(perSecond: 1000, now: begin)
+        #expect(!pacer.isInVain(now: begin + .seconds(60)), "some may not have been offered yet")
+        pacer.taken(now: begin + .seconds(60))
+        pacer.passed()
+        #expect(!pacer.isInVain(now: begin + .milliseconds(61_999)))
+        #expect(pacer.isInVain(now: begin + .seconds(62)))
+        pacer.taken(now: begin + .seconds(62))
+        #expect(!pacer.isInVain(now: begin + .milliseconds(63_999)))
+        pacer.refused(now: begin + .seconds(64))
+        #expect(pacer.isInVain(now: begin + .seconds(64)))
     }
 
     @Test("a clock that stands still or reads earlier allows nothing new")

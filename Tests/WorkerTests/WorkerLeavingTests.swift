@@ -152,4 +152,24 @@ struct WorkerLeavingTests {
         worker.vanish()
         #expect(try worker.exitCode() == .orphaned)
     }
+
+    @Test("a supervisor that vanishes is noticed once, also by a worker that was to look again soon")
+    func orphanedOnce() throws {
+        let worker = try WorkerThread()
+        try worker.fillRejections()
+        worker.start(orphanGrace: .seconds(60))
+        try worker.expectHello()
+        #expect(try worker.nextPacket() == .ready)
+        // It takes nothing while it could not reject it, and looks again each millisecond.
+        try worker.sendConnections(1, first: worker.adopted)
+        usleep(10_000)
+        worker.vanish()
+        try worker.service.state.wait(for: "the service to drain") { $0.drains.count == 1 && $0.served.count == 1 }
+        // Were it to look again, it would do so meanwhile.
+        usleep(50_000)
+        try worker.service.endConnections(1)
+        #expect(try worker.exitCode() == .orphaned)
+        #expect(worker.service.state.value.drains.count == 1)
+        #expect(worker.log.lines.value == ["warning: the supervisor has vanished: draining grace=60.0 seconds"])
+    }
 }

@@ -4,7 +4,7 @@ import Testing
 @testable import Worker
 
 private enum Event: CaseIterable {
-    case ready, adoptOne, adoptTwo, ended, drain, orphaned, cut
+    case ready, adoptOne, adoptTwo, ended, cutOne, drain, orphaned, cut
 }
 
 /// What must be so after any events, worked out from the events alone.
@@ -34,6 +34,7 @@ private struct Walk {
         switch event {
         case .adoptOne, .adoptTwo: !hasLeft
         case .ended: expected.live > 0
+        case .cutOne: expected.live > 0 && !hasLeft
         case .ready, .drain, .orphaned, .cut: true
         }
     }
@@ -53,13 +54,17 @@ private struct Walk {
         case .ended:
             expected.live -= 1
             return lifecycle.connectionEnded()
+        case .cutOne:
+            expected.live -= 1
+            expected.forced += 1
+            return lifecycle.connectionCut()
         case .drain, .orphaned:
             if !hasLeft, expected.drainCode == nil { expected.drainCode = event == .drain ? .success : .orphaned }
             return lifecycle.drain(.seconds(1), then: event == .drain ? .success : .orphaned)
         case .cut:
             if !hasLeft {
                 expected.wasCut = true
-                expected.forced = expected.live
+                expected.forced += expected.live
             }
             return lifecycle.cut(offered: 0)
         }
@@ -70,9 +75,9 @@ private struct Walk {
         if hasLeft { return [] }
         switch event {
         case .ready, .adoptOne, .adoptTwo: return []
-        case .ended: return expected.hasLeft ? [.stopLoop] : []
+        case .ended, .cutOne: return expected.hasLeft ? [.stopLoop] : []
         case .drain, .orphaned: return expected.hasLeft ? [.stopLoop] : [.drain(.seconds(1))]
-        case .cut: return [.closeAll, .stopLoop]
+        case .cut: return [.closeAll(forced: expected.live), .stopLoop]
         }
     }
 

@@ -293,8 +293,9 @@ struct WorkerImmigrationTests {
                     "warning: connection closed: what came with it makes no sense to the service peer=127.0.0.1:1003"
                 ])
             worker.send(.stop)
-            #expect(try worker.nextPacket() == .drained(forced: 1))
+            #expect(try worker.nextPacket() == .drained(forced: 2), "it, and the other now")
             #expect(try worker.exitCode() == .success)
+            #expect(worker.count(.forcedClose) == 2)
             _ = others
         }
     }

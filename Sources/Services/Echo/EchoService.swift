@@ -37,7 +37,10 @@ public final class EchoService: Service {
             DetachedConnection(fd: incoming.fd), from: ConnectionOrigin(incoming), isShared: incoming.isShared)
     }
 
-    private func take(_ detached: consuming DetachedConnection, from origin: ConnectionOrigin, isShared: Bool) {
+    @discardableResult
+    private func take(
+        _ detached: consuming DetachedConnection, from origin: ConnectionOrigin, isShared: Bool
+    ) -> EchoConnection {
         guard let host else { preconditionFailure("a service starts before it serves") }
         var configuration = ConnectionConfiguration()
         configuration.isShared = isShared
@@ -46,6 +49,7 @@ public final class EchoService: Service {
         connections[ObjectIdentifier(connection)] = connection
         // With much to send from its former life, it waits for ``EchoConnection/becameWritable()``.
         connection.start(reading: connection.isWritable)
+        return connection
     }
 
     /// Says FIN to each client that sends nothing for a moment, once all it sent has been sent back.
@@ -77,7 +81,7 @@ public final class EchoService: Service {
     /// Begins with whichever clients it meets first: every echoed connection can move, at any time.
     public func freeze(_ max: Int) -> Int {
         var begun = 0
-        for connection in connections.values {
+        for connection in connections.values where !connection.isRefused {
             guard begun < max else { break }
             if connection.freeze() { begun += 1 }
         }
@@ -85,14 +89,20 @@ public final class EchoService: Service {
         return begun
     }
 
+    /// Every client may move again.
+    public func retryRefused() {
+        for connection in connections.values { connection.isRefused = false }
+    }
+
     /// Sends back what the former process had not, and what comes.
     public func thaw(_ frozen: consuming FrozenConnection) -> Bool {
         guard frozen.sockets.count == 1, case .echo(let remainder)? = FrozenState(decoding: frozen.state) else {
             return false
         }
-        let origin = ConnectionOrigin(frozen)
+        let (origin, isRefused) = (ConnectionOrigin(frozen), frozen.isRefused)
         let fd = frozen.takeSockets()[0]
-        take(DetachedConnection(fd: fd, remainder: remainder), from: origin, isShared: true)
+        let connection = take(DetachedConnection(fd: fd, remainder: remainder), from: origin, isShared: true)
+        connection.isRefused = isRefused
         return true
     }
 
@@ -117,6 +127,8 @@ private final class EchoConnection: Connection {
     let origin: ConnectionOrigin
     /// It is leaving for another process, or was when it broke.
     private(set) var isFreezing = false
+    /// It was to leave, and nobody would have it: the next pass is for others.
+    var isRefused = false
     private unowned let service: EchoService
     private let traffic: Traffic
     private var counted = Traffic.Counted()

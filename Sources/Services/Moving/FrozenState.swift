@@ -17,8 +17,10 @@ enum FrozenState: Equatable {
     /// A client and its upstream, joined.
     case pair(FrozenPair)
 
-    /// A program that raises this raises `Packet.version` too: a supervisor takes no worker that speaks a newer one than it
-    /// does, and so no connection comes to a program that is older than the one that froze it.
+    /// A program that raises this raises `Packet.version` too, and goes on to read all of 1...version: connections come from
+    /// workers that an upgrade has made old. To a program older than the one that froze them none come: workers are run
+    /// from their supervisor's own binary (/proc/self/exe), and no program takes a pool over in which a worker has agreed
+    /// on a newer `Packet.version` than it speaks (`UpgradeImage`).
     private static let version: UInt8 = 1
 
     private enum Kind: UInt8 {

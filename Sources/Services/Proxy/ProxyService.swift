@@ -105,12 +105,17 @@ public final class ProxyService: Service {
     /// already, stays.
     public func freeze(_ max: Int) -> Int {
         var begun = 0
-        for session in sessions.values {
+        for session in sessions.values where !session.isRefused {
             guard begun < max else { break }
             if session.freeze() { begun += 1 }
         }
         freezing += begun
         return begun
+    }
+
+    /// Every pair may move again.
+    public func retryRefused() {
+        for session in sessions.values { session.isRefused = false }
     }
 
     /// Goes on passing bytes between the two, also when none of this proxy's upstreams has that address any more.
@@ -119,8 +124,9 @@ public final class ProxyService: Service {
         guard frozen.sockets.count == 2, case .pair(let pair)? = FrozenState(decoding: frozen.state) else {
             return false
         }
-        let origin = ConnectionOrigin(frozen)
+        let (origin, isRefused) = (ConnectionOrigin(frozen), frozen.isRefused)
         let session = ProxySession(self, host.loop, origin, pair, sockets: frozen.takeSockets())
+        session.isRefused = isRefused
         sessions[ObjectIdentifier(session)] = session
         session.goOn(lastActivity: pair.lastActivity)
         return true

@@ -33,6 +33,8 @@ final class ProxySession {
     private(set) var client: ProxyLeg!
     private(set) var upstream: ProxyLeg?
     private var clientIsClosed = false
+    /// It was to leave, and nobody would have it: the next pass is for others.
+    var isRefused = false
     /// The upstream that is being connected, or is: what the pool counts and what must end before the session does.
     private var claim: Claim?
     private var connector: Connector?

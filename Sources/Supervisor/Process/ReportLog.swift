@@ -70,7 +70,7 @@ struct ReportLog {
                 metadata: metadata(worker, ["kept": "\(RecyclePolicy.memoryLifetimeMin)"]))
         case .offersRefused(let worker):
             logger.info(
-                "nobody has room for a draining worker's connections yet: it goes on serving them",
+                "nobody can have some of a draining worker's connections yet: it goes on serving them",
                 metadata: metadata(worker))
         case .stopped(let counters):
             logger.info("stopped", metadata: counters.metadata)

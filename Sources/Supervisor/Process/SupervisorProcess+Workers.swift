@@ -155,7 +155,9 @@ extension SupervisorProcess {
             feed(.hello(worker))
             feed(.versionAgreed(worker, migrates: handle.control.version >= Packet.migrationVersion))
         case .ready: feed(.ready(worker))
-        case .drained(let forced): feed(.drained(worker, forced: forced))
+        case .drained(let forced):
+            handle.hasDrained = true
+            feed(.drained(worker, forced: forced))
         case .failed(let code, let message): feed(.failed(worker, code, message: message))
         case .connections, .migrated, .drain, .stop, .offerTaken, .offerRefused, .offer:
             distrust(handle, "it sent a supervisor's packet")
@@ -169,6 +171,7 @@ extension SupervisorProcess {
     private func offered(_ offers: [WorkerMail.Offer], _ handle: WorkerHandle) {
         let now = MonotonicTime.now
         readPages(now)
+        let isLastCopy = handle.isReaped || handle.hasDrained
         for offer in offers {
             // No descriptor or no memory left for it here: the worker has its own and goes on.
             guard !offer.isTruncated, sockets.hasRoom(forState: offer.connection.state.count) else {
@@ -177,7 +180,7 @@ extension SupervisorProcess {
                 continue
             }
             let socket = sockets.offered(offer.connection, offer.descriptors)
-            feed(.offered(handle.worker, number: offer.number, socket, isLastCopy: handle.isReaped), at: now)
+            feed(.offered(handle.worker, number: offer.number, socket, isLastCopy: isLastCopy), at: now)
         }
     }
 

@@ -30,6 +30,8 @@ final class WorkerHandle {
     var notices = NoticeQueue()
     /// waitpid(2) has returned it: the number may belong to another process now.
     var isReaped = false
+    /// It has said that it is done. What it has offered and heard no answer to it has let go of.
+    var hasDrained = false
     private let pidfd: Int32
     private var controlWatch: ReadinessWatch?
     private var processWatch: ReadinessWatch?

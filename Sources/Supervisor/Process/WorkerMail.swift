@@ -17,7 +17,7 @@ enum WorkerMail {
     struct Taker {
         /// Takes a packet with its descriptors; returns whether it made sense.
         let packet: (Packet, [Int32]) -> Bool
-        /// Takes what was offered in one turn, at its end.
+        /// Takes what was offered in one turn, at its end: what the worker said after its offers is known by then.
         let offers: ([Offer]) -> Void
         /// Hears of something that is no packet.
         let malformed: (PacketError) -> Void

@@ -31,7 +31,7 @@ extension SupervisorState {
         case finished(CommandID?, CommandOutcome)
         /// The connection is ours: tell the worker to close its copy. Comes before any ``send(_:first:_:)`` of the socket.
         case takeOffer(WorkerID, number: UInt32, SocketID)
-        /// Nobody has room for the connection: close our copies, tell the worker to go on serving it.
+        /// Nobody can have the connection: close our copies, tell the worker to go on serving it.
         case refuseOffer(WorkerID, number: UInt32, SocketID)
         /// Tell the worker to drain, to offer up to so many connections per second meanwhile (0: none), and to cut what is
         /// left after so many milliseconds. May come again with less time.

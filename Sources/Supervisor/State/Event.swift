@@ -39,7 +39,7 @@ extension SupervisorState {
         case command(CommandID?, Command)
         /// A draining worker gives a connection up. The shell holds its sockets and its state under that id, and keeps
         /// them until ``Action/release(_:)``, ``Action/close(_:_:)`` or ``Action/refuseOffer(_:number:_:)``. `isLastCopy`:
-        /// the process is reaped, and this lay in its hand-off socket.
+        /// the process is reaped, or has said that it is done, and this lay in its hand-off socket.
         case offered(WorkerID, number: UInt32, AcceptedSocket, isLastCopy: Bool)
         /// HELLO told the worker's version: whether it can offer connections and take offered ones.
         case versionAgreed(WorkerID, migrates: Bool)

@@ -50,7 +50,7 @@ extension SupervisorState {
         /// The worker was started because the one before had grown too large, and is as large already. Once per slot and
         /// part.
         case recycledInVain(WorkerID)
-        /// Nobody has room for what this draining worker offers. Once per worker.
+        /// Nobody can have what this draining worker offers, or some of it. Once per worker.
         case offersRefused(WorkerID)
         /// The worker left because it was told to.
         case workerStopped(WorkerID, ExitStatus)

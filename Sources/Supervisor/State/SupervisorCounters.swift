@@ -4,7 +4,7 @@ public struct SupervisorCounters: Equatable, Sendable, Codable {
     public internal(set) var accepted: UInt64 = 0
     /// Connections that draining workers gave up, for another.
     public internal(set) var offersTaken: UInt64 = 0
-    /// Such connections that nobody had room for: the worker went on serving them.
+    /// Times that nobody could have such a connection, for want of room or of its listener: the worker went on serving it.
     public internal(set) var offersRefused: UInt64 = 0
     /// Sockets, accepted and offered, that a worker adopted.
     public internal(set) var adopted: UInt64 = 0

@@ -8,8 +8,8 @@ extension SupervisorState {
 
     /// Takes a connection if a worker has room for it. What is taken is held like an accepted socket.
     ///
-    /// `isLastCopy`: the worker is reaped, so that what is refused is lost. Nobody can have operated on it since it was
-    /// frozen: it waits for room.
+    /// `isLastCopy`: the worker is reaped, or has said that it is done, so that what is refused is lost. Nobody can have
+    /// operated on it since it was frozen: it waits for room.
     mutating func offered(
         _ worker: WorkerID, _ number: UInt32, _ socket: AcceptedSocket, isLastCopy: Bool, _ now: MonotonicTime,
         _ actions: inout [Action]

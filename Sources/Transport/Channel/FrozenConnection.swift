@@ -11,6 +11,9 @@ public struct FrozenConnection: ~Copyable, Sendable {
     public let acceptedAt: MonotonicTime
     /// What only the service understands.
     public let state: [UInt8]
+    /// Nobody would have it, and it comes back to the service that froze it, which passes over it: see
+    /// ``Service/freeze(_:)``. False until the host says so; another process is not told.
+    public var isRefused = false
     private let owned: OwnedSockets
 
     /// The most sockets that one connection may consist of.

@@ -87,9 +87,15 @@ public protocol Service: AnyObject {
     /// Begins to freeze connections that can move to another process as they are now, and that go on there as if nothing
     /// had happened. Each comes to ``ServiceHost/frozen`` in a moment, or breaks meanwhile and ends as usual.
     ///
+    /// Passes over those that came back refused (``FrozenConnection/isRefused``) until ``retryRefused()``: one that nobody
+    /// will ever have must not keep others from their turn.
+    ///
     /// - Parameter max: no more than that many, at least 0.
     /// - Returns: how many were begun. Others may become movable later: ask again.
     func freeze(_ max: Int) -> Int
+
+    /// ``freeze(_:)`` passes over nothing that has been refused so far. Off the hot path: looks at each connection.
+    func retryRefused()
 
     /// Goes on with a connection that a service like this has frozen, in another process or, when nobody would have it,
     /// in this one. Another process may hold copies of its sockets.
@@ -114,6 +120,9 @@ extension Service {
 
     /// Begins nothing.
     public func freeze(_ max: Int) -> Int { 0 }
+
+    /// Nothing was ever refused.
+    public func retryRefused() {}
 
     /// Knows no frozen state: closes the sockets.
     public func thaw(_ frozen: consuming FrozenConnection) -> Bool { false }

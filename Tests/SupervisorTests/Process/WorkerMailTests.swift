@@ -60,6 +60,25 @@ struct WorkerMailTests {
         #expect(take(isReaped: false).offers.isEmpty)
     }
 
+    @Test("what a worker says behind its offers, such as that it is done, is taken before them")
+    func order() throws {
+        try offer(1)
+        #expect(theirs.send(.drained(forced: 0)) == .sent)
+        var order: [String] = []
+        let taker = WorkerMail.Taker(
+            packet: { packet, _ in
+                order.append("\(packet)")
+                return true
+            },
+            offers: { batch in
+                order.append("offers")
+                for descriptor in batch.flatMap(\.descriptors) { close(descriptor) }
+            },
+            malformed: { _ in Issue.record("nonsense") })
+        #expect(!WorkerMail.take(from: ours, isReaped: false, taker))
+        #expect(order == ["drained(forced: 0)", "offers"])
+    }
+
     @Test("a living worker is not read on after nonsense")
     func alive() throws {
         try offer(1)

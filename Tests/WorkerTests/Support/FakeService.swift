@@ -17,6 +17,8 @@ final class FakeService: Service, Sendable {
         /// What a frozen connection's state is.
         var stateFrozen: [UInt8] = Array("state".utf8)
         var freezing = 0
+        /// Descriptors of those that came back refused, which have no turn until all others had theirs.
+        var refused: Set<Int32> = []
         /// The states of thawed connections.
         var thawed: [[UInt8]] = []
         var closeAlls = 0
@@ -68,8 +70,10 @@ final class FakeService: Service, Sendable {
         var leaving: [IncomingConnection] = []
         var bytes: [UInt8] = []
         state.update {
-            leaving = Array($0.served.prefix(min(max, $0.movable)))
-            $0.served.removeFirst(leaving.count)
+            let refused = $0.refused
+            leaving = Array($0.served.filter { !refused.contains($0.fd) }.prefix(min(max, $0.movable)))
+            let fds = Set(leaving.map(\.fd))
+            $0.served.removeAll { fds.contains($0.fd) }
             $0.movable -= leaving.count
             $0.freezing += leaving.count
             bytes = $0.stateFrozen
@@ -86,6 +90,8 @@ final class FakeService: Service, Sendable {
         return leaving.count
     }
 
+    func retryRefused() { state.update { $0.refused = [] } }
+
     /// The state that makes no sense to this service.
     static let senseless = Array("nonsense".utf8)
 
@@ -93,6 +99,7 @@ final class FakeService: Service, Sendable {
         let bytes = frozen.state
         guard bytes != Self.senseless else { return false }
         let (listener, peer, acceptedAt) = (frozen.listener, frozen.peer, frozen.acceptedAt)
+        let isRefused = frozen.isRefused
         let sockets = frozen.takeSockets()
         for extra in sockets.dropFirst() { close(extra) }
         let adopted = page.adopted
@@ -102,6 +109,7 @@ final class FakeService: Service, Sendable {
                     fd: sockets[0], listener: listener, peer: peer, acceptedAt: acceptedAt, isShared: true))
             $0.adoptedWhenServed.append(adopted)
             $0.thawed.append(bytes)
+            if isRefused { $0.refused.insert(sockets[0]) }
         }
         return true
     }
@@ -128,7 +136,10 @@ final class FakeService: Service, Sendable {
     private func end(_ count: Int) {
         for _ in 0..<count {
             var fd: Int32 = -1
-            state.update { fd = $0.served.isEmpty ? -1 : $0.served.removeFirst().fd }
+            state.update {
+                fd = $0.served.isEmpty ? -1 : $0.served.removeFirst().fd
+                $0.refused.remove(fd)
+            }
             guard fd >= 0 else { return }
             close(fd)
             host?.connectionEnded()
