@@ -14,17 +14,17 @@ extension Faults {
         private static let clients = (postgres: 8, redis: 50)
 
         private static func configuration(
-            _ ports: (postgres: UInt16, redis: UInt16), _ postgres: PostgresServer, _ redis: RedisServer
+            _ postgres: PostgresServer, _ redis: RedisServer
         ) -> (_ control: String) -> String {
             { control in
                 """
                 workers: 2
                 control: \(control)
                 listeners:
-                  - listen: 127.0.0.1:\(ports.postgres)
+                  - listen: 127.0.0.1:0
                     service: proxy
                     upstream: unix:\(postgres.socketPath)
-                  - listen: 127.0.0.1:\(ports.redis)
+                  - listen: 127.0.0.2:0
                     service: proxy
                     upstream: unix:\(redis.socketPath)
                 """
@@ -39,20 +39,24 @@ extension Faults {
             defer { postgres.stop() }
             let redis = try RedisServer()
             defer { redis.stop() }
-            let ports = (postgres: try Placeholder.freePort(), redis: try Placeholder.freePort())
             let binary = try BinaryCopy()
-            let pool = try Pool(
-                configuration: Self.configuration(ports, postgres, redis), binary: binary.path)
+            let pool = try Pool(configuration: Self.configuration(postgres, redis), binary: binary.path)
             defer { pool.kill() }
+            // Two addresses, so that each listener may have any port and stays the same one at a reload.
+            let ports = pool.ringmaster.addresses.compactMap(\.port)
+            try #require(ports.count == 2)
 
-            let server = ["-h", "127.0.0.1", "-p", "\(ports.postgres)", "-U", "postgres"]
+            let server = ["-h", "127.0.0.1", "-p", "\(ports[0])", "-U", "postgres"]
             _ = try ChildProcess.succeed("pgbench", server + ["-i", "-s", "1", "postgres"], within: .seconds(60))
             let pgbench = try ChildProcess(
                 "pgbench", server + ["-n", "-S", "-c", "\(Self.clients.postgres)", "-T", "3600", "-P", "1", "postgres"])
             defer { pgbench.kill() }
             let redisBenchmark = try ChildProcess(
                 "redis-benchmark",
-                ["-p", "\(ports.redis)", "-t", "get", "-n", "2000000000", "-c", "\(Self.clients.redis)", "-q"])
+                [
+                    "-h", "127.0.0.2", "-p", "\(ports[1])", "-t", "get", "-n", "2000000000", "-c",
+                    "\(Self.clients.redis)", "-q",
+                ])
             defer { redisBenchmark.kill() }
             try waitForProgress(pgbench)
             try wait(for: "redis-benchmark to connect") {

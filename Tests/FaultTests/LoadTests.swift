@@ -10,23 +10,20 @@ private final class BadServer: Sendable {
         case refused, reset, eof, closed, timeout, wrong, extra
     }
 
-    let address: SocketAddress
-    private let listener: Int32
+    private let socket: Placeholder
+    var address: SocketAddress { socket.address }
 
     init(_ fault: Fault) throws {
-        listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-        address = .ipv4(INADDR_LOOPBACK, port: try Placeholder.freePort())
-        guard address.withSockaddr({ bind(listener, $0, $1) }) == 0 else { throw HarnessError.system("bind") }
+        socket = try Placeholder(isListening: fault != .refused)
         if fault == .refused { return }
-        listen(listener, 1)
-        Thread.detachNewThread { [listener] in
+        Thread.detachNewThread { [listener = socket.descriptor] in
             let client = accept(listener, nil, nil)
             if client >= 0 { Self.serve(client, fault) }
         }
     }
 
     deinit {
-        close(listener)
+        socket.close()
     }
 
     private static func serve(_ client: Int32, _ fault: Fault) {

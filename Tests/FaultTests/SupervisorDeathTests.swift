@@ -53,7 +53,7 @@ extension Faults {
             let lost = summary.reset + summary.eof + summary.broken
             #expect(lost == 0, "\(summary)\n\(load.failures)")
             try Toll(
-                "supervisor", injected: "kill -9 of the supervisor; idle connections get a FIN",
+                "supervisor", injected: "kill -9 of the supervisor; \(summary.closed) idle connections got a FIN",
                 connections: summary.started, lost: lost
             ).record()
         }
@@ -66,12 +66,15 @@ extension Faults {
                 "proxy", "--listen", "127.0.0.1:0", "--upstream", "\(echo.address)", "--workers", "2", "--grace", "60")
             defer { proxy.kill() }
             let load = try FaultLoad(
-                .bulk, proxy.ringmaster.address, ["connections": 8, "bytes": 30_000_000, "size": 10_000])
+                .bulk, proxy.ringmaster.address, ["connections": 8, "bytes": 1_000_000_000_000, "size": 10_000])
             defer { load.kill() }
             try load.wait(for: "bytes on every connection") { $0.live == 8 && $0.bytes > 0 }
             proxy.killSupervisor()
-            #expect(try proxy.endings() == ["exit 9", "exit 9"])
+            let atDeath = try load.summary()
+            #expect(atDeath.live == 8, "\(load.failures)")
+            try load.wait(for: "bytes after the supervisor's death") { $0.bytes > atDeath.bytes }
             let summary = try load.finish()
+            #expect(try proxy.endings() == ["exit 9", "exit 9"])
             #expect(summary.completed == 8)
             let toll = Toll("supervisor", injected: "kill -9 of the supervisor; proxied streams at work", [summary])
             #expect(toll.lostOtherwise == 0, "\(summary)\n\(load.failures)")

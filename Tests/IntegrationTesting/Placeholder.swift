@@ -2,9 +2,9 @@ import Foundation
 import Transport
 
 /// A TCP socket on 127.0.0.1 that holds a free port until it is closed.
-final class Placeholder {
+final class Placeholder: Sendable {
     let address: SocketAddress
-    private let descriptor: Int32
+    let descriptor: Int32
 
     init(isListening: Bool) throws {
         let type = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue)

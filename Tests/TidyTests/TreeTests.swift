@@ -57,6 +57,20 @@ import Testing
         for finding in CaseRules.findings(list: list, tests: Self.files) { Issue.record("\(finding)") }
     }
 
+    @Test("the README tells what at least ten injected faults cost, in rows of five cells")
+    func faultTable() throws {
+        let text = try String(contentsOf: Self.root.appending(path: "README.md"), encoding: .utf8)
+        let lines = text.split(separator: "\n")
+        let begin = try #require(lines.firstIndex(of: "<!-- faults -->"))
+        let end = try #require(lines.firstIndex(of: "<!-- /faults -->"))
+        try #require(begin < end)
+        let table = lines[begin..<end].filter { $0.hasPrefix("|") }
+        // A `|` within a cell would end it, and begin a sixth.
+        for row in table { #expect(row.count { $0 == "|" } == 6, "\(row)") }
+        // But for the head and the line below it.
+        #expect(table.count - 2 >= 10, "run Tests/FaultTests/table.sh --readme")
+    }
+
     @Test("every conformance test is run in every transport mode")
     func modes() {
         Self.check(CaseRules.modeFindings)

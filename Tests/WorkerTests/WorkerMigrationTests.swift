@@ -123,7 +123,7 @@ struct WorkerEmigrationTests {
     )
     func deadline() throws {
         try DescriptorTable.leavingNothing {
-            let (worker, clients) = try Self.draining(3, movable: 1, milliseconds: 500)
+            let (worker, clients) = try Self.draining(3, movable: 1, milliseconds: 5_000)
             let offer = try worker.nextOffer()
             worker.send(.offerTaken(number: offer.number))
             #expect(try worker.nextPacket() == .drained(forced: 2))
@@ -142,7 +142,7 @@ struct WorkerEmigrationTests {
     @Test("an offer without an answer at the deadline is not counted as cut: the supervisor may save it yet")
     func unansweredAtTheDeadline() throws {
         try DescriptorTable.leavingNothing {
-            let (worker, clients) = try Self.draining(2, movable: 1, milliseconds: 300)
+            let (worker, clients) = try Self.draining(2, movable: 1, milliseconds: 5_000)
             let offer = try worker.nextOffer()
             #expect(try worker.nextPacket() == .drained(forced: 1))
             #expect(try worker.exitCode() == .success)

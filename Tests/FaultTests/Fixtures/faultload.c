@@ -4,10 +4,15 @@
  *
  *   faultload churn|hold|bulk PORT [NAME=NUMBER]...
  *
- *   churn  connections come and go: each sends `messages` messages, one when the one before is back, says FIN
- * and waits for the server's hold   `connections` stay: each sends a message every `interval` milliseconds
- * (0: one at first and one at the end) bulk   `connections` send `bytes` each without waiting for what comes
- * back, and come again if `reopen`
+ * churn: connections come and go. Each sends `messages` messages, one when the one before is back, says FIN
+ * and waits for the server's.
+ *
+ * hold: `connections` stay. Each sends a message every `interval` milliseconds (0: one at first and one at
+ * the end).
+ *
+ * bulk: `connections` send `bytes` each, without waiting for what comes back.
+ *
+ * With `reopen`, those of hold and bulk that have ended or failed are begun again.
  *
  * A connection is a stream of numbered blocks of `size` bytes, each with the connection's number in it, so
  * that bytes that went astray, came twice or out of order are noticed. On SIGUSR1 it prints a summary; on

@@ -81,6 +81,13 @@ final class FaultLoad {
 
     func kill() { process.kill() }
 
+    /// Runs `body` while it neither reads nor sends: what is on its way to it stays in the buffers between.
+    func withStopped(_ body: () throws -> Void) rethrows {
+        process.signal(SIGSTOP)
+        defer { process.signal(SIGCONT) }
+        try body()
+    }
+
     /// Its first failures, for a test's message.
     var failures: String {
         lines("failure").prefix(20).joined(separator: "\n")

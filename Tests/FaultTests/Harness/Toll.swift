@@ -33,7 +33,10 @@ struct Toll {
     }
 
     /// Prints the row, and adds it to the file that RINGMASTER_FAULT_TABLE names.
+    ///
+    /// - Precondition: no text has a `|`, which ends a cell even within a code span.
     func record() throws {
+        precondition(!(name + injected).contains("|"))
         let row = "| \(name) | \(injected) | \(connections) | \(lostAdopted) | \(lostOtherwise) |\n"
         print(row, terminator: "")
         guard let path = ProcessInfo.processInfo.environment["RINGMASTER_FAULT_TABLE"] else { return }

@@ -5,10 +5,13 @@ import Transport
 /// Connections of every kind at once: that come and go, that stay, that send without end.
 struct Traffic {
     let churn, hold, bulk: FaultLoad
+    /// How many stay.
+    let held: Int
     var loads: [FaultLoad] { [churn, hold, bulk] }
 
     /// Starts them and waits until each has got bytes back. With `reopen`, what fails is begun again.
     init(_ address: SocketAddress, churnRate: Int = 2000, held: Int = 200, reopen: Bool = false) throws {
+        self.held = held
         let reopen = reopen ? 1 : 0
         churn = try FaultLoad(.churn, address, ["rate": churnRate, "messages": 3])
         hold = try FaultLoad(.hold, address, ["connections": held, "interval": 50, "reopen": reopen])
