@@ -10,6 +10,8 @@ struct DescriptorReserve {
     static let perWorker = 4
 
     private var held: [Int32] = []
+    /// For how many workers it was filled last.
+    private var workerCount = 0
 
     /// Frees what is held, for the calls that follow in this turn: nothing is accepted meanwhile.
     mutating func release() {
@@ -23,9 +25,16 @@ struct DescriptorReserve {
         held.removeLast(min(held.count, Self.perStart + Self.perWorker))
     }
 
+    /// Holds back more or fewer when so many workers are wanted by now.
+    mutating func adapt(workerCount: Int) {
+        if workerCount != self.workerCount { refill(workerCount: workerCount) }
+    }
+
     /// Holds back as many as there are, up to what it takes to start so many workers beside those that run.
     mutating func refill(workerCount: Int) {
+        self.workerCount = workerCount
         let size = Self.perStart + Self.perWorker * workerCount
+        while held.count > size { close(held.removeLast()) }
         while held.count < size {
             let fd = open("/dev/null", O_RDONLY | O_CLOEXEC)
             guard fd >= 0 else { return }

@@ -191,6 +191,7 @@ public final class SupervisorProcess {
         }
         followUps.removeAll(keepingCapacity: true)
         isFeeding = false
+        reserve.adapt(workerCount: state.wanted)
         armTimer()
     }
 
