@@ -15,7 +15,7 @@ struct StatusTableTests {
         + #""counters":{"accepted":123456,"adopted":123453,"lost":0,"redelivered":17},"#
         + #""lastReplacement":{"result":"failed","message":"3 workers died"}},"#
         + #""processes":[{"slot":0,"pid":4712,"counters":{}}],"counters":{"bytesReceived":1000000,"closed":113216},"#
-        + #""lastWords":[{"slot":1,"pid":4720,"endedAt":90000,"ending":"signal 6","text":"Fatal error\n\u001b[2J at x"}],"#
+        + #""lastWords":[{"slot":1,"incarnation":2,"pid":4720,"endedAt":90000,"ending":"signal 6","text":"Fatal error\n\u001b[2J at x"}],"#
         + #""listeners":[{"id":0,"address":"127.0.0.1:7000","acceptQueue":4097,"acceptQueueMax":4096,"drops":31},"#
         + #"{"id":1,"address":"unix:/run/pg.sock","acceptQueue":0,"acceptQueueMax":4096},{"id":2,"address":"[::]:7"}],"#
         + #""listenersProblem":"the kernel does not tell: sock_diag: No such file or directory"}"#

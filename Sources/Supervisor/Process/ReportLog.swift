@@ -7,7 +7,8 @@ struct ReportLog {
     let logger: Logger
     let transport: TransportKind
 
-    func log(_ report: SupervisorState.Report, workerCount: Int) {
+    /// `ending`: in words, how the worker ended that the report is about; nil where that is not known.
+    func log(_ report: SupervisorState.Report, workerCount: Int, ending: String? = nil) {
         switch report {
         case .workerReady(let worker):
             logger.debug("worker ready", metadata: metadata(worker))
@@ -27,7 +28,7 @@ struct ReportLog {
             logger.error(
                 "worker died",
                 metadata: metadata(
-                    worker, ["status": "\(status)", "redelivered": "\(redelivered)", "lost": "\(lost)"]))
+                    worker, ["status": "\(ending ?? "\(status)")", "redelivered": "\(redelivered)", "lost": "\(lost)"]))
         case .deathsCollapsed(let status, let count):
             logger.error("more workers died the same way", metadata: ["status": "\(status)", "count": "\(count)"])
         case .restartScheduled(let slot, let delay):
@@ -57,7 +58,7 @@ struct ReportLog {
                 "rolled back: the workers before go on",
                 metadata: ["generation": "\(generation)", "reason": "\(reason)"])
         case .retired(let worker):
-            logger.info("worker drains: it has a successor", metadata: metadata(worker))
+            logger.info("worker drains: others go on with its connections", metadata: metadata(worker))
         case .scaled(let from, let to):
             logger.info("scaled", metadata: ["from": "\(from)", "to": "\(to)"])
         case .recycled(let worker, let successor, let reason):
@@ -120,11 +121,10 @@ extension SupervisorCounters {
 }
 
 extension ExitStatus: CustomStringConvertible {
-    /// `exit code 1`, `signal 9 (killed; perhaps out of memory)`.
+    /// `exit code 1`, `signal 6 (core dumped)`.
     public var description: String {
         switch self {
         case .code(let code): "exit code \(code)"
-        case .signal(9, _): "signal 9 (killed; perhaps out of memory)"
         case .signal(let number, let coreDumped): "signal \(number)\(coreDumped ? " (core dumped)" : "")"
         }
     }

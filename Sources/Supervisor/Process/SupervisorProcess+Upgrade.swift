@@ -30,7 +30,7 @@ extension SupervisorProcess {
                 loop, setup.launcher, path: setup.programPath, image: preview, ended: { [unowned self] in reap() },
                 finished: { [unowned self] in checked($0, file, command) })
         } catch {
-            refuseUpgrade("\(error)", command)
+            refuseUpgrade("\(setup.programPath) cannot be started: \(error)", command)
         }
     }
 
@@ -260,7 +260,9 @@ extension SupervisorProcess {
         close(arrival.formerProgram)
         self.arrival = nil
         returnReason = nil
-        answer(arrival.command, .failed(reason))
+        answer(
+            arrival.command,
+            .failed("\(reason); no way back to the old program (\(problem)): this one goes on with the old workers"))
         nextReload()
     }
 }

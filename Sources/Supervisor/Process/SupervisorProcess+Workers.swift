@@ -102,7 +102,7 @@ extension SupervisorProcess {
         if status != .code(0) || !handle.errors.text.isEmpty {
             lastWords[slot] = LastWords(
                 slot: slot, incarnation: handle.worker.incarnation, pid: handle.pid, endedAt: Int64(time(nil)),
-                ending: "\(status)", text: handle.errors.text)
+                ending: handle.ending(status), text: handle.errors.text)
         }
         var final: PageReading?
         do throws(PageCorruption) {

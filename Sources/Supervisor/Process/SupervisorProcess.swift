@@ -213,8 +213,12 @@ public final class SupervisorProcess {
                 logger.info("SIGINT: stopping at once")
                 feed(.stop(.fast))
             case SIGTERM, SIGQUIT:
-                logger.info(
-                    "stopping; a second signal stops at once", metadata: ["grace": "\(state.configuration.grace)"])
+                if case .stopping = state.phase {
+                    logger.info("a second signal: stopping at once")
+                } else {
+                    logger.info(
+                        "stopping; a second signal stops at once", metadata: ["grace": "\(state.configuration.grace)"])
+                }
                 feed(.stop(.graceful))
             case SIGHUP: reload(nil)
             case SIGUSR2: upgrade(nil)
@@ -262,12 +266,12 @@ public final class SupervisorProcess {
     }
 
     private func report(_ report: SupervisorState.Report) {
-        reports.log(report, workerCount: state.wanted)
-        if case .workerDied(let worker, _, _, _) = report, let words = lastWords[worker.slot],
-            words.incarnation == worker.incarnation, !words.text.isEmpty
-        {
-            logger.error("its last words", metadata: ["worker": "\(worker.slot)", "text": "\(words.text)"])
-        }
+        guard case .workerDied(let worker, _, _, _) = report, let words = lastWords[worker.slot],
+            words.incarnation == worker.incarnation
+        else { return reports.log(report, workerCount: state.wanted) }
+        reports.log(report, workerCount: state.wanted, ending: words.ending)
+        guard !words.text.isEmpty else { return }
+        logger.error("its last words", metadata: ["worker": "\(worker.slot)", "text": "\(words.text)"])
     }
 
     private func closeListeners() {
@@ -278,6 +282,10 @@ public final class SupervisorProcess {
     }
 
     private func retireListeners(_ ids: Set<UInt16>) {
+        for entry in listeners.serving where ids.contains(entry.id) {
+            let bound = Socket.localAddress(of: entry.descriptor) ?? entry.plan.address
+            logger.info("listens no more", metadata: ["address": "\(bound)"])
+        }
         listeners.retire(ids) { [unowned self] in
             feedArrivals()
             feed(.listenersRetired(ids))

@@ -32,6 +32,7 @@ final class WorkerHandle {
     var isReaped = false
     /// It has said that it is done. What it has offered and heard no answer to it has let go of.
     var hasDrained = false
+    private var isKilledByUs = false
     private let pidfd: Int32
     private var controlWatch: ReadinessWatch?
     private var processWatch: ReadinessWatch?
@@ -77,7 +78,15 @@ final class WorkerHandle {
     }
 
     func signal(_ number: Int32) {
-        if !isReaped { Glibc.kill(pid, number) }
+        guard !isReaped else { return }
+        if number == SIGKILL { isKilledByUs = true }
+        Glibc.kill(pid, number)
+    }
+
+    /// How it ended, in words: who is killed by somebody else may have been so for want of memory.
+    func ending(_ status: ExitStatus) -> String {
+        guard case .signal(SIGKILL, _) = status else { return "\(status)" }
+        return "\(status) (\(isKilledByUs ? "from its supervisor" : "not from its supervisor: perhaps out of memory"))"
     }
 
     /// Resident memory in bytes (proc(5), statm); nil when it cannot be read.

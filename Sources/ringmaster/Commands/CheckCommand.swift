@@ -67,21 +67,16 @@ struct CheckCommand: ExitingCommand {
         limit("RLIMIT_MEMLOCK", .lockedMemory, unit: " bytes")
         line("cpus", "\(budget)")
         line("workers", "\(count)")
-        do throws(CommandError) {
-            if let plan {
-                try describe(plan)
-            } else {
-                for (service, descriptors) in [
-                    ("echo", PlannedService.echoDescriptors), ("proxy", PlannedService.proxyDescriptors),
-                ] {
-                    let connections = try Limits(descriptorsPerConnection: descriptors)
-                        .connectionsMax(asked: nil, workers: count)
-                    line("connections (\(service))", "\(connections)")
-                }
+        if let plan {
+            try describe(plan)
+        } else {
+            for (service, descriptors) in [
+                ("echo", PlannedService.echoDescriptors), ("proxy", PlannedService.proxyDescriptors),
+            ] {
+                let connections = try Limits(descriptorsPerConnection: descriptors)
+                    .connectionsMax(asked: nil, workers: count)
+                line("connections (\(service))", "\(connections)")
             }
-        } catch {
-            line("connections", error.message)
-            return error.code
         }
         return problem?.code ?? .success
     }
