@@ -6,7 +6,7 @@ import Glibc
 open class Channel {
     /// The loop it belongs to for life.
     public let loop: EventLoop
-    let fd: Int32
+    package let fd: Int32
     private(set) var registration: RegistrationID?
     private(set) var isClosing = false
     /// The descriptor is closed or handed over: its number may be another's already.

@@ -20,6 +20,7 @@ extension Connection {
         if state.pointee.read.isWanted, state.pointee.parked.isEmpty {
             received(bytes.bytes)
         } else {
+            guard state.pointee.inputEnd != .told else { return }
             state.pointee.parked.append(bytes, from: loop.chunks)
             state.pointee.read.parked()
         }
@@ -45,6 +46,7 @@ extension Connection {
         case .waitForBuffers:
             if let registration { loop.waitForReceiveBuffers(registration) }
         case .end:
+            guard state.pointee.inputEnd != .told else { return watchPeer() }
             state.pointee.inputEnd = .pending
             if !state.pointee.read.isWanted {
                 watchPeer()
@@ -119,7 +121,7 @@ extension Connection {
     /// Without a receive in flight, while reading is paused or the input has ended, a poll tells of FIN and RST. It
     /// stays until the connection closes. Multishot, since io_uring reports POLLRDHUP like POLLERR, asked for or
     /// not: after FIN a new poll would complete at once instead of waiting for RST.
-    private func watchPeer() {
+    func watchPeer() {
         guard !isClosing, !isInFlight(.poll) else { return }
         submit(.poll(fd: fd, events: UInt32(CSOCKET_POLLRDHUP), multishot: true), .poll)
     }

@@ -51,7 +51,7 @@ extension Connection {
 
     /// Counts what a send had sent before it heard of its cancellation. The rest is the next owner's to send.
     func sentWhileClosing(_ result: Int32) {
-        if isDetaching, result > 0 { advance(Int(result)) }
+        if isDetaching || state.pointee.sendsQueued, result > 0 { advance(Int(result)) }
         failIfBroken(result, "send")
     }
 

@@ -1,3 +1,4 @@
+import CSocket
 import Glibc
 
 // What a connection sends: its queue, one send at a time.
@@ -31,6 +32,7 @@ extension Connection {
         state.pointee.output = .finished
         // Fails only when the peer's RST came first, which the receive or the poll tells.
         shutdown(fd, Int32(SHUT_WR))
+        outputFinished()
         closeIfFinished()
     }
 
@@ -62,10 +64,37 @@ extension Connection {
 
     @inline(__always)
     func tellProgress() {
+        progressed()
         if !state.pointee.isWritable, !isClosing, state.pointee.queue.count <= configuration.lowWaterMark {
             state.pointee.isWritable = true
             becameWritable()
         }
         if state.pointee.queue.isEmpty, !isClosing { flushed() }
+    }
+
+    /// Sends what is queued by plain calls until the socket has no room. Nothing is in flight, and nobody is told.
+    func sendWithoutWaiting() {
+        while !state.pointee.queue.isEmpty {
+            let result = sendFrontWithoutWaiting()
+            guard result > 0 else { return }
+            advance(result)
+        }
+    }
+
+    /// Returns how many bytes were sent; 0 when there was no room, or the connection is broken, or descriptors come next.
+    private func sendFrontWithoutWaiting() -> Int {
+        let bytes: UnsafeRawBufferPointer
+        switch state.pointee.queue.firstSegment {
+        case nil:
+            let front = state.pointee.queue.front
+            bytes = UnsafeRawBufferPointer(rebasing: front.prefix(state.pointee.queue.sendableCount))
+        case (.uncopied(let memory), let sent)?:
+            bytes = UnsafeRawBufferPointer(rebasing: memory.bytes[sent...])
+        case (.file(let region), let sent)?:
+            return max(0, Int(csocket_send_file(fd, region.file.fd, region.offset + Int64(sent), region.count - sent)))
+        case (.descriptors, _)?:
+            return 0
+        }
+        return max(0, Glibc.send(fd, bytes.baseAddress, bytes.count, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL)))
     }
 }

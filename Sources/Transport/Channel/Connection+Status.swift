@@ -9,6 +9,9 @@ extension Connection {
     /// Bytes of file regions queued and not yet sent. They take no memory, and count towards no water mark.
     public var queuedFileBytes: Int { state.pointee.queue.fileBytes }
 
+    /// File regions, uncopied writes and descriptor messages queued and not yet sent.
+    public var queuedSegments: Int { state.pointee.queue.segmentCount }
+
     /// Bytes received while reading was paused, waiting for ``resumeReading()``.
     public var parkedBytes: Int { state.pointee.parked.count }
 

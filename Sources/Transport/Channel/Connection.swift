@@ -70,8 +70,15 @@ open class Connection: Channel {
     /// ``isWritable`` is true again.
     open func becameWritable() {}
 
+    /// The kernel has taken some of what was written, as ``bytesSent`` tells. Comes before ``becameWritable()`` and
+    /// ``flushed()``, if they come.
+    open func progressed() {}
+
     /// All that was written has been taken by the kernel.
     open func flushed() {}
+
+    /// FIN has been sent, as ``finishOutput()`` asked for, behind all that was written.
+    open func outputFinished() {}
 
     /// The socket is closed; nothing else is called after this. Called once for each started connection.
     open func closed(_ reason: CloseReason) {}
@@ -95,6 +102,18 @@ open class Connection: Channel {
         markDirty()
     }
 
+    /// Receives nothing any more (SHUT_RD, shutdown(2)): bytes that are parked or on their way are dropped, and
+    /// ``inputEnded()`` is not called. The other direction stays open; when it ends too, the connection closes.
+    public func finishInput() {
+        guard !isClosing, state.pointee.inputEnd != .told else { return }
+        perform(state.pointee.read.finish())
+        state.pointee.parked.removeAll(into: loop.chunks)
+        state.pointee.inputEnd = .told
+        shutdown(fd, Int32(SHUT_RD))
+        closeIfFinished()
+        watchPeer()
+    }
+
     /// Stops ``received(_:)`` at once. Bytes already on their way are parked: at most what the receive buffers hold,
     /// however often reading is paused and resumed.
     public func pauseReading() {
@@ -106,7 +125,7 @@ open class Connection: Channel {
 
     /// Goes on receiving, parked bytes first.
     public func resumeReading() {
-        guard !isClosing else { return }
+        guard !isClosing, state.pointee.inputEnd != .told else { return }
         perform(state.pointee.read.resume())
         if !state.pointee.parked.isEmpty || state.pointee.inputEnd == .pending { markDirty() }
     }
@@ -114,6 +133,14 @@ open class Connection: Channel {
     /// Ends the connection now: drops what is queued, and closes once the kernel is done with it.
     public func close() {
         close(.closed, reset: false)
+    }
+
+    /// As ``close()``, but what is queued is sent first, as far as the socket has room for it now.
+    public func closeSendingQueued() {
+        guard !isClosing else { return }
+        state.pointee.sendsQueued = true
+        if state.pointee.sending == .idle { sendWithoutWaiting() }
+        close()
     }
 
     /// As ``close()``, and a TCP peer gets RST instead of FIN, whoever else holds a copy of the socket.
@@ -150,6 +177,7 @@ open class Connection: Channel {
     override func released() {
         super.released()
         if handOver() { return }
+        if state.pointee.sendsQueued { sendWithoutWaiting() }
         releaseSocket()
         closed(state.pointee.closeReason)
     }

@@ -40,6 +40,8 @@ struct ConnectionState {
     var isDirty = false
     /// The cancellation in flight was submitted after the receive in flight, and so is aimed at it.
     var cancelIsCurrent = false
+    /// Closing, it sends what the socket has room for.
+    var sendsQueued = false
     /// `inputEnding()` has been called.
     var endingTold = false
     /// Messages that had lost descriptors.

@@ -57,6 +57,27 @@ public final class Connector: Channel {
         return connect(loop, to: address, configuration) { completion($0.map(\.fd)) }
     }
 
+    /// As ``connect(_:to:_:completion:)``, with a socket that the caller has made and set up: unconnected, in blocking mode. It
+    /// is the attempt's from now on, and closed if nothing comes of it.
+    @discardableResult
+    public static func connect(
+        _ loop: EventLoop, socket fd: Int32, to address: SocketAddress, timeout: Duration,
+        completion: @escaping (Result<ConnectedSocket, ConnectError>) -> Void
+    ) -> Connector? {
+        do throws(SystemError) {
+            try address.check(for: "connect")
+        } catch {
+            close(fd)
+            loop.executeAtEndOfTurn { completion(.failure(.failed(error))) }
+            return nil
+        }
+        let connector = Connector(loop, fd: fd, completion: completion)
+        var configuration = ConnectorConfiguration()
+        configuration.timeout = timeout
+        connector.begin(address, configuration)
+        return connector
+    }
+
     private init(
         _ loop: EventLoop, fd: Int32, completion: @escaping (Result<ConnectedSocket, ConnectError>) -> Void
     ) {

@@ -40,10 +40,12 @@ public final class Listener: Channel {
 
     /// Takes ownership of a listening socket in blocking mode, and begins with accepting paused.
     ///
-    /// - Parameter accepted: is given each accepted socket: close-on-exec, blocking mode, the callee's to close.
-    public init(_ loop: EventLoop, fd: Int32, accepted: @escaping (Int32) -> Void) {
+    /// - Parameters:
+    ///   - removesPath: whether a Unix-domain path that it is bound to goes when the socket is closed.
+    ///   - accepted: is given each accepted socket: close-on-exec, blocking mode, the callee's to close.
+    public init(_ loop: EventLoop, fd: Int32, removesPath: Bool = true, accepted: @escaping (Int32) -> Void) {
         self.accepted = accepted
-        if case .unix(let path)? = Socket.localAddress(of: fd), !path.hasPrefix("@") {
+        if removesPath, case .unix(let path)? = Socket.localAddress(of: fd), !path.hasPrefix("@") {
             unixPath = path
         } else {
             unixPath = nil

@@ -87,6 +87,12 @@ struct ReadState {
         }
     }
 
+    /// Nothing is to be told any more: what is parked is dropped, and what comes.
+    mutating func finish() -> Action {
+        hasParked = false
+        return pause()
+    }
+
     /// The receive in flight has had its terminal completion, its data (if any) having been dealt with.
     mutating func ended(_ result: Int32) -> Action {
         assert(receive == .inFlight || receive == .cancelling, "a receive ends that was not in flight")

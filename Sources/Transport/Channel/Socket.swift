@@ -3,7 +3,7 @@ import Glibc
 /// The plain socket calls that channels need, all of them quick and made on the loop's thread.
 public enum Socket {
     /// A stream socket, close-on-exec, in blocking mode (the handlers wait, not the descriptor).
-    static func stream(_ family: Int32) throws(SystemError) -> Int32 {
+    package static func stream(_ family: Int32) throws(SystemError) -> Int32 {
         let fd = socket(family, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         if fd < 0 { throw .last("socket") }
         return fd
@@ -20,7 +20,7 @@ public enum Socket {
     }
 
     /// AF_INET, AF_INET6 or AF_UNIX (SO_DOMAIN, socket(7)); -1 when `fd` is no socket.
-    static func family(of fd: Int32) -> Int32 {
+    package static func family(of fd: Int32) -> Int32 {
         var family: Int32 = -1
         var length = socklen_t(MemoryLayout<Int32>.size)
         return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &length) == 0 ? family : -1
@@ -80,7 +80,7 @@ public enum Socket {
     }
 
     /// bind(2), with an error for an address that the kernel could not even be given.
-    static func bind(_ fd: Int32, to address: SocketAddress) throws(SystemError) {
+    package static func bind(_ fd: Int32, to address: SocketAddress) throws(SystemError) {
         try address.check(for: "bind")
         if address.withSockaddr({ Glibc.bind(fd, $0, $1) }) < 0 { throw .last("bind") }
     }

@@ -58,7 +58,7 @@ extension EventLoop {
     }
 
     private func endChannels(by deadline: MonotonicTime) throws(SystemError) {
-        while state.pointee.registrations.count > 0 || !tailTasks.isEmpty, now < deadline {
+        while state.pointee.registrations.count > 0 || hasDeferredTasks, now < deadline {
             // In every turn, since a callback may make another.
             closeChannels()
             try turn(waitingUntil: deadline)

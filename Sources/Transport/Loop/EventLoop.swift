@@ -17,6 +17,7 @@ public final class EventLoop {
     private var skipsInRow = 0
     private let taskConfiguration: TaskConfiguration
     private(set) var tailTasks: [() -> Void] = []
+    private var batchTasks: [() -> Void] = []
     private let report: (@Sendable (EventLoopReport) -> Void)?
     private var reportLimiters = ReportLimiters()
     var hasRun = false
@@ -25,7 +26,7 @@ public final class EventLoop {
 
     /// Completions dispatched per turn at most; what is left comes in the next turn, after timers and tasks.
     private static let batchMax = 1024
-    /// More tail tasks in one turn are a defect of who asks for them.
+    /// More tail tasks, or tasks behind the completions, in one turn are a defect of who asks for them.
     private static let tailTasksMax = 65_536
     /// Submissions gathered before they are handed to the handler early.
     private static let submissionsMax = 1024
@@ -136,6 +137,14 @@ public final class EventLoop {
         tailTasks.append(task)
     }
 
+    /// Runs `task` once, when the completions of the current turn have been dispatched and before its timers and tasks;
+    /// asked for later, in the next turn. For what is best done once for many completions. Loop thread.
+    public func executeAfterCompletions(_ task: @escaping () -> Void) {
+        preconditionOnLoop()
+        precondition(batchTasks.count < Self.tailTasksMax, "tasks behind the completions without end")
+        batchTasks.append(task)
+    }
+
     // MARK: A turn
 
     func turn(waitingUntil limit: MonotonicTime) throws(SystemError) {
@@ -145,6 +154,7 @@ public final class EventLoop {
         let start = now
         state.pointee.turnTime = start
         for index in 0..<count { dispatch(batch[index]) }
+        if !batchTasks.isEmpty { runBatchTasks() }
         let taskTime = runTimersAndTasks(turnStart: start)
         finishTurn(completionsDrained: decision != .skip && count < batch.count)
         endTurn(start: start, completions: count, taskTime: taskTime)
@@ -184,8 +194,11 @@ public final class EventLoop {
     /// is told of it may write to another channel or ask for a tail task.
     private var hasWorkForNextTurn: Bool {
         !state.pointee.starved.isEmpty || !state.pointee.dirty.isEmpty || !state.pointee.ending.isEmpty
-            || !tailTasks.isEmpty
+            || hasDeferredTasks
     }
+
+    /// Tail tasks, or tasks behind the completions, that wait for a turn.
+    var hasDeferredTasks: Bool { !tailTasks.isEmpty || !batchTasks.isEmpty }
 
     /// Runs what is due and what is queued; returns the time it took, or nil when there was nothing.
     private func runTimersAndTasks(turnStart: MonotonicTime) -> UInt64? {
@@ -247,6 +260,12 @@ public final class EventLoop {
             state.pointee.statistics.staleCompletions &+= 1
             if completion.buffer != nil { releaseBytes(of: completion) }
         }
+    }
+
+    private func runBatchTasks() {
+        let tasks = batchTasks
+        batchTasks.removeAll(keepingCapacity: true)
+        for task in tasks { task() }
     }
 
     private func runTailTasks() {

@@ -1,4 +1,5 @@
-/// A timer of one loop. Arm it as often as needed; it fires once per arming, on the loop's thread.
+/// A timer of one loop. Arm it as often as needed; it fires once per arming, on the loop's thread. Timers with one
+/// deadline fire in the order in which they were armed.
 ///
 /// Keep a reference while it is armed only if you want to cancel it: an armed timer is kept alive by its loop.
 public final class LoopTimer {
@@ -8,6 +9,12 @@ public final class LoopTimer {
     public fileprivate(set) var deadline = MonotonicTime.distantFuture
     /// Position in the loop's heap, or -1 when not armed.
     fileprivate var index = -1
+    /// Which arming of the loop's timers this is: of two with one deadline, the one armed first fires first.
+    fileprivate var arming: UInt64 = 0
+
+    fileprivate static func isEarlier(_ left: LoopTimer, _ right: LoopTimer) -> Bool {
+        (left.deadline, left.arming) < (right.deadline, right.arming)
+    }
 
     /// A timer that is not armed yet. Loop thread, as all its methods.
     public init(_ loop: EventLoop, action: @escaping () -> Void) {
@@ -49,12 +56,15 @@ public final class LoopTimer {
 /// A binary heap of armed timers, the earliest first. Each timer knows its place, so cancelling is a plain removal.
 final class TimerHeap {
     private var timers: [LoopTimer] = []
+    private var armings: UInt64 = 0
 
     var count: Int { timers.count }
     var earliest: MonotonicTime { timers.first?.deadline ?? .distantFuture }
 
     func insert(_ timer: LoopTimer) {
         assert(timer.index == -1)
+        armings += 1
+        timer.arming = armings
         timers.append(timer)
         timer.index = timers.count - 1
         siftUp(timer.index)
@@ -99,7 +109,7 @@ final class TimerHeap {
         var child = start
         while child > 0 {
             let parent = (child - 1) / 2
-            guard timers[child].deadline < timers[parent].deadline else { return }
+            guard LoopTimer.isEarlier(timers[child], timers[parent]) else { return }
             swapAt(child, parent)
             child = parent
         }
@@ -110,7 +120,7 @@ final class TimerHeap {
         while true {
             var least = parent
             for child in [2 * parent + 1, 2 * parent + 2] where child < timers.count {
-                if timers[child].deadline < timers[least].deadline { least = child }
+                if LoopTimer.isEarlier(timers[child], timers[least]) { least = child }
             }
             guard least != parent else { return }
             swapAt(parent, least)
