@@ -2,6 +2,7 @@
 import PackageDescription
 
 let strict: [SwiftSetting] = [.swiftLanguageMode(.v6)]
+func nio(_ name: String) -> Target.Dependency { .product(name: name, package: "swift-nio") }
 let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
 
 let package = Package(
@@ -9,10 +10,13 @@ let package = Package(
     products: [
         .executable(name: "ringmaster", targets: ["ringmaster"]),
         .library(name: "Transport", targets: ["Transport"]),
+        .library(name: "RingmasterNIO", targets: ["RingmasterNIO"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     ],
     targets: [
@@ -26,6 +30,8 @@ let package = Package(
             swiftSettings: strict),
         .target(name: "Worker", dependencies: ["Handoff", "Transport", "CSocket", log], swiftSettings: strict),
         .target(name: "Services", dependencies: ["Transport", log], swiftSettings: strict),
+        .target(
+            name: "RingmasterNIO", dependencies: ["Transport", nio("NIOCore")], swiftSettings: strict),
         .executableTarget(
             name: "ringmaster",
             dependencies: [
@@ -57,6 +63,13 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "ServicesTests", dependencies: ["Services", "Transport", "TransportTesting"], swiftSettings: strict),
+        .testTarget(
+            name: "RingmasterNIOTests",
+            dependencies: [
+                "RingmasterNIO", "Transport", "TransportTesting", nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1"),
+                nio("NIOConcurrencyHelpers"), .product(name: "NIOExtras", package: "swift-nio-extras"),
+            ],
+            exclude: ["BEHAVIOURS.md"], swiftSettings: strict),
         .testTarget(name: "CommandTests", dependencies: ["ringmaster"], swiftSettings: strict),
         // Support without tests of its own: the program and its peers as processes, clients, what proc(5) tells.
         .testTarget(

@@ -1,0 +1,98 @@
+import Dispatch
+import NIOCore
+import Transport
+
+/// One of the addresses of a name: attempts begin one after the other, each a while after the one before or as soon as that
+/// has failed, and the first that succeeds is taken (RFC 8305, without its sorting: getaddrinfo(3) has sorted them).
+///
+/// Unchecked: on the loop's thread only, from ``begin(_:)`` on.
+final class AddressRace<Output: Sendable>: @unchecked Sendable {
+    private let loop: RingEventLoop
+    private let attempt: @Sendable (NIOCore.SocketAddress) -> EventLoopFuture<Output>
+    private let discard: @Sendable (Output) -> Void
+    private let promise: EventLoopPromise<Output>
+    private var addresses: ArraySlice<NIOCore.SocketAddress> = []
+    private var running = 0
+    private var isOver = false
+    private var next: Scheduled<Void>?
+    private var deadline: Scheduled<Void>?
+    private var lastError: any Error = ChannelError.connectPending
+
+    /// How long an attempt goes on alone.
+    private static var headStart: TimeAmount { .milliseconds(250) }
+
+    private init(
+        _ loop: RingEventLoop, attempt: @escaping @Sendable (NIOCore.SocketAddress) -> EventLoopFuture<Output>,
+        discard: @escaping @Sendable (Output) -> Void
+    ) {
+        self.loop = loop
+        self.attempt = attempt
+        self.discard = discard
+        promise = loop.makePromise()
+    }
+
+    /// Looks `host` up on another thread, then connects on `loop`.
+    ///
+    /// - Parameters:
+    ///   - attempt: begins to connect to an address.
+    ///   - discard: is given what an attempt has brought that came too late.
+    static func run(
+        _ host: String, _ port: UInt16, on loop: RingEventLoop, timeout: TimeAmount,
+        attempt: @escaping @Sendable (NIOCore.SocketAddress) -> EventLoopFuture<Output>,
+        discard: @escaping @Sendable (Output) -> Void
+    ) -> EventLoopFuture<Output> {
+        let race = AddressRace(loop, attempt: attempt, discard: discard)
+        loop.execute { race.limit(to: timeout) }
+        // getaddrinfo(3) blocks.
+        DispatchQueue.global().async {
+            do throws(HostLookupError) {
+                let addresses = try HostLookup.addresses(of: host, port: port).map(NIOCore.SocketAddress.init)
+                loop.execute { race.begin(addresses) }
+            } catch {
+                loop.execute { race.end(.failure(error)) }
+            }
+        }
+        return race.promise.futureResult
+    }
+
+    private func limit(to timeout: TimeAmount) {
+        guard !isOver else { return }
+        deadline = loop.scheduleTask(in: timeout) { self.end(.failure(ChannelError.connectTimeout(timeout))) }
+    }
+
+    private func begin(_ addresses: [NIOCore.SocketAddress]) {
+        self.addresses = addresses[...]
+        beginNext()
+    }
+
+    private func beginNext() {
+        guard !isOver else { return }
+        next?.cancel()
+        guard let address = addresses.popFirst() else {
+            if running == 0 { end(.failure(lastError)) }
+            return
+        }
+        running += 1
+        attempt(address).assumeIsolated().whenComplete { self.ended($0) }
+        if !isOver, !addresses.isEmpty { next = loop.scheduleTask(in: Self.headStart) { self.beginNext() } }
+    }
+
+    private func ended(_ result: Result<Output, any Error>) {
+        running -= 1
+        switch result {
+        case .success(let output):
+            if isOver { discard(output) } else { end(.success(output)) }
+        case .failure(let error):
+            lastError = error
+            beginNext()
+        }
+    }
+
+    private func end(_ result: Result<Output, any Error>) {
+        guard !isOver else { return }
+        isOver = true
+        next?.cancel()
+        deadline?.cancel()
+        promise.completeWith(result)
+    }
+}

@@ -1,0 +1,58 @@
+import NIOCore
+
+extension NIOCore.EventLoopGroup {
+    /// Whether all its loops are of this module.
+    var isRingGroup: Bool { makeIterator().allSatisfy { $0 is RingEventLoop } }
+
+    /// The next loop, which must be one of this module.
+    func nextRingLoop() -> RingEventLoop {
+        guard let loop = next() as? RingEventLoop else {
+            preconditionFailure("the bootstraps of RingmasterNIO are for a RingEventLoopGroup or a RingEventLoop")
+        }
+        return loop
+    }
+}
+
+/// What a new channel is set up with, before it is registered.
+struct ChannelSetUp: Sendable {
+    typealias Initializer = @Sendable (any NIOCore.Channel) -> EventLoopFuture<Void>
+
+    var options = ChannelOptions.Storage()
+    var initializer: Initializer?
+
+    /// Applies the options, then calls the initializer. Loop thread.
+    func apply(to channel: any NIOCore.Channel) -> EventLoopFuture<Void> {
+        options.applyAllChannelOptions(to: channel).flatMap {
+            initializer?(channel) ?? channel.eventLoop.makeSucceededVoidFuture()
+        }
+    }
+}
+
+extension RingChannel {
+    /// Runs `body` on the channel's loop; if it fails, the channel is closed.
+    func onLoop<Output: Sendable>(
+        _ body: @escaping @Sendable () -> EventLoopFuture<Output>
+    ) -> EventLoopFuture<Output> {
+        let run: @Sendable () -> EventLoopFuture<Output> = {
+            body().flatMapError { error in
+                self.close0(error: error, mode: .all, promise: nil)
+                return self.loop.makeFailedFuture(error)
+            }
+        }
+        return loop.inEventLoop ? run() : loop.flatSubmit(run)
+    }
+
+    /// Registers, and does `body` in the same turn.
+    func register<Output: Sendable>(
+        then body: @escaping @Sendable () -> EventLoopFuture<Output>
+    ) -> EventLoopFuture<Output> {
+        register().assumeIsolated().flatMap { body() }.nonisolated()
+    }
+
+    /// Registers a socket that is connected or bound already.
+    func registerConfigured() -> EventLoopFuture<Void> {
+        let promise = loop.makePromise(of: Void.self)
+        registerAlreadyConfigured0(promise: promise)
+        return promise.futureResult
+    }
+}

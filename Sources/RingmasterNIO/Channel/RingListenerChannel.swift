@@ -1,0 +1,169 @@
+import Glibc
+import NIOCore
+
+/// A listening socket as SwiftNIO's channel: what it reads are the channels of accepted connections. Or, without a socket,
+/// what stands for one where another process accepts, and connections are handed over.
+///
+/// Unchecked: as ``RingChannel``.
+final class RingListenerChannel: RingChannel, @unchecked Sendable {
+    private enum Source {
+        /// A socket that is not listening yet.
+        case socket(Int32)
+        case listener(CoreListener, Int32)
+        /// Whoever calls ``deliver(_:isShared:)``.
+        case handOff
+        case nobody
+    }
+
+    private struct Accepted {
+        var fd: Int32
+        var isShared: Bool
+    }
+
+    private var source: Source
+    private let nextLoop: @Sendable () -> RingEventLoop
+    private var backlog: Int32 = 4096
+    /// Accepted while nobody read: as many as the kernel had accepted before the listener paused.
+    private var parked = CircularBuffer<Accepted>()
+
+    /// Takes over a stream socket in blocking mode, to be bound and to listen.
+    ///
+    /// - Parameter nextLoop: has the loops of the connections.
+    init(_ loop: RingEventLoop, fd: Int32, nextLoop: @escaping @Sendable () -> RingEventLoop) {
+        source = .socket(fd)
+        self.nextLoop = nextLoop
+        super.init(loop, isWritable: false)
+        setAddresses(local: CoreSocket.localAddress(of: fd).map(NIOCore.SocketAddress.init), remote: nil)
+    }
+
+    /// Without a socket: connections are delivered, and stay on this loop.
+    init(_ loop: RingEventLoop) {
+        source = .handOff
+        nextLoop = { loop }
+        super.init(loop, isWritable: false)
+    }
+
+    override var descriptor: Int32 {
+        switch source {
+        case .socket(let fd), .listener(_, let fd): fd
+        // No descriptor: calls with it fail with EBADF.
+        case .handOff, .nobody: -1
+        }
+    }
+
+    // MARK: Life
+
+    override func bind0(to address: NIOCore.SocketAddress, promise: EventLoopPromise<Void>?) {
+        guard lifecycle.isOpen else { return fail(promise, ChannelError.ioOnClosedChannel) }
+        guard lifecycle.isRegistered, !lifecycle.isActive else {
+            return fail(promise, ChannelError.inappropriateOperationForState)
+        }
+        guard case .socket(let fd) = source else { return fail(promise, ChannelError.operationUnsupported) }
+        do throws(CoreError) {
+            try CoreSocket.bind(fd, to: CoreAddress(address))
+        } catch {
+            return fail(promise, IOError(error))
+        }
+        becomeActive0(promise: promise)
+    }
+
+    /// A socket that was bound by somebody else listens now, and one that is new listens as well.
+    override func becomeActive0(promise: EventLoopPromise<Void>?) {
+        if case .socket(let fd) = source {
+            guard listen(fd, backlog) == 0 else {
+                let error = IOError(errnoCode: errno, reason: "listen")
+                fail(promise, error)
+                return close(error, nil)
+            }
+            setAddresses(local: CoreSocket.localAddress(of: fd).map(NIOCore.SocketAddress.init), remote: nil)
+        }
+        super.becomeActive0(promise: promise)
+    }
+
+    override func activated() {
+        guard case .socket(let fd) = source else { return }
+        let listener = CoreListener(loop.core, fd: fd, removesPath: false) { [unowned self] fd in
+            deliver(fd, isShared: false)
+        }
+        source = .listener(listener, fd)
+    }
+
+    override func release() {
+        switch source {
+        case .socket(let fd):
+            Glibc.close(fd)
+            released()
+        case .listener(let listener, _):
+            // Not what is in the kernel's queue: it goes with the socket, as with SwiftNIO's own channels.
+            listener.detach { [self] fd in
+                Glibc.close(fd)
+                source = .nobody
+                closeParked()
+                released()
+            }
+            return
+        case .handOff, .nobody:
+            released()
+        }
+        source = .nobody
+        closeParked()
+    }
+
+    private func closeParked() {
+        for accepted in parked { Glibc.close(accepted.fd) }
+        parked.removeAll()
+    }
+
+    // MARK: Reading
+
+    /// A connection for this listener. The channel owns the socket from now on: connected, in blocking mode.
+    ///
+    /// - Parameter isShared: another process may hold a copy of it.
+    func deliver(_ fd: Int32, isShared: Bool) {
+        guard lifecycle.isActive else {
+            Glibc.close(fd)
+            return
+        }
+        let accepted = Accepted(fd: fd, isShared: isShared)
+        if mayRead, parked.isEmpty { return fire(accepted) }
+        parked.append(accepted)
+        if case .listener(let listener, _) = source { listener.pause() }
+    }
+
+    private func fire(_ accepted: Accepted) {
+        let channel = RingStreamChannel(nextLoop(), fd: accepted.fd, parent: self, isShared: accepted.isShared)
+        fireRead(NIOAny(channel))
+    }
+
+    override func readParked() {
+        while lifecycle.isActive, mayRead, let accepted = parked.popFirst() { fire(accepted) }
+    }
+
+    override func readMore() {
+        if !parked.isEmpty { return finishReadLater() }
+        if case .listener(let listener, _) = source { listener.resume() }
+    }
+
+    /// A connection that no handler has taken: it begins its life.
+    override func channelRead0(_ data: NIOAny) {
+        let channel = unwrapData(data, as: RingStreamChannel.self)
+        if channel.loop.inEventLoop { return channel.registerAlreadyConfigured0(promise: nil) }
+        channel.loop.execute { channel.registerAlreadyConfigured0(promise: nil) }
+    }
+
+    // MARK: Options
+
+    override func setOwnOption<Option: ChannelOption>(_ option: Option, _ value: Option.Value) throws -> Bool {
+        switch (option, value) {
+        case (is ChannelOptions.Types.BacklogOption, let value as Int32): backlog = value
+        // What it reads are connections: there is nothing to allocate.
+        case (is ChannelOptions.Types.RecvAllocatorOption, _): break
+        default: return false
+        }
+        return true
+    }
+
+    override func getOwnOption<Option: ChannelOption>(_ option: Option) throws -> Option.Value? {
+        option is ChannelOptions.Types.BacklogOption ? backlog as? Option.Value : nil
+    }
+}

@@ -1,0 +1,81 @@
+import NIOCore
+
+/// What a stream channel was given to write and the kernel has not taken, in order: first what the connection below has
+/// been handed, then what was flushed and waits for it to have room, then what was only written.
+struct PendingWrites {
+    private struct Write {
+        var data: IOData
+        var promise: EventLoopPromise<Void>?
+    }
+
+    private var waiting = MarkedCircularBuffer<Write>(initialCapacity: 4)
+    /// Promises of what was handed over, and where in the stream each is kept.
+    private var promises = CircularBuffer<(end: UInt64, promise: EventLoopPromise<Void>)>(initialCapacity: 4)
+    /// Bytes ever handed over.
+    private var handed: UInt64 = 0
+    /// Bytes that the kernel has ever taken.
+    private var sent: UInt64 = 0
+    /// Bytes written and not taken by the kernel.
+    private(set) var bufferedBytes = 0
+    var marks = ChannelOptions.Types.WriteBufferWaterMark(low: 32 * 1024, high: 64 * 1024)
+    private(set) var isWritable = true
+
+    var isEmpty: Bool { waiting.isEmpty && sent == handed && promises.isEmpty }
+    /// Whether something was flushed that has not been handed over.
+    var isFlushPending: Bool { waiting.hasMark }
+
+    /// Returns false when this has made it unwritable.
+    mutating func append(_ data: IOData, _ promise: EventLoopPromise<Void>?) -> Bool {
+        waiting.append(Write(data: data, promise: promise))
+        bufferedBytes += data.readableBytes
+        guard isWritable, bufferedBytes > marks.high else { return true }
+        isWritable = false
+        return false
+    }
+
+    /// What is written by now is to be sent.
+    mutating func flush() { waiting.mark() }
+
+    /// The next of what was flushed, for the caller to hand over.
+    mutating func handOver() -> IOData? {
+        guard waiting.hasMark, let write = waiting.popFirst() else { return nil }
+        handed += UInt64(write.data.readableBytes)
+        if let promise = write.promise { promises.append((handed, promise)) }
+        return write.data
+    }
+
+    /// The kernel has taken so many bytes of all that was ever handed over.
+    mutating func sent(_ total: UInt64) {
+        assert(total >= sent && total <= handed, "bytes were sent that nobody handed over")
+        bufferedBytes -= Int(total - sent)
+        sent = total
+    }
+
+    /// The next promise that is kept.
+    mutating func takeKept() -> EventLoopPromise<Void>? {
+        guard let first = promises.first, first.end <= sent else { return nil }
+        return promises.removeFirst().promise
+    }
+
+    /// Returns true when it has become writable again.
+    mutating func becameWritable() -> Bool {
+        guard !isWritable, bufferedBytes < marks.low else { return false }
+        isWritable = true
+        return true
+    }
+
+    /// Drops what was not handed over. Returns the promises, which cannot be kept.
+    mutating func dropWaiting() -> [EventLoopPromise<Void>] {
+        var promises: [EventLoopPromise<Void>] = []
+        while let write = waiting.popFirst() {
+            if let promise = write.promise { promises.append(promise) }
+        }
+        return promises
+    }
+
+    /// Drops everything. Returns the promises, which cannot be kept.
+    mutating func dropAll() -> [EventLoopPromise<Void>] {
+        defer { promises.removeAll() }
+        return promises.map(\.promise) + dropWaiting()
+    }
+}

@@ -1,0 +1,73 @@
+import NIOCore
+
+/// What a stream channel reads. The connection below delivers unasked; what nobody asked for is parked here, at most what
+/// one receive brought, and the connection is told to stop.
+extension RingStreamChannel {
+    @inline(__always)
+    func received(_ bytes: RawSpan) {
+        guard lifecycle.isActive, !isInputClosed else { return }
+        guard receiveAllocator == nil, mayRead || drainsInput, parked.readableBytes == 0 else {
+            return receivedSlowly(bytes)
+        }
+        let buffer = bytes.withUnsafeBytes { bytes in
+            var buffer = bufferAllocator.buffer(capacity: bytes.count)
+            buffer.writeBytes(bytes)
+            return buffer
+        }
+        fireRead(NIOAny(buffer))
+    }
+
+    /// Nobody has asked, or asks for pieces of another size.
+    private func receivedSlowly(_ bytes: RawSpan) {
+        bytes.withUnsafeBytes { _ = parked.writeBytes($0) }
+        connection?.pauseReading()
+        giveParked()
+    }
+
+    func askForMore() {
+        guard !isInputClosed else { return }
+        if parked.readableBytes > 0 { finishReadLater() } else { connection?.resumeReading() }
+    }
+
+    /// Bytes that are parked, before any newer ones.
+    func giveParked() {
+        while lifecycle.isActive, !isInputClosed, parked.readableBytes > 0, mayRead || drainsInput {
+            guard let buffer = takeParked() else { return }
+            fireRead(NIOAny(buffer))
+        }
+        if parked.readableBytes == 0 { parked.clear() }
+    }
+
+    /// As much as the allocator's next buffer has room for, which it is then told.
+    private func takeParked() -> ByteBuffer? {
+        guard var allocator = receiveAllocator else {
+            return parked.readSlice(length: parked.readableBytes)
+        }
+        var buffer = allocator.buffer(allocator: bufferAllocator)
+        buffer.clear()
+        let count = min(max(buffer.capacity, 1), parked.readableBytes)
+        guard let piece = parked.readSlice(length: count) else { return nil }
+        buffer.writeImmutableBuffer(piece)
+        _ = allocator.record(actualReadBytes: count)
+        receiveAllocator = allocator
+        return buffer
+    }
+
+    /// The peer has finished while the connection does not read.
+    func inputEnding() {
+        guard lifecycle.isActive, !isInputClosed else { return }
+        drainsInput = true
+        connection?.resumeReading()
+        finishReadLater()
+    }
+
+    /// The peer has finished, and all it sent has come.
+    func inputEnded() {
+        guard lifecycle.isActive, !isInputClosed else { return }
+        drainsInput = true
+        giveParked()
+        completeRead()
+        guard lifecycle.isActive, !isInputClosed else { return }
+        close0(error: ChannelError.eof, mode: allowsRemoteHalfClosure ? .input : .all, promise: nil)
+    }
+}

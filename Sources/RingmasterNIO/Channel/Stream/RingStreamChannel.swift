@@ -1,0 +1,269 @@
+import Glibc
+import NIOCore
+
+/// A stream socket (TCP or Unix-domain) as SwiftNIO's channel: accepted, handed over, or to be connected.
+///
+/// Unchecked: as ``RingChannel``.
+final class RingStreamChannel: RingChannel, @unchecked Sendable {
+    /// Who has the socket.
+    enum Holder {
+        /// This channel; nothing is in flight.
+        case channel
+        /// An attempt to connect; nil when it has failed and is about to say so.
+        case connector(CoreConnector?)
+        case connection(StreamConnection)
+        /// Nobody: it is closed.
+        case nobody
+    }
+
+    private let fd: Int32
+    private let isShared: Bool
+    var holder = Holder.channel
+    private var connectPromise: EventLoopPromise<Void>?
+    private var connectTimeout: TimeAmount? = .seconds(10)
+    private var closeError: (any Error)?
+
+    // Of reading.
+    var allowsRemoteHalfClosure = false
+    var isInputClosed = false
+    /// Bytes that came while nobody had asked for them.
+    var parked = ByteBuffer()
+    /// The peer has finished: what it sent is told whether asked for or not, as SwiftNIO's own channels do.
+    var drainsInput = false
+    var receiveAllocator: (any RecvByteBufferAllocator)?
+
+    // Of writing.
+    let writes: UnsafeMutablePointer<PendingWrites>
+    var output = OutputClosing.open
+
+    /// Takes over a stream socket in blocking mode, connected or to be connected.
+    ///
+    /// - Parameter isShared: another process may hold a copy of it.
+    init(_ loop: RingEventLoop, fd: Int32, parent: (any NIOCore.Channel)? = nil, isShared: Bool = false) {
+        self.fd = fd
+        self.isShared = isShared
+        writes = .allocate(capacity: 1)
+        writes.initialize(to: PendingWrites())
+        super.init(loop, parent: parent, isWritable: true)
+        updateAddresses()
+    }
+
+    deinit {
+        writes.deinitialize(count: 1)
+        writes.deallocate()
+    }
+
+    override var descriptor: Int32 { fd }
+
+    var connection: StreamConnection? {
+        if case .connection(let connection) = holder { connection } else { nil }
+    }
+
+    private func updateAddresses() {
+        setAddresses(
+            local: CoreSocket.localAddress(of: fd).map(NIOCore.SocketAddress.init),
+            remote: CoreSocket.peerAddress(of: fd).map(NIOCore.SocketAddress.init))
+    }
+
+    // MARK: Connecting
+
+    func setConnectTimeout(_ timeout: TimeAmount?) { connectTimeout = timeout }
+
+    override func bind0(to address: NIOCore.SocketAddress, promise: EventLoopPromise<Void>?) {
+        guard lifecycle.isOpen else { return fail(promise, ChannelError.ioOnClosedChannel) }
+        do throws(CoreError) {
+            try CoreSocket.bind(fd, to: CoreAddress(address))
+            updateAddresses()
+            promise?.succeed(())
+        } catch {
+            promise?.fail(IOError(error))
+        }
+    }
+
+    override func connect0(to address: NIOCore.SocketAddress, promise: EventLoopPromise<Void>?) {
+        guard lifecycle.isOpen else { return fail(promise, ChannelError.ioOnClosedChannel) }
+        guard lifecycle.isRegistered else { return fail(promise, ChannelError.inappropriateOperationForState) }
+        switch holder {
+        case .connector, .nobody:
+            return fail(promise, ChannelError.connectPending)
+        case .connection:
+            connectPromise = promise
+            return close(IOError(errnoCode: EISCONN, reason: "connect"), nil)
+        case .channel:
+            break
+        }
+        connectPromise = promise
+        let timeout = connectTimeout.map { Duration.nanoseconds($0.nanoseconds) } ?? .seconds(Int64.max)
+        holder = .connector(nil)
+        let connector = CoreConnector.connect(loop.core, socket: fd, to: CoreAddress(address), timeout: timeout) {
+            self.connected($0)
+        }
+        holder = .connector(connector)
+    }
+
+    private func connected(_ result: Result<CoreConnectedSocket, CoreConnectError>) {
+        guard lifecycle.isOpen else {
+            // Closed meanwhile; the attempt may have succeeded all the same.
+            if case .success = result { Glibc.close(fd) }
+            holder = .nobody
+            return released()
+        }
+        switch result {
+        case .success:
+            holder = .channel
+            updateAddresses()
+            let promise = connectPromise
+            connectPromise = nil
+            becomeActive0(promise: promise)
+        case .failure(let error):
+            holder = .nobody
+            close(connectError(error), nil)
+        }
+    }
+
+    private func connectError(_ error: CoreConnectError) -> any Error {
+        switch error {
+        case .timedOut: ChannelError.connectTimeout(connectTimeout ?? .zero)
+        case .cancelled: ChannelError.ioOnClosedChannel
+        case .failed(let error): IOError(error)
+        }
+    }
+
+    override func activated() {
+        let connection = StreamConnection(self, fd: fd, isShared: isShared)
+        holder = .connection(connection)
+        connection.start(reading: readsAutomatically || readPending)
+        handOverFlushed()
+    }
+
+    // MARK: Reading and writing
+
+    override func readMore() { askForMore() }
+
+    override func readParked() { giveParked() }
+
+    override func write0(_ data: NIOAny, promise: EventLoopPromise<Void>?) { append(data, promise) }
+
+    override func flush0() {
+        guard lifecycle.isOpen else { return }
+        writes.pointee.flush()
+        handOverFlushed()
+    }
+
+    // MARK: Closing
+
+    override func close0(error: any Error, mode: CloseMode, promise: EventLoopPromise<Void>?) {
+        guard lifecycle.isOpen else { return fail(promise, ChannelError.alreadyClosed) }
+        switch mode {
+        case .output: closeOutput(error, promise)
+        case .input: closeInput(error, promise)
+        case .all: close(error, promise)
+        }
+    }
+
+    private func closeInput(_ error: any Error, _ promise: EventLoopPromise<Void>?) {
+        guard !isInputClosed else { return fail(promise, ChannelError.inputClosed) }
+        if case .closed = output { return close(error, promise) }
+        guard let connection else { return fail(promise, IOError(errnoCode: ENOTCONN, reason: "shutdown")) }
+        isInputClosed = true
+        readPending = false
+        parked.clear()
+        // Does nothing after the peer's FIN.
+        connection.finishInput()
+        promise?.succeed(())
+        pipeline.syncOperations.fireUserInboundEventTriggered(ChannelEvent.inputClosed)
+    }
+
+    override func release() {
+        switch holder {
+        case .channel:
+            Glibc.close(fd)
+            holder = .nobody
+            released()
+        case .connector(let connector):
+            connector?.cancel()
+        case .connection(let connection):
+            handOverAll()
+            // As SwiftNIO's own channels, which have tried to send at the flush.
+            connection.closeSendingQueued()
+        case .nobody:
+            released()
+        }
+    }
+
+    override func failPending(_ error: any Error) {
+        closeError = error
+        let connecting = connectPromise
+        connectPromise = nil
+        if let connection {
+            // What the connection was handed may still be sent.
+            writes.pointee.sent(connection.bytesSent)
+            while let kept = writes.pointee.takeKept() { kept.succeed(()) }
+            for promise in writes.pointee.dropWaiting() { promise.fail(error) }
+        } else {
+            for promise in writes.pointee.dropAll() { promise.fail(error) }
+        }
+        failOutputClosing(error)
+        connecting?.fail(error)
+    }
+
+    /// The kernel is done with the socket.
+    func connectionClosed(_ reason: CoreCloseReason) {
+        writes.pointee.sent(connection?.bytesSent ?? 0)
+        holder = .nobody
+        guard lifecycle.isOpen else {
+            while let kept = writes.pointee.takeKept() { kept.succeed(()) }
+            for promise in writes.pointee.dropAll() { promise.fail(closeError ?? ChannelError.ioOnClosedChannel) }
+            return released()
+        }
+        let error = Self.error(reason)
+        if error is IOError { pipeline.syncOperations.fireErrorCaught(error) }
+        if lifecycle.isOpen { close(error, nil) }
+    }
+
+    private static func error(_ reason: CoreCloseReason) -> any Error {
+        switch reason {
+        case .finished, .closed, .aborted, .writeQueueOverflow: ChannelError.eof
+        case .reset: IOError(errnoCode: ECONNRESET, reason: "connection reset")
+        case .fileTooShort: IOError(errnoCode: EIO, reason: "sendfile: the file is shorter than its region")
+        case .loopStopped: EventLoopError.shutdown
+        case .failed(let error): IOError(error)
+        }
+    }
+
+    // MARK: Options
+
+    override func setOwnOption<Option: ChannelOption>(_ option: Option, _ value: Option.Value) throws -> Bool {
+        switch (option, value) {
+        case (is ChannelOptions.Types.AllowRemoteHalfClosureOption, let value as Bool):
+            allowsRemoteHalfClosure = value
+        case (
+            is ChannelOptions.Types.WriteBufferWaterMarkOption, let value as ChannelOptions.Types.WriteBufferWaterMark
+        ):
+            writes.pointee.marks = value
+        case (is ChannelOptions.Types.ConnectTimeoutOption, let value as TimeAmount?):
+            connectTimeout = value
+        case (is ChannelOptions.Types.RecvAllocatorOption, let value as any RecvByteBufferAllocator):
+            receiveAllocator = value
+        case (is ChannelOptions.Types.WriteSpinOption, _):
+            // Nothing here tries a write again in the same turn.
+            break
+        default:
+            return false
+        }
+        return true
+    }
+
+    override func getOwnOption<Option: ChannelOption>(_ option: Option) throws -> Option.Value? {
+        switch option {
+        case is ChannelOptions.Types.AllowRemoteHalfClosureOption: allowsRemoteHalfClosure as? Option.Value
+        case is ChannelOptions.Types.WriteBufferWaterMarkOption: writes.pointee.marks as? Option.Value
+        case is ChannelOptions.Types.BufferedWritableBytesOption: writes.pointee.bufferedBytes as? Option.Value
+        case is ChannelOptions.Types.ConnectTimeoutOption: connectTimeout as? Option.Value
+        case is ChannelOptions.Types.RecvAllocatorOption:
+            (receiveAllocator ?? AdaptiveRecvByteBufferAllocator()) as? Option.Value
+        case is ChannelOptions.Types.WriteSpinOption: UInt(0) as? Option.Value
+        default: nil
+        }
+    }
+}

@@ -1,0 +1,92 @@
+import Glibc
+import Synchronization
+
+/// The tasks of one loop: takes them on any thread and runs them on the loop's.
+///
+/// Apart from the loop, so that executors need not keep it alive: a job that comes after its end is refused.
+/// Unchecked: what changes is behind a lock, atomic, or touched on the loop's thread only.
+final class LoopTasks: @unchecked Sendable {
+    let remote: CoreLoopRemote
+    private let queue = Mutex(LoopTaskQueue())
+    private let refused = Atomic<Bool>(false)
+
+    // Loop thread only.
+    private var core: CoreLoop?
+    private var drainTask: () -> Void = {}
+    private var batch: [LoopTask] = []
+    private var position = 0
+
+    /// Tasks run in one turn at most; then I/O has its turn.
+    private static let countPerTurnMax = 4096
+
+    init(_ remote: CoreLoopRemote) {
+        self.remote = remote
+    }
+
+    /// Loop thread, or that which is going to be.
+    func bind(_ core: CoreLoop, running executor: UnownedSerialExecutor, _ taskExecutor: UnownedTaskExecutor) {
+        self.core = core
+        drainTask = { [unowned self] in drain(executor, taskExecutor) }
+    }
+
+    /// Any thread.
+    func add(_ task: LoopTask) {
+        switch queue.withLock({ $0.offer(task) }) {
+        case .taken: break
+        case .takenFirst: if !askToDrain() { refuse() }
+        case .refused: refuse()
+        }
+    }
+
+    /// Returns false when the loop below has ended.
+    private func askToDrain() -> Bool {
+        guard remote.isCurrent, let core else { return remote.execute { [self] _ in drainTask() } }
+        core.executeAtEndOfTurn(drainTask)
+        return true
+    }
+
+    /// As with SwiftNIO's own loops: nobody is there to be told, and it is a defect of the caller.
+    private func refuse() {
+        guard !refused.exchange(true, ordering: .relaxed) else { return }
+        let message = "RingmasterNIO: tasks were given to an event loop that has shut down: they do not run\n"
+        _ = message.utf8CString.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count - 1) }
+    }
+
+    // MARK: Loop thread
+
+    private func drain(_ executor: UnownedSerialExecutor, _ taskExecutor: UnownedTaskExecutor) {
+        for _ in 0..<Self.countPerTurnMax {
+            guard let task = next() else { return }
+            switch task {
+            case .function(let function): function()
+            case .actorJob(let job): job.runSynchronously(on: executor)
+            case .taskJob(let job): job.runSynchronously(on: taskExecutor)
+            }
+        }
+        core?.executeAtEndOfTurn(drainTask)
+    }
+
+    /// The next task, those too that were added meanwhile; nil when there is none, and then the next to come asks to be run.
+    private func next() -> LoopTask? {
+        if position == batch.count {
+            position = 0
+            // Taken out of the object while the queue swaps with it: no exclusivity check has to be made.
+            var emptied = batch
+            batch = []
+            emptied.removeAll(keepingCapacity: true)
+            queue.withLock { $0.take(into: &emptied) }
+            batch = emptied
+            if batch.isEmpty { return nil }
+        }
+        defer { position += 1 }
+        return batch[position]
+    }
+
+    /// Runs what there is, and refuses what comes then. Returns false when there is always more.
+    func close() -> Bool {
+        drainTask()
+        guard position == batch.count, queue.withLock({ $0.close() }) else { return false }
+        core = nil
+        return true
+    }
+}

@@ -1,0 +1,165 @@
+import Dispatch
+import Glibc
+import NIOCore
+import Synchronization
+import Transport
+
+/// SwiftNIO's event loop, on a loop of Transport: on io_uring or on epoll, with one thread of its own.
+///
+/// Loops come from a ``RingEventLoopGroup``, or are put on a loop that exists, as in a worker: ``init(on:)``. It is a serial
+/// executor, for actors, and has a ``taskExecutor``. All that SwiftNIO's protocol says may be called from any thread.
+///
+/// Unchecked: what changes is behind a lock, atomic, or touched on the loop's thread only.
+public final class RingEventLoop: NIOCore.EventLoop, NIOSerialEventLoopExecutor, @unchecked Sendable {
+    let tasks: LoopTasks
+    /// Runs asynchronous code on this loop's thread.
+    public let taskExecutor: RingTaskExecutor
+    let scheduledCount = Atomic<UInt64>(0)
+
+    // Loop thread only.
+    private var boundCore: CoreLoop?
+    private var succeeded: EventLoopFuture<Void>?
+    private var readTask: () -> Void = {}
+    private var readers: [RingChannel] = []
+    var scheduled: [UInt64: ScheduledWork] = [:]
+    private(set) var channels: [ObjectIdentifier: RingChannel] = [:]
+    var shutdown = LoopShutdown.running
+
+    /// On a loop that exists and is not running yet. Call it on the thread that is going to run it.
+    public convenience init(on loop: Transport.EventLoop) {
+        self.init(loop.remote)
+        bind(loop)
+    }
+
+    /// On the loop of another thread, before anybody else has given it a task.
+    init(_ remote: CoreLoopRemote) {
+        tasks = LoopTasks(remote)
+        taskExecutor = RingTaskExecutor(tasks)
+        readTask = { [unowned self] in finishReads() }
+    }
+
+    /// The calling thread is the loop's, or is going to be.
+    func bind(_ loop: CoreLoop) {
+        boundCore = loop
+        Self.current = self
+        tasks.bind(loop, running: asUnownedSerialExecutor(), taskExecutor.asUnownedTaskExecutor())
+    }
+
+    var remote: CoreLoopRemote { tasks.remote }
+
+    /// The loop below. Loop thread, until the loop has ended.
+    var core: CoreLoop {
+        guard let boundCore else { preconditionFailure("an event loop is used after its shutdown") }
+        return boundCore
+    }
+
+    // MARK: The loop's thread
+
+    /// Whether the caller is on the loop's thread. Any thread; exact.
+    public var inEventLoop: Bool { remote.isCurrent }
+
+    private static let currentKey: pthread_key_t = {
+        var key = pthread_key_t()
+        let code = pthread_key_create(&key, nil)
+        precondition(code == 0, "no thread-specific key: \(code)")
+        return key
+    }()
+
+    /// The loop of the calling thread, if it has one.
+    public internal(set) static var current: RingEventLoop? {
+        get { pthread_getspecific(currentKey).map { Unmanaged.fromOpaque($0).takeUnretainedValue() } }
+        set { pthread_setspecific(currentKey, newValue.map { Unmanaged.passUnretained($0).toOpaque() }) }
+    }
+
+    /// Waiting on a loop's thread, of this loop or another, would hold up that loop: refused.
+    public func _preconditionSafeToWait(file: StaticString, line: UInt) {
+        precondition(
+            Self.current == nil && !inEventLoop,
+            "wait() on an event loop's thread would hold up its connections, and might never end", file: file,
+            line: line)
+    }
+
+    /// As ``_preconditionSafeToWait(file:line:)``.
+    public func _preconditionSafeToSyncShutdown(file: StaticString, line: UInt) {
+        precondition(
+            Self.current == nil && !inEventLoop, "an event loop cannot wait for its own end", file: file, line: line)
+    }
+
+    // MARK: Tasks
+
+    /// Runs `task` on the loop's thread, behind all that was queued before, and never from within this call.
+    public func execute(_ task: @escaping @Sendable () -> Void) {
+        tasks.add(.function(task))
+    }
+
+    public func _executeIsolatedUnsafeUnchecked(_ task: @escaping () -> Void) {
+        tasks.add(.function(task))
+    }
+
+    public func _submitIsolatedUnsafeUnchecked<T>(_ task: @escaping () throws -> T) -> EventLoopFuture<T> {
+        let promise = makePromise(of: T.self)
+        tasks.add(
+            .function {
+                do {
+                    promise.assumeIsolatedUnsafeUnchecked().succeed(try task())
+                } catch {
+                    promise.fail(error)
+                }
+            })
+        return promise.futureResult
+    }
+
+    /// Queues a job of an actor whose executor this is.
+    public func enqueue(_ job: consuming ExecutorJob) {
+        tasks.add(.actorJob(UnownedJob(job)))
+    }
+
+    /// One future for all who ask on the loop.
+    public func makeSucceededVoidFuture() -> EventLoopFuture<Void> {
+        if inEventLoop, let succeeded { return succeeded }
+        let promise = makePromise(of: Void.self)
+        promise.succeed(())
+        if inEventLoop, boundCore != nil { succeeded = promise.futureResult }
+        return promise.futureResult
+    }
+
+    // MARK: Channels
+
+    /// The channel has read something, or is to be given what it parked: it is called behind the completions of this turn,
+    /// or of the next.
+    func readLater(_ channel: RingChannel) {
+        if readers.isEmpty { core.executeAfterCompletions(readTask) }
+        readers.append(channel)
+    }
+
+    private func finishReads() {
+        let channels = readers
+        readers.removeAll(keepingCapacity: true)
+        for channel in channels { channel.finishRead() }
+    }
+
+    func register(_ channel: RingChannel) {
+        channels[ObjectIdentifier(channel)] = channel
+    }
+
+    func deregister(_ channel: RingChannel) {
+        channels[ObjectIdentifier(channel)] = nil
+        if channels.isEmpty { channelsEnded() }
+    }
+
+    // MARK: The end
+
+    /// Runs what is left until nothing is left, then takes nothing any more. Returns false when there is always more.
+    func close() -> Bool {
+        for _ in 0..<LoopShutdown.roundsMax {
+            if !failScheduled(EventLoopError.shutdown), tasks.close() {
+                // The cycles of references end here.
+                succeeded = nil
+                boundCore = nil
+                Self.current = nil
+                return true
+            }
+        }
+        return false
+    }
+}
