@@ -10,21 +10,20 @@ final class AcceptHandler<Output: Sendable>: ChannelInboundHandler, @unchecked S
 
     private let childSetUp: ChannelSetUp
     private let initialize: @Sendable (any NIOCore.Channel) -> EventLoopFuture<Output>
-    /// Of several loops, some are quicker: what is set up is handed on in any order, but not after the end.
-    private let handsOn: Bool
 
-    /// - Parameter handsOn: whether there is a handler behind this one that wants the outputs.
     init(
-        _ childSetUp: ChannelSetUp, handsOn: Bool,
+        _ childSetUp: ChannelSetUp,
         _ initialize: @escaping @Sendable (any NIOCore.Channel) -> EventLoopFuture<Output>
     ) {
         self.childSetUp = childSetUp
-        self.handsOn = handsOn
         self.initialize = initialize
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        if event is ChannelShouldQuiesceEvent { context.close(promise: nil) }
+        if event is ChannelShouldQuiesceEvent {
+            let bound = context.loopBound
+            context.channel.close().whenFailure { bound.value.fireErrorCaught($0) }
+        }
         context.fireUserInboundEventTriggered(event)
     }
 
@@ -42,8 +41,9 @@ final class AcceptHandler<Output: Sendable>: ChannelInboundHandler, @unchecked S
             let context = bound.value
             switch result {
             case .success(let output):
+                // Of several loops some are quicker: in any order, but not after the end.
                 if context.channel.isActive {
-                    if self.handsOn { context.fireChannelRead(Self.wrapInboundOut(output)) }
+                    context.fireChannelRead(Self.wrapInboundOut(output))
                 } else {
                     child.close(promise: nil)
                 }

@@ -41,7 +41,7 @@ public final class RingClientBootstrap: NIOClientTCPBootstrapProtocol {
         return self
     }
 
-    /// Handlers to be in the pipeline before those of the initializer.
+    /// Handlers to be in the pipeline before those of the initializer, which is called first.
     public func protocolHandlers(_ handlers: @escaping @Sendable () -> [any ChannelHandler]) -> Self {
         precondition(protocolHandlers == nil, "protocol handlers are set once")
         protocolHandlers = handlers
@@ -170,9 +170,10 @@ public final class RingClientBootstrap: NIOClientTCPBootstrapProtocol {
         if let protocolHandlers {
             let initializer = setUp.initializer
             setUp.initializer = { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandlers(protocolHandlers(), position: .first)
-                }.flatMap { initializer?(channel) ?? channel.eventLoop.makeSucceededVoidFuture() }
+                (initializer?(channel) ?? channel.eventLoop.makeSucceededVoidFuture()).hop(to: channel.eventLoop)
+                    .flatMapThrowing {
+                        try channel.pipeline.syncOperations.addHandlers(protocolHandlers(), position: .first)
+                    }
             }
         }
         return Plan(setUp: setUp, localAddress: localAddress, timeout: timeout)

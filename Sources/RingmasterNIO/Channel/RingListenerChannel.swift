@@ -80,7 +80,7 @@ final class RingListenerChannel: RingChannel, @unchecked Sendable {
         super.becomeActive0(promise: promise)
     }
 
-    override func activated() {
+    override func activating() {
         guard case .socket(let fd) = source else { return }
         let listener = CoreListener(loop.core, fd: fd, removesPath: false) { [unowned self] fd in
             deliver(fd, isShared: false)
@@ -144,9 +144,11 @@ final class RingListenerChannel: RingChannel, @unchecked Sendable {
         if case .listener(let listener, _) = source { listener.resume() }
     }
 
-    /// A connection that no handler has taken: it begins its life.
+    /// A connection that no handler has set up: it begins its life as it is.
     override func channelRead0(_ data: NIOAny) {
-        let channel = unwrapData(data, as: RingStreamChannel.self)
+        guard let channel = tryUnwrapData(data, as: (any NIOCore.Channel).self) as? RingStreamChannel,
+            !channel.isActive
+        else { return }
         if channel.loop.inEventLoop { return channel.registerAlreadyConfigured0(promise: nil) }
         channel.loop.execute { channel.registerAlreadyConfigured0(promise: nil) }
     }

@@ -20,8 +20,8 @@ extension RingStreamChannel {
     /// Nobody has asked, or asks for pieces of another size.
     private func receivedSlowly(_ bytes: RawSpan) {
         bytes.withUnsafeBytes { _ = parked.writeBytes($0) }
-        connection?.pauseReading()
         giveParked()
+        if parked.readableBytes > 0 { connection?.pauseReading() }
     }
 
     func askForMore() {
@@ -35,13 +35,14 @@ extension RingStreamChannel {
             guard let buffer = takeParked() else { return }
             fireRead(NIOAny(buffer))
         }
-        if parked.readableBytes == 0 { parked.clear() }
     }
 
     /// As much as the allocator's next buffer has room for, which it is then told.
     private func takeParked() -> ByteBuffer? {
         guard var allocator = receiveAllocator else {
-            return parked.readSlice(length: parked.readableBytes)
+            // The next to be parked goes into new memory: this is the handlers'.
+            defer { parked = ByteBuffer() }
+            return parked
         }
         var buffer = allocator.buffer(allocator: bufferAllocator)
         buffer.clear()
@@ -50,6 +51,7 @@ extension RingStreamChannel {
         buffer.writeImmutableBuffer(piece)
         _ = allocator.record(actualReadBytes: count)
         receiveAllocator = allocator
+        if parked.readableBytes == 0 { parked = ByteBuffer() }
         return buffer
     }
 
@@ -61,12 +63,18 @@ extension RingStreamChannel {
         finishReadLater()
     }
 
+    /// Nothing comes any more: what is parked is told whether asked for or not.
+    func drainParked() {
+        drainsInput = true
+        giveParked()
+    }
+
     /// The peer has finished, and all it sent has come.
     func inputEnded() {
         guard lifecycle.isActive, !isInputClosed else { return }
-        drainsInput = true
-        giveParked()
-        completeRead()
+        drainParked()
+        guard lifecycle.isActive, !isInputClosed else { return }
+        fireReadComplete()
         guard lifecycle.isActive, !isInputClosed else { return }
         close0(error: ChannelError.eof, mode: allowsRemoteHalfClosure ? .input : .all, promise: nil)
     }
