@@ -12,7 +12,7 @@ struct HalfClosureTests {
         "The own output closed: the peer reads the end, its bytes still come, writes fail",
         arguments: across(streamTransports, StreamFamily.allCases))
     func ownOutput(transport: TransportKind, family: StreamFamily) async throws {
-        try await withAccepted(transport, family) { it in
+        try await withAccepted(transport, family) { it async throws in
             it.channel.write(ByteBuffer(string: "last"), promise: nil)
             it.channel.flush()
             try await outcome(it.channel.close(mode: .output)).get()
@@ -32,7 +32,7 @@ struct HalfClosureTests {
     @Test("The output is closed behind everything that was written", arguments: streamTransports)
     func outputBehindWrites(transport: TransportKind) async throws {
         let bytes = pattern(4 << 20)
-        try await withAccepted(transport, receiveBuffer: 8192) { it in
+        try await withAccepted(transport, receiveBuffer: 8192) { it async throws in
             let (channel, journal) = (it.channel, it.journal)
             let closed = try await it.onLoop {
                 channel.holding(ByteBuffer(bytes)).whenSuccess { journal.note("written") }
@@ -54,7 +54,7 @@ struct HalfClosureTests {
 
     @Test("Writes that were not flushed keep the output open until they are", arguments: streamTransports)
     func outputWaitsForFlush(transport: TransportKind) async throws {
-        try await withAccepted(transport) { it in
+        try await withAccepted(transport) { it async throws in
             let channel = it.channel
             let closed = try await it.onLoop {
                 channel.write(ByteBuffer(string: "held"), promise: nil)
@@ -75,7 +75,7 @@ struct HalfClosureTests {
     func peerFinishes(transport: TransportKind, family: StreamFamily, autoRead: Bool) async throws {
         try await withAccepted(transport, family) {
             $0.childChannelOption(.allowRemoteHalfClosure, value: true).childChannelOption(.autoRead, value: autoRead)
-        } _: { it in
+        } _: { it async throws in
             try await it.peer.send("question")
             it.peer.finishOutput()
             try await it.journal.wait(for: "event inputClosed")
@@ -97,7 +97,7 @@ struct HalfClosureTests {
     func bothFinish(transport: TransportKind, allowed: Bool) async throws {
         try await withAccepted(transport) {
             $0.childChannelOption(.allowRemoteHalfClosure, value: allowed)
-        } _: { it in
+        } _: { it async throws in
             try await outcome(it.channel.close(mode: .output)).get()
             #expect(try await it.peer.receive().isEmpty)
             it.peer.finishOutput()
@@ -108,7 +108,7 @@ struct HalfClosureTests {
 
     @Test("The own input closed: nothing is read any more, and writing goes on", arguments: across(streamTransports, StreamFamily.allCases))
     func ownInput(transport: TransportKind, family: StreamFamily) async throws {
-        try await withAccepted(transport, family) { it in
+        try await withAccepted(transport, family) { it async throws in
             try await outcome(it.channel.close(mode: .input)).get()
             try await it.journal.wait(for: "event inputClosed")
             #expect(try await failure(it.channel.close(mode: .input)) as? ChannelError == .inputClosed)
@@ -125,7 +125,7 @@ struct HalfClosureTests {
 
     @Test("Closing the input when the output is closed closes all", arguments: streamTransports)
     func escalates(transport: TransportKind) async throws {
-        try await withAccepted(transport) { it in
+        try await withAccepted(transport) { it async throws in
             try await outcome(it.channel.close(mode: .output)).get()
             try await outcome(it.channel.close(mode: .input)).get()
             try await outcome(it.channel.closeFuture).get()
@@ -138,7 +138,7 @@ struct HalfClosureTests {
         let bytes = pattern(3 << 20)
         try await withAccepted(transport, receiveBuffer: 8192) {
             $0.childChannelOption(.allowRemoteHalfClosure, value: true)
-        } _: { it in
+        } _: { it async throws in
             it.peer.finishOutput()
             try await it.journal.wait(for: "event inputClosed")
             let channel = it.channel
@@ -162,7 +162,7 @@ struct HalfClosureTests {
                 context.channel.flush()
                 context.close(mode: .output, promise: nil)
             }
-        } _: { it in
+        } _: { it async throws in
             #expect(try await it.peer.receiveToEnd() == Array("greeting".utf8))
             it.peer.close()
             try await outcome(it.channel.closeFuture).get()
@@ -175,7 +175,7 @@ struct HalfClosureTests {
             spy.on["read"] = { context in
                 context.writeAndFlush(Spy.wrapOutboundOut(.byteBuffer(ByteBuffer(string: "answer"))), promise: nil)
             }
-        }) { it in
+        }) { it async throws in
             try await it.peer.send("question")
             it.peer.finishOutput()
             #expect(try await it.peer.receiveToEnd() == Array("answer".utf8))
@@ -184,7 +184,7 @@ struct HalfClosureTests {
 
     @Test("A close of the output that the channel's end overtakes fails", arguments: streamTransports)
     func overtaken(transport: TransportKind) async throws {
-        try await withAccepted(transport, receiveBuffer: 8192) { it in
+        try await withAccepted(transport, receiveBuffer: 8192) { it async throws in
             let channel = it.channel
             let closed = try await it.onLoop {
                 channel.writeAndFlush(ByteBuffer(pattern(8 << 20)), promise: nil)

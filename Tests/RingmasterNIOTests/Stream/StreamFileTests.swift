@@ -29,7 +29,7 @@ struct StreamFileTests {
     func mixed(transport: TransportKind, family: StreamFamily) async throws {
         let file = pattern(1_000_000, seed: 2)
         try await Self.withFile(file) { handle in
-            try await withAccepted(transport, family, receiveBuffer: 8192) { it in
+            try await withAccepted(transport, family, receiveBuffer: 8192) { it async throws in
                 let (channel, journal) = (it.channel, it.journal)
                 let big = pattern(200_000, seed: 3)
                 try await it.onLoop {
@@ -57,7 +57,7 @@ struct StreamFileTests {
     func manyRegions(transport: TransportKind) async throws {
         let file = pattern(100_000, seed: 2)
         try await Self.withFile(file) { handle in
-            try await withAccepted(transport, receiveBuffer: 8192) { it in
+            try await withAccepted(transport, receiveBuffer: 8192) { it async throws in
                 let channel = it.channel
                 let all = try await it.onLoop {
                     let writes = (0..<500).map {
@@ -77,7 +77,7 @@ struct StreamFileTests {
     @Test("An empty region is written as soon as it is flushed, and a whole empty file too", arguments: streamTransports)
     func emptyRegions(transport: TransportKind) async throws {
         try await Self.withFile([]) { handle in
-            try await withAccepted(transport) { it in
+            try await withAccepted(transport) { it async throws in
                 let region = try NIOCore.FileRegion(fileHandle: handle)
                 try await outcome(it.channel.sending(IOData.fileRegion(region))).get()
                 try await outcome(it.channel.sending(ByteBuffer(string: "x"))).get()
@@ -90,7 +90,7 @@ struct StreamFileTests {
     func closedEarly(transport: TransportKind) async throws {
         let file = pattern(3_000_000)
         try await Self.withFile(file) { handle in
-            try await withAccepted(transport, receiveBuffer: 8192) { it in
+            try await withAccepted(transport, receiveBuffer: 8192) { it async throws in
                 let written = it.channel.sending(IOData.fileRegion(try NIOCore.FileRegion(fileHandle: handle)))
                 try await it.onLoop { try handle.close() }
                 #expect(try await it.peer.receive(exactly: file.count) == file)
@@ -102,7 +102,7 @@ struct StreamFileTests {
     @Test("A file that is shorter than its region ends the channel, and its write fails", arguments: streamTransports)
     func tooShort(transport: TransportKind) async throws {
         try await Self.withFile(pattern(1000)) { handle in
-            try await withAccepted(transport) { it in
+            try await withAccepted(transport) { it async throws in
                 let (channel, region) = (it.channel, NIOCore.FileRegion(fileHandle: handle, readerIndex: 500, endIndex: 2000))
                 let (first, second) = try await it.onLoop {
                     let first = channel.holding(IOData.fileRegion(region))
@@ -119,7 +119,7 @@ struct StreamFileTests {
     @Test("A region whose handle is closed ends the channel: what is behind it is not sent", arguments: streamTransports)
     func closedHandle(transport: TransportKind) async throws {
         try await Self.withFile(pattern(1000)) { handle in
-            try await withAccepted(transport) { it in
+            try await withAccepted(transport) { it async throws in
                 let (channel, journal) = (it.channel, it.journal)
                 let region = NIOCore.FileRegion(fileHandle: handle, readerIndex: 0, endIndex: 1000)
                 try handle.close()
@@ -141,7 +141,7 @@ struct StreamFileTests {
     func closeBehind(transport: TransportKind) async throws {
         let file = pattern(50_000)
         try await Self.withFile(file) { handle in
-            try await withAccepted(transport) { it in
+            try await withAccepted(transport) { it async throws in
                 let (channel, region) = (it.channel, try NIOCore.FileRegion(fileHandle: handle))
                 let written = try await it.onLoop {
                     channel.write(ByteBuffer(string: "head"), promise: nil)
@@ -159,7 +159,7 @@ struct StreamFileTests {
     func position(transport: TransportKind) async throws {
         let file = pattern(1000)
         try await Self.withFile(file) { handle in
-            try await withAccepted(transport) { it in
+            try await withAccepted(transport) { it async throws in
                 let region = try NIOCore.FileRegion(fileHandle: handle)
                 let before = try handle.withUnsafeFileDescriptor { lseek($0, 123, SEEK_SET) }
                 it.channel.write(IOData.fileRegion(region), promise: nil)

@@ -11,7 +11,7 @@ import Testing
 struct StreamLifeTests {
     @Test("An accepted channel is registered, active, reads, and ends in that order", arguments: streamTransports)
     func orderAccepted(transport: TransportKind) async throws {
-        try await withAccepted(transport) { it in
+        try await withAccepted(transport) { it async throws in
             try await it.peer.send("hello")
             try await it.journal.wait(for: "readComplete")
             it.peer.close()
@@ -26,7 +26,7 @@ struct StreamLifeTests {
 
     @Test("A connecting channel is registered, its promise kept, then active", arguments: streamTransports)
     func orderConnecting(transport: TransportKind) async throws {
-        try await withRingGroup(transport) { group in
+        try await withRingGroup(transport) { group async throws in
             let plain = try PlainListener()
             let journal = Journal()
             let loop = group.loops[0]
@@ -52,7 +52,7 @@ struct StreamLifeTests {
 
     @Test("The write promises fail, the pipeline hears of the end, then close's promise, then the close future", arguments: streamTransports)
     func orderOfClose(transport: TransportKind) async throws {
-        try await withAccepted(transport) { it in
+        try await withAccepted(transport) { it async throws in
             let (channel, journal) = (it.channel, it.journal)
             try await it.onLoop {
                 channel.closeFuture.whenComplete { _ in journal.note("close future \(channel.localAddress == nil)") }
@@ -80,7 +80,7 @@ struct StreamLifeTests {
                     seen.record($0.channel.localAddress != nil && $0.channel.remoteAddress != nil)
                 }
             }
-        }) { it in
+        }) { it async throws in
             it.peer.close()
             try await it.journal.wait(for: "removed")
         }
@@ -102,7 +102,7 @@ struct StreamLifeTests {
                     }
                 }
             }
-        }) { it in
+        }) { it async throws in
             try? await it.peer.send("x")
             it.peer.finishOutput()
             try await it.journal.wait(for: "removed")
@@ -117,7 +117,7 @@ struct StreamLifeTests {
 
     @Test("Closed in the promise of its connecting, it was never active for its handlers", arguments: streamTransports)
     func closeInConnectPromise(transport: TransportKind) async throws {
-        try await withRingGroup(transport) { group in
+        try await withRingGroup(transport) { group async throws in
             let plain = try PlainListener()
             let journal = Journal()
             let loop = group.loops[0]
@@ -137,7 +137,7 @@ struct StreamLifeTests {
 
     @Test("Closed before it is registered, it tells its pipeline nothing", arguments: streamTransports)
     func closeFresh(transport: TransportKind) async throws {
-        try await withRingGroup(transport) { group in
+        try await withRingGroup(transport) { group async throws in
             let journal = Journal()
             let channel = RingStreamChannel(group.loops[0], fd: try Socket.stream(AF_INET))
             try await channel.pipeline.addHandler(Spy(journal)).get()
@@ -151,7 +151,7 @@ struct StreamLifeTests {
 
     @Test("What does not fit the state of a new channel fails, and leaves it as it was", arguments: streamTransports)
     func inappropriate(transport: TransportKind) async throws {
-        try await withRingGroup(transport) { group in
+        try await withRingGroup(transport) { group async throws in
             let plain = try PlainListener()
             let channel = RingStreamChannel(group.loops[0], fd: try Socket.stream(AF_INET))
             #expect(
@@ -174,7 +174,7 @@ struct StreamLifeTests {
 
     @Test("A second connect, while the first is pending, fails and leaves the first alone", arguments: streamTransports)
     func connectPending(transport: TransportKind) async throws {
-        try await withRingGroup(transport) { group in
+        try await withRingGroup(transport) { group async throws in
             let plain = try PlainListener()
             let channel = RingStreamChannel(group.loops[0], fd: try Socket.stream(AF_INET))
             let (first, second) = try await group.loops[0].submit {
@@ -189,7 +189,7 @@ struct StreamLifeTests {
 
     @Test("Writing, flushing, reading and closing a closed channel fail or do nothing", arguments: streamTransports)
     func afterClose(transport: TransportKind) async throws {
-        try await withAccepted(transport) { it in
+        try await withAccepted(transport) { it async throws in
             try await it.channel.close().get()
             #expect(try await failure(it.channel.holding(ByteBuffer(string: "x"))) as? ChannelError == .ioOnClosedChannel)
             #expect(
@@ -216,7 +216,7 @@ struct StreamLifeTests {
     func reset(transport: TransportKind, autoRead: Bool) async throws {
         try await withAccepted(transport) {
             $0.childChannelOption(.autoRead, value: autoRead)
-        } _: { it in
+        } _: { it async throws in
             try await it.journal.wait(for: "active")
             it.peer.reset()
             try await it.journal.wait(for: "removed")
@@ -229,7 +229,7 @@ struct StreamLifeTests {
 
     @Test("Bytes that were parked when the peer reset are told first", arguments: streamTransports)
     func parkedBeforeReset(transport: TransportKind) async throws {
-        try await withAccepted(transport) { it in
+        try await withAccepted(transport) { it async throws in
             it.spy.passesReads.store(false, ordering: .relaxed)
             try await it.peer.send("first")
             try await it.journal.wait(for: "readComplete")
@@ -250,7 +250,7 @@ struct StreamLifeTests {
 
     @Test("The end of file is never an error", arguments: streamTransports)
     func endOfFile(transport: TransportKind) async throws {
-        try await withAccepted(transport) { it in
+        try await withAccepted(transport) { it async throws in
             it.peer.finishOutput()
             try await it.journal.wait(for: "removed")
             #expect(it.journal.events == ["registered", "active", "readComplete", "inactive", "unregistered", "removed"])
@@ -263,7 +263,7 @@ struct StreamLifeTests {
         let bytes = pattern(50_000)
         try await withAccepted(transport) {
             $0.childChannelOption(.autoRead, value: false)
-        } _: { it in
+        } _: { it async throws in
             try await it.peer.send(bytes)
             #expect(!it.journal.events.contains { $0.hasPrefix("read") })
             it.peer.finishOutput()
@@ -280,7 +280,7 @@ struct StreamLifeTests {
             nonisolated(unsafe) weak var channel: (any NIOCore.Channel)?
         }
         let weak = Weak()
-        try await withRingGroup(transport) { group in
+        try await withRingGroup(transport) { group async throws in
             let plain = try PlainListener()
             func use() async throws -> FileIdentity {
                 let channel = try await RingClientBootstrap(group: group).connect(to: plain.address).get()
@@ -302,7 +302,7 @@ struct StreamLifeTests {
     func groupEnds(transport: TransportKind) async throws {
         let journal = Journal()
         var peer: FarEnd?
-        try await withAccepted(transport) { it in
+        try await withAccepted(transport) { it async throws in
             try await it.journal.wait(for: "active")
             peer = it.peer
             it.channel.closeFuture.whenComplete { _ in journal.note("closed") }
@@ -313,7 +313,7 @@ struct StreamLifeTests {
 
     @Test("Its description may be asked for on any thread", arguments: streamTransports)
     func description(transport: TransportKind) async throws {
-        try await withAccepted(transport) { it in
+        try await withAccepted(transport) { it async throws in
             #expect(!"\(it.channel)".isEmpty && !"\(it.listener)".isEmpty)
         }
     }

@@ -27,7 +27,7 @@ struct StreamReadingTests {
     func onDemand(transport: TransportKind, family: StreamFamily) async throws {
         try await withAccepted(transport, family) {
             $0.childChannelOption(.autoRead, value: false)
-        } _: { it in
+        } _: { it async throws in
             try await it.peer.send("first")
             // A turn of the loop in which it could have been read.
             for _ in 0..<3 { try await it.onLoop {} }
@@ -55,7 +55,7 @@ struct StreamReadingTests {
                 let bound = context.loopBound
                 context.eventLoop.execute { bound.value.read() }
             }
-        } _: { it in
+        } _: { it async throws in
             let sending = it.peer.sending(bytes)
             try await it.journal.wait(for: "removed")
             try await sending.value
@@ -71,7 +71,7 @@ struct StreamReadingTests {
         } spy: { spy in
             spy.on["active"] = { $0.read() }
             spy.on["read"] = { $0.read() }
-        } _: { it in
+        } _: { it async throws in
             let sending = it.peer.sending(bytes)
             try await it.journal.wait(for: "removed")
             try await sending.value
@@ -86,7 +86,7 @@ struct StreamReadingTests {
         let bytes = pattern(2_000_000)
         try await withAccepted(transport) {
             $0.childChannelOption(.maxMessagesPerRead, value: messagesMax)
-        } _: { it in
+        } _: { it async throws in
             let sending = it.peer.sending(bytes)
             try await it.journal.wait(for: "removed")
             try await sending.value
@@ -103,7 +103,7 @@ struct StreamReadingTests {
         let bytes = pattern(8_000_000, seed: 7)
         try await withAccepted(transport, family, spy: { spy in
             spy.on["read"] = { [unowned spy] _ in spy.passesReads.store(false, ordering: .relaxed) }
-        }) { it in
+        }) { it async throws in
             let sending = it.peer.sending(bytes)
             try await it.journal.wait(for: "read held back")
             let stream = it.stream
@@ -138,7 +138,7 @@ struct StreamReadingTests {
                 try? channel.syncOptions?.setOption(.autoRead, value: false)
                 context.eventLoop.execute { try? channel.syncOptions?.setOption(.autoRead, value: true) }
             }
-        }) { it in
+        }) { it async throws in
             let sending = it.peer.sending(bytes)
             try await it.journal.wait(for: "removed")
             try await sending.value
@@ -151,7 +151,7 @@ struct StreamReadingTests {
         let bytes = pattern(10_000)
         try await withAccepted(transport) {
             $0.childChannelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 128))
-        } _: { it in
+        } _: { it async throws in
             let sending = it.peer.sending(bytes)
             try await it.journal.wait(for: "removed")
             try await sending.value
@@ -175,7 +175,7 @@ struct StreamReadingTests {
         let sizes = Recorder<Int>()
         try await withAccepted(transport) {
             $0.childChannelOption(.recvAllocator, value: Recording(sizes: sizes))
-        } _: { it in
+        } _: { it async throws in
             try await it.peer.send(pattern(5000))
             try await it.journal.wait(forBytes: 5000)
             #expect(sizes.all.reduce(0, +) == 5000 && sizes.all.allSatisfy { $0 <= 1024 })
@@ -186,7 +186,7 @@ struct StreamReadingTests {
     func closeInBurst(transport: TransportKind) async throws {
         try await withAccepted(transport, spy: { spy in
             spy.on["read"] = { $0.close(promise: nil) }
-        }) { it in
+        }) { it async throws in
             let sending = it.peer.sending(pattern(1_000_000))
             try await it.journal.wait(for: "removed")
             _ = try? await sending.value
@@ -200,7 +200,7 @@ struct StreamReadingTests {
             $0.childChannelOption(.autoRead, value: false)
         } spy: { spy in
             spy.on["read"] = { $0.close(promise: nil) }
-        } _: { it in
+        } _: { it async throws in
             try await it.peer.send("all there is")
             it.peer.finishOutput()
             try await it.journal.wait(for: "removed")
@@ -213,7 +213,7 @@ struct StreamReadingTests {
     func activeFirst(transport: TransportKind) async throws {
         try await withAccepted(transport, spy: { spy in
             spy.on["active"] = { _ in usleep(20_000) }
-        }) { it in
+        }) { it async throws in
             try await it.peer.send("early")
             try await it.journal.wait(forBytes: 5)
             #expect(it.journal.events.prefix(3) == ["registered", "active", "read 5"])
@@ -231,7 +231,7 @@ struct StreamReadingTests {
                 if !endless.matches(Array(buffer.readableBytesView), at: position) { differences.record(position) }
                 position += buffer.readableBytes
             }
-        }) { it in
+        }) { it async throws in
             var sent = 0
             while sent < 1_000_000 {
                 try await it.peer.send(Array(endless.piece(at: sent, count: 200)))

@@ -214,7 +214,7 @@ func withAccepted(
 ) async throws {
     let address = try family.address()
     defer { if let path = address.pathname, family == .unix { unlink(path) } }
-    try await withRingGroup(transport) { group in
+    try await withRingGroup(transport) { group async throws in
         let journal = Journal()
         let spy = Spy(journal)
         setUp(spy)
@@ -260,7 +260,7 @@ func withConnected(
     spy setUp: @escaping @Sendable (Spy) -> Void = { _ in },
     _ body: (Accepted) async throws -> Void
 ) async throws {
-    try await withRingGroup(transport) { group in
+    try await withRingGroup(transport) { group async throws in
         let journal = Journal()
         let spy = Spy(journal)
         setUp(spy)

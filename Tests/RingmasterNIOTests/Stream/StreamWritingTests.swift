@@ -12,7 +12,7 @@ struct StreamWritingTests {
     func promisesInOrder(transport: TransportKind, family: StreamFamily) async throws {
         let sizes = [0, 1, 100_000, 0, 70_000, 5, 0, 300_000, 65_536, 0]
         let bytes = pattern(sizes.reduce(0, +))
-        try await withAccepted(transport, family, receiveBuffer: 8192) { it in
+        try await withAccepted(transport, family, receiveBuffer: 8192) { it async throws in
             let (channel, journal) = (it.channel, it.journal)
             try await it.onLoop {
                 var position = 0
@@ -32,7 +32,7 @@ struct StreamWritingTests {
 
     @Test("Only what was flushed is sent", arguments: streamTransports)
     func flushMarks(transport: TransportKind) async throws {
-        try await withAccepted(transport) { it in
+        try await withAccepted(transport) { it async throws in
             let (channel, journal) = (it.channel, it.journal)
             try await it.onLoop {
                 channel.holding(ByteBuffer(string: "one")).whenSuccess { journal.note("one") }
@@ -52,7 +52,7 @@ struct StreamWritingTests {
 
     @Test("Empty buffers are written as soon as they are flushed", arguments: streamTransports)
     func empty(transport: TransportKind) async throws {
-        try await withAccepted(transport) { it in
+        try await withAccepted(transport) { it async throws in
             it.channel.flush()
             try await outcome(it.channel.sending(ByteBuffer())).get()
             let channel = it.channel
@@ -69,7 +69,7 @@ struct StreamWritingTests {
     @Test("Ten thousand small writes and one flush arrive", arguments: streamTransports)
     func many(transport: TransportKind) async throws {
         let bytes = pattern(10_000 * 13)
-        try await withAccepted(transport) { it in
+        try await withAccepted(transport) { it async throws in
             let channel = it.channel
             let all = try await it.onLoop {
                 let writes = (0..<10_000).map { channel.holding(ByteBuffer(Array(bytes[$0 * 13..<$0 * 13 + 13]))) }
@@ -88,7 +88,7 @@ struct StreamWritingTests {
             channel.holding(ByteBuffer(string: "early")).whenSuccess { journal.note("early \(channel.isActive)") }
             channel.flush()
             channel.holding(ByteBuffer(string: "late")).whenSuccess { journal.note("late") }
-        }) { it in
+        }) { it async throws in
             #expect(try await it.peer.receive() == Array("early".utf8))
             try await journal.wait(for: "early true")
             #expect(!journal.has("late"))
@@ -99,7 +99,7 @@ struct StreamWritingTests {
 
     @Test("A client's writes from before it was connected go first", arguments: streamTransports)
     func beforeConnected(transport: TransportKind) async throws {
-        try await withRingGroup(transport) { group in
+        try await withRingGroup(transport) { group async throws in
             let plain = try PlainListener()
             let channel = try await RingClientBootstrap(group: group).channelInitializer { channel in
                 channel.writeAndFlush(ByteBuffer(string: "one "), promise: nil)
@@ -119,7 +119,7 @@ struct StreamWritingTests {
                 context.channel.sending(ByteBuffer(bytes)).whenComplete { written.note("\($0)") }
                 context.close(promise: nil)
             }
-        }) { it in
+        }) { it async throws in
             #expect(try await it.peer.receiveToEnd() == bytes)
             try await outcome(it.channel.closeFuture).get()
             #expect(written.events == ["success()"])
@@ -131,7 +131,7 @@ struct StreamWritingTests {
         arguments: across(streamTransports, StreamFamily.allCases, [10, 100_000]))
     func closeAfterFlush(transport: TransportKind, family: StreamFamily, count: Int) async throws {
         let bytes = pattern(count)
-        try await withAccepted(transport, family) { it in
+        try await withAccepted(transport, family) { it async throws in
             let channel = it.channel
             let (written, closed) = try await it.onLoop {
                 (channel.sending(ByteBuffer(bytes)), channel.close())
@@ -144,7 +144,7 @@ struct StreamWritingTests {
 
     @Test("What cannot be sent at the close fails, in order behind what could", arguments: streamTransports)
     func unsentAtClose(transport: TransportKind) async throws {
-        try await withAccepted(transport, receiveBuffer: 8192) { it in
+        try await withAccepted(transport, receiveBuffer: 8192) { it async throws in
             let (channel, journal) = (it.channel, it.journal)
             try await it.onLoop {
                 for number in 0..<100 {
@@ -167,7 +167,7 @@ struct StreamWritingTests {
     func writability(transport: TransportKind) async throws {
         try await withAccepted(transport, receiveBuffer: 8192) {
             $0.childChannelOption(.writeBufferWaterMark, value: .init(low: 1000, high: 2000))
-        } _: { it in
+        } _: { it async throws in
             let channel = it.channel
             try await it.onLoop {
                 channel.write(ByteBuffer(pattern(2000)), promise: nil)
@@ -187,7 +187,7 @@ struct StreamWritingTests {
 
     @Test("A small write does not touch writability", arguments: streamTransports)
     func noWritabilityChange(transport: TransportKind) async throws {
-        try await withAccepted(transport) { it in
+        try await withAccepted(transport) { it async throws in
             try await outcome(it.channel.sending(ByteBuffer(string: "x"))).get()
             #expect(!it.journal.events.contains { $0.hasPrefix("writable") })
         }
@@ -219,7 +219,7 @@ struct StreamWritingTests {
         try await withAccepted(transport, family, receiveBuffer: 65_536, spy: { spy in
             spy.on["active"] = { fill($0) }
             spy.on["writable true"] = { fill($0) }
-        }) { it in
+        }) { it async throws in
             let peer = it.peer.plain
             let (count, same) = try await blocking {
                 var position = 0
@@ -240,7 +240,7 @@ struct StreamWritingTests {
 
     @Test("A promise's callback may write and flush", arguments: streamTransports)
     func flushInPromise(transport: TransportKind) async throws {
-        try await withAccepted(transport) { it in
+        try await withAccepted(transport) { it async throws in
             let (channel, journal) = (it.channel, it.journal)
             try await it.onLoop {
                 channel.holding(ByteBuffer(string: "one")).whenSuccess {
@@ -255,7 +255,7 @@ struct StreamWritingTests {
 
     @Test("A promise's callback may close the channel; the writes behind fail", arguments: streamTransports)
     func closeInPromise(transport: TransportKind) async throws {
-        try await withAccepted(transport, receiveBuffer: 8192) { it in
+        try await withAccepted(transport, receiveBuffer: 8192) { it async throws in
             let (channel, journal) = (it.channel, it.journal)
             try await it.onLoop {
                 channel.holding(ByteBuffer(string: "one")).whenSuccess { channel.close(promise: nil) }
@@ -277,7 +277,7 @@ struct StreamWritingTests {
                 left -= 1
                 context.writeAndFlush(Spy.wrapOutboundOut(.byteBuffer(ByteBuffer(pattern(piece)))), promise: nil)
             }
-        }) { it in
+        }) { it async throws in
             it.channel.writeAndFlush(ByteBuffer(pattern(piece)), promise: nil)
             #expect(try await it.peer.receive(exactly: 51 * piece) == (0..<51).flatMap { _ in pattern(piece) })
             try await soon("the last edge") { it.journal.count("writable true") == 51 }
@@ -289,7 +289,7 @@ struct StreamWritingTests {
     func closeInWritability(transport: TransportKind) async throws {
         try await withAccepted(transport, spy: { spy in
             spy.on["writable false"] = { $0.close(promise: nil) }
-        }) { it in
+        }) { it async throws in
             let written = it.channel.sending(ByteBuffer(pattern(100_000)))
             #expect(try await failure(written) as? ChannelError == .ioOnClosedChannel)
             try await outcome(it.channel.closeFuture).get()
@@ -298,7 +298,7 @@ struct StreamWritingTests {
 
     @Test("Bytes buffered are those written and not taken by the kernel", arguments: streamTransports)
     func buffered(transport: TransportKind) async throws {
-        try await withAccepted(transport) { it in
+        try await withAccepted(transport) { it async throws in
             let channel = it.channel
             func bytes() async throws -> Int { try await channel.getOption(.bufferedWritableBytes).get() }
             #expect(try await bytes() == 0)
@@ -314,12 +314,12 @@ struct StreamWritingTests {
     func peerGone(transport: TransportKind) async throws {
         try await withAccepted(transport) {
             $0.childChannelOption(.autoRead, value: false)
-        } _: { it in
+        } _: { it async throws in
             it.peer.reset()
             try await outcome(it.channel.closeFuture).get()
             #expect(try await failure(it.channel.sending(ByteBuffer(string: "x"))) as? ChannelError == .ioOnClosedChannel)
         }
-        try await withAccepted(transport, receiveBuffer: 8192) { it in
+        try await withAccepted(transport, receiveBuffer: 8192) { it async throws in
             let written = it.channel.sending(ByteBuffer(pattern(8_000_000)))
             for _ in 0..<3 { try await it.onLoop {} }
             it.peer.reset()
@@ -333,7 +333,7 @@ struct StreamWritingTests {
     func readBeforeWriteError(transport: TransportKind) async throws {
         try await withAccepted(transport) {
             $0.childChannelOption(.autoRead, value: false)
-        } _: { it in
+        } _: { it async throws in
             try await it.peer.send("last words")
             it.peer.close()
             it.channel.writeAndFlush(ByteBuffer(string: "x"), promise: nil)
@@ -344,7 +344,7 @@ struct StreamWritingTests {
 
     @Test("Buffers may be written as they are or as IOData", arguments: streamTransports)
     func kinds(transport: TransportKind) async throws {
-        try await withAccepted(transport) { it in
+        try await withAccepted(transport) { it async throws in
             it.channel.write(IOData.byteBuffer(ByteBuffer(string: "as data ")), promise: nil)
             try await outcome(it.channel.sending(ByteBuffer(string: "and as buffer"))).get()
             #expect(try await it.peer.receive(exactly: 21) == Array("as data and as buffer".utf8))
@@ -354,7 +354,7 @@ struct StreamWritingTests {
     @Test("The own slice of a buffer is sent, not what is around it, and the buffer may change at once", arguments: streamTransports)
     func slices(transport: TransportKind) async throws {
         let bytes = pattern(200_000)
-        try await withAccepted(transport, receiveBuffer: 8192) { it in
+        try await withAccepted(transport, receiveBuffer: 8192) { it async throws in
             let channel = it.channel
             try await it.onLoop {
                 var buffer = ByteBuffer(bytes)
