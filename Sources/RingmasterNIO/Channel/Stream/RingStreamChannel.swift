@@ -197,7 +197,7 @@ final class RingStreamChannel: RingChannel, @unchecked Sendable {
         connectPromise = nil
         if let connection {
             // What the connection was handed may still be sent.
-            writes.pointee.sent(connection.bytesSent)
+            progress(connection)
             while let kept = writes.pointee.takeKept() { kept.succeed(()) }
             for promise in writes.pointee.dropWaiting() { promise.fail(error) }
         } else {
@@ -209,7 +209,7 @@ final class RingStreamChannel: RingChannel, @unchecked Sendable {
 
     /// The kernel is done with the socket.
     func connectionClosed(_ reason: CoreCloseReason) {
-        writes.pointee.sent(connection?.bytesSent ?? 0)
+        if let connection { progress(connection) }
         holder = .nobody
         guard lifecycle.isOpen else {
             while let kept = writes.pointee.takeKept() { kept.succeed(()) }
