@@ -12,6 +12,8 @@ import Transport
 public final class NIOService: Service, @unchecked Sendable {
     /// Called on the loop with each new channel, before it is registered: adds its handlers, sets its options.
     public typealias Initializer = @Sendable (any NIOCore.Channel) -> EventLoopFuture<Void>
+    /// Asked on the loop when the worker has a successor.
+    public typealias Movability = @Sendable (any NIOCore.Channel) -> Bool
     /// Called on the loop, which is running.
     public typealias Hook = @Sendable (RingEventLoop) -> EventLoopFuture<Void>
 
@@ -26,8 +28,13 @@ public final class NIOService: Service, @unchecked Sendable {
     private let initializer: Initializer
     private let starting: Hook?
     private let stopping: Hook?
+    let canMove: Movability?
     private var running: Running?
-    private var channels: [ObjectIdentifier: RingStreamChannel] = [:]
+    var channels: [ObjectIdentifier: RingStreamChannel] = [:]
+    /// Connections that are leaving.
+    public internal(set) var freezing = 0
+    /// Those to be looked at next: whether they can move.
+    private var candidates: [ObjectIdentifier] = []
     /// Those that have not been told of the drain, once there is one.
     private var untold: Set<ObjectIdentifier>?
 
@@ -42,9 +49,12 @@ public final class NIOService: Service, @unchecked Sendable {
     ///     that fails.
     ///   - stopping: called when the last connection has ended and the worker leaves, which waits for its future until
     ///     the grace is over.
+    ///   - canMove: tells whether a connection can go on in another worker with a pipeline that knows nothing of it: it is
+    ///     idle, and no handler holds a part of a message. nil: none ever can. Whether bytes wait to be sent need not be
+    ///     looked at.
     ///   - initializer: is called for each connection.
     public init(
-        descriptorsPerConnection: Int = 1, starting: Hook? = nil, stopping: Hook? = nil,
+        descriptorsPerConnection: Int = 1, starting: Hook? = nil, stopping: Hook? = nil, canMove: Movability? = nil,
         initializer: @escaping Initializer
     ) {
         precondition(descriptorsPerConnection >= 1, "a connection has a socket")
@@ -52,6 +62,7 @@ public final class NIOService: Service, @unchecked Sendable {
         self.initializer = initializer
         self.starting = starting
         self.stopping = stopping
+        self.canMove = canMove
     }
 
     /// Of all connections so far.
@@ -105,6 +116,18 @@ public final class NIOService: Service, @unchecked Sendable {
         stopping(loop).hop(to: loop).assumeIsolated().whenComplete { _ in end() }
     }
 
+    var host: ServiceHost? { running?.host }
+    var listener: RingListenerChannel? { running?.listener }
+
+    /// The next connection, all in turn; nil when there is none.
+    func nextCandidate() -> RingStreamChannel? {
+        if candidates.isEmpty { candidates = Array(channels.keys) }
+        while let id = candidates.popLast() {
+            if let channel = channels[id] { return channel }
+        }
+        return nil
+    }
+
     // MARK: Connections
 
     /// The socket becomes a channel.
@@ -112,7 +135,8 @@ public final class NIOService: Service, @unchecked Sendable {
         guard let running, running.listener.isActive else {
             preconditionFailure("connections come between start and stop")
         }
-        running.listener.deliver(connection.fd, isShared: connection.isShared)
+        running.listener.deliver(
+            .init(fd: connection.fd, isShared: connection.isShared, origin: ConnectionOrigin(connection)))
     }
 
     private func accepted(_ channel: any NIOCore.Channel) -> EventLoopFuture<Void> {
@@ -122,8 +146,8 @@ public final class NIOService: Service, @unchecked Sendable {
         let id = ObjectIdentifier(channel)
         channels[id] = channel
         channel.closeFuture.assumeIsolated().whenComplete { [self] _ in
-            channels[id] = nil
-            running?.host.connectionEnded()
+            // One that has moved is forgotten already.
+            if channels.removeValue(forKey: id) != nil { running?.host.connectionEnded() }
         }
         // Sent here before the supervisor knew of the drain.
         guard untold != nil else { return initializer(channel) }
@@ -157,7 +181,7 @@ public final class NIOService: Service, @unchecked Sendable {
 
     /// Closes every channel, whatever its handlers say.
     public func closeAll() {
-        for channel in channels.values {
+        for channel in Array(channels.values) {
             channel.close0(error: ChannelError.ioOnClosedChannel, mode: .all, promise: nil)
         }
     }
