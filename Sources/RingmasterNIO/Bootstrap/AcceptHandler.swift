@@ -29,27 +29,34 @@ final class AcceptHandler<Output: Sendable>: ChannelInboundHandler, @unchecked S
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let child = Self.unwrapInboundIn(data)
-        let initialize = initialize
-        let childSetUp = childSetUp
-        let output = child.onLoop {
-            childSetUp.apply(to: child).flatMap { initialize(child) }.flatMap { output in
-                child.registerConfigured().map { output }
+        let listenerLoop = context.eventLoop
+        let bound = context.loopBound
+        let (childSetUp, initialize) = (childSetUp, initialize)
+        let begin: @Sendable () -> Void = {
+            let output = child.closingOnFailure(
+                childSetUp.apply(to: child).flatMap { initialize(child) }.flatMap { output in
+                    child.registerConfigured().map { output }
+                })
+            output.whenComplete { result in
+                let end: @Sendable () -> Void = { self.setUp(child, result, bound.value) }
+                if listenerLoop.inEventLoop { end() } else { listenerLoop.execute(end) }
             }
         }
-        let bound = context.loopBound
-        output.hop(to: context.eventLoop).assumeIsolated().whenComplete { result in
-            let context = bound.value
-            switch result {
-            case .success(let output):
-                // Of several loops some are quicker: in any order, but not after the end.
-                if context.channel.isActive {
-                    context.fireChannelRead(Self.wrapInboundOut(output))
-                } else {
-                    child.close(promise: nil)
-                }
-            case .failure(let error):
-                context.fireErrorCaught(error)
-            }
+        // Not by futures from loop to loop: when the loops shut down, nobody would be left to keep their promises.
+        if child.loop.inEventLoop { begin() } else { child.loop.execute(begin) }
+    }
+
+    private func setUp(
+        _ child: RingStreamChannel, _ result: Result<Output, any Error>, _ context: ChannelHandlerContext
+    ) {
+        switch result {
+        // Of several loops some are quicker: in any order, but not after the end.
+        case .success(let output) where context.channel.isActive:
+            context.fireChannelRead(Self.wrapInboundOut(output))
+        case .success:
+            child.close(promise: nil)
+        case .failure(let error):
+            context.fireErrorCaught(error)
         }
     }
 }

@@ -248,7 +248,6 @@ struct ListenerTests {
             #expect((try await failure(bound) as? IOError)?.errnoCode == EADDRINUSE)
             let foreign = RingServerBootstrap(group: group).bind(host: "192.0.2.1", port: 0)
             #expect((try await failure(foreign) as? IOError)?.errnoCode == EADDRNOTAVAIL)
-            #expect(try await failure(RingServerBootstrap(group: group).bind(host: "127.0.0.1", port: 1 << 20)) != nil)
         }
     }
 
@@ -396,12 +395,12 @@ struct ListenerTests {
                 // Parked until somebody reads.
                 return listener.registerConfigured()
             }.flatMap { $0 }.get()
-            loop.execute { listener.deliver(accepted, isShared: false) }
+            loop.execute { listener.deliver(.init(fd: accepted)) }
             try await peer.send("x")
             #expect(try await peer.receive(exactly: 1) == Array("x".utf8))
             try await listener.close().get()
             let (late, lateAccepted) = try tcpPair()
-            loop.execute { listener.deliver(lateAccepted, isShared: false) }
+            loop.execute { listener.deliver(.init(fd: lateAccepted)) }
             #expect(try await FarEnd(Peer(fd: late)).receive().isEmpty)
         }
     }
