@@ -44,7 +44,7 @@ struct HalfClosureTests {
                 return closed
             }
             #expect(!journal.has("output closed"))
-            #expect(try await it.peer.receiveToEnd() == bytes)
+            #expect(try await it.peer.receiveToEnd().isSame(as: bytes))
             try await outcome(closed).get()
             try await journal.wait(for: "event outputClosed")
             let order = ["written", "output closed", "output closed again", "event outputClosed"]
@@ -146,7 +146,7 @@ struct HalfClosureTests {
                 channel.writeAndFlush(ByteBuffer(bytes), promise: nil)
                 return channel.close(mode: .output)
             }
-            #expect(try await it.peer.receiveToEnd() == bytes)
+            #expect(try await it.peer.receiveToEnd().isSame(as: bytes))
             try await outcome(closed).get()
             try await outcome(channel.closeFuture).get()
         }

@@ -46,7 +46,7 @@ struct StreamFileTests {
                     channel.flush()
                 }
                 let expected = Array("head ".utf8) + file[100..<600_000] + big + file[0..<3] + Array(" tail".utf8)
-                #expect(try await it.peer.receive(exactly: expected.count) == expected)
+                #expect(try await it.peer.receive(exactly: expected.count).isSame(as: expected))
                 try await journal.wait(for: "written 6")
                 #expect(journal.events.filter { $0.hasPrefix("written") } == (0...6).map { "written \($0)" })
             }
@@ -68,7 +68,7 @@ struct StreamFileTests {
                     return EventLoopFuture.andAllSucceed(writes, on: channel.eventLoop)
                 }
                 let expected = (0..<500).flatMap { file[$0 * 100..<$0 * 100 + 5000] }
-                #expect(try await it.peer.receive(exactly: expected.count) == expected)
+                #expect(try await it.peer.receive(exactly: expected.count).isSame(as: expected))
                 try await outcome(all).get()
             }
         }
@@ -93,7 +93,7 @@ struct StreamFileTests {
             try await withAccepted(transport, receiveBuffer: 8192) { it async throws in
                 let written = it.channel.sending(IOData.fileRegion(try NIOCore.FileRegion(fileHandle: handle)))
                 try await it.onLoop { try handle.close() }
-                #expect(try await it.peer.receive(exactly: file.count) == file)
+                #expect(try await it.peer.receive(exactly: file.count).isSame(as: file))
                 try await outcome(written).get()
             }
         }
@@ -111,7 +111,7 @@ struct StreamFileTests {
                 #expect((try await failure(first) as? IOError)?.errnoCode == EIO)
                 #expect(try await failure(second) != nil)
                 try await outcome(channel.closeFuture).get()
-                #expect(try await it.peer.receiveToEnd() == Array(pattern(1000)[500...]))
+                #expect(try await it.peer.receiveToEnd().isSame(as: Array(pattern(1000)[500...])))
             }
         }
     }
@@ -149,7 +149,7 @@ struct StreamFileTests {
                     channel.close(promise: nil)
                     return written
                 }
-                #expect(try await it.peer.receiveToEnd() == Array("head".utf8) + file)
+                #expect(try await it.peer.receiveToEnd().isSame(as: Array("head".utf8) + file))
                 try await outcome(written).get()
             }
         }
@@ -164,7 +164,7 @@ struct StreamFileTests {
                 let before = try handle.withUnsafeFileDescriptor { lseek($0, 123, SEEK_SET) }
                 it.channel.write(IOData.fileRegion(region), promise: nil)
                 it.channel.writeAndFlush(IOData.fileRegion(region), promise: nil)
-                #expect(try await it.peer.receive(exactly: 2000) == file + file)
+                #expect(try await it.peer.receive(exactly: 2000).isSame(as: file + file))
                 #expect(try handle.withUnsafeFileDescriptor { lseek($0, 0, SEEK_CUR) } == before)
             }
         }

@@ -268,7 +268,7 @@ struct StreamLifeTests {
             #expect(!it.journal.events.contains { $0.hasPrefix("read") })
             it.peer.finishOutput()
             try await it.journal.wait(for: "removed")
-            #expect(it.journal.bytes == bytes)
+            #expect(it.journal.bytes.isSame(as: bytes))
             #expect(it.journal.events.suffix(4) == ["readComplete", "inactive", "unregistered", "removed"])
         }
     }

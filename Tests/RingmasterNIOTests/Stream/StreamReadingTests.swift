@@ -59,7 +59,7 @@ struct StreamReadingTests {
             let sending = it.peer.sending(bytes)
             try await it.journal.wait(for: "removed")
             try await sending.value
-            #expect(it.journal.bytes == bytes)
+            #expect(it.journal.bytes.isSame(as: bytes))
         }
     }
 
@@ -75,7 +75,7 @@ struct StreamReadingTests {
             let sending = it.peer.sending(bytes)
             try await it.journal.wait(for: "removed")
             try await sending.value
-            #expect(it.journal.bytes == bytes)
+            #expect(it.journal.bytes.isSame(as: bytes))
         }
     }
 
@@ -90,7 +90,7 @@ struct StreamReadingTests {
             let sending = it.peer.sending(bytes)
             try await it.journal.wait(for: "removed")
             try await sending.value
-            #expect(it.journal.bytes == bytes)
+            #expect(it.journal.bytes.isSame(as: bytes))
             let bursts = Self.bursts(it.journal.events)
             // The last is that of the end, which may have none.
             #expect(bursts.dropLast().allSatisfy { (1...Int(messagesMax)).contains($0) }, "\(bursts)")
@@ -125,7 +125,7 @@ struct StreamReadingTests {
             }
             try await it.journal.wait(for: "removed")
             try await sending.value
-            #expect(it.journal.bytes == bytes)
+            #expect(it.journal.bytes.isSame(as: bytes))
         }
     }
 
@@ -142,7 +142,7 @@ struct StreamReadingTests {
             let sending = it.peer.sending(bytes)
             try await it.journal.wait(for: "removed")
             try await sending.value
-            #expect(it.journal.bytes == bytes)
+            #expect(it.journal.bytes.isSame(as: bytes))
         }
     }
 
@@ -155,7 +155,7 @@ struct StreamReadingTests {
             let sending = it.peer.sending(bytes)
             try await it.journal.wait(for: "removed")
             try await sending.value
-            #expect(it.journal.bytes == bytes)
+            #expect(it.journal.bytes.isSame(as: bytes))
             let sizes = it.journal.events.filter { $0.hasPrefix("read ") && $0 != "readComplete" }
             #expect(sizes.allSatisfy { Int($0.dropFirst(5))! <= 128 })
             #expect(Self.bursts(it.journal.events).allSatisfy { $0 <= 4 })

@@ -282,6 +282,11 @@ func isOpenAnywhere(_ socket: FileIdentity) -> Bool {
     return false
 }
 
+extension Array<UInt8> {
+    /// As `==`, whose failure Swift Testing would explain by a comparison that takes hours for megabytes.
+    func isSame(as other: [UInt8]) -> Bool { self == other }
+}
+
 extension ByteBuffer {
     init(_ bytes: [UInt8]) { self.init(bytes: bytes) }
 }
