@@ -26,6 +26,12 @@ final class RingListenerChannel: RingChannel, @unchecked Sendable {
         var origin: ConnectionOrigin?
         /// It was to leave for another worker, and nobody would have it.
         var isRefused = false
+
+        /// Closes the socket. A copy elsewhere must not keep the peer waiting.
+        func discard() {
+            if isShared { shutdown(fd, Int32(SHUT_RDWR)) }
+            Glibc.close(fd)
+        }
     }
 
     private var source: Source
@@ -118,7 +124,7 @@ final class RingListenerChannel: RingChannel, @unchecked Sendable {
     }
 
     private func closeParked() {
-        for accepted in parked { Glibc.close(accepted.fd) }
+        for accepted in parked { accepted.discard() }
         parked.removeAll()
     }
 
@@ -126,10 +132,7 @@ final class RingListenerChannel: RingChannel, @unchecked Sendable {
 
     /// A connection for this listener. The channel owns the socket from now on: connected, in blocking mode.
     func deliver(_ accepted: Accepted) {
-        guard lifecycle.isActive else {
-            Glibc.close(accepted.fd)
-            return
-        }
+        guard lifecycle.isActive else { return accepted.discard() }
         if mayRead, parked.isEmpty { return fire(accepted) }
         parked.append(accepted)
         if case .listener(let listener, _) = source { listener.pause() }

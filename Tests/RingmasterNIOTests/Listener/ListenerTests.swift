@@ -400,8 +400,30 @@ struct ListenerTests {
             #expect(try await peer.receive(exactly: 1) == Array("x".utf8))
             try await listener.close().get()
             let (late, lateAccepted) = try tcpPair()
-            loop.execute { listener.deliver(.init(fd: lateAccepted)) }
+            let copy = OwnedDescriptor(dup(lateAccepted))
+            loop.execute { listener.deliver(.init(fd: lateAccepted, isShared: true)) }
+            // Though another process may hold a copy.
             #expect(try await FarEnd(Peer(fd: late)).receive().isEmpty)
+            withExtendedLifetime(copy) {}
+        }
+    }
+
+    @Test("A connection whose initializer fails ends for the peer, though its socket has a copy elsewhere", arguments: streamTransports)
+    func refusedCopy(transport: TransportKind) async throws {
+        struct Refused: Error {}
+        try await withRingGroup(transport) { group async throws in
+            let loop = group.loops[0]
+            let listener = RingListenerChannel(loop)
+            try await loop.submit {
+                let accept = AcceptHandler<Void>(ChannelSetUp()) { $0.eventLoop.makeFailedFuture(Refused()) }
+                try listener.pipeline.syncOperations.addHandler(accept)
+                return listener.registerConfigured()
+            }.flatMap { $0 }.get()
+            let (client, accepted) = try tcpPair()
+            let copy = OwnedDescriptor(dup(accepted))
+            loop.execute { listener.deliver(.init(fd: accepted, isShared: true)) }
+            #expect(try await FarEnd(Peer(fd: client)).receive().isEmpty)
+            withExtendedLifetime(copy) {}
         }
     }
 

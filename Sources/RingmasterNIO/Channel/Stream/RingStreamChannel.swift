@@ -189,6 +189,7 @@ final class RingStreamChannel: RingChannel, @unchecked Sendable {
     override func release() {
         switch holder {
         case .channel:
+            if isShared { shutdown(fd, Int32(SHUT_RDWR)) }
             Glibc.close(fd)
             holder = .nobody
             released()
