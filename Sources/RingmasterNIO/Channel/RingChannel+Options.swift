@@ -34,7 +34,8 @@ extension RingChannel {
         switch (option, value) {
         case (let option as ChannelOptions.Types.SocketOption, let value as SocketOptionValue):
             // Declared as Int; an int to the kernel.
-            try setSocketOption(option.optionLevel.rawValue, option.optionName.rawValue, CInt(truncatingIfNeeded: value))
+            try setSocketOption(
+                option.optionLevel.rawValue, option.optionName.rawValue, CInt(truncatingIfNeeded: value))
         case (is ChannelOptions.Types.AllocatorOption, let value as ByteBufferAllocator):
             setAllocator(value)
         case (is ChannelOptions.Types.AutoReadOption, let value as Bool):

@@ -54,7 +54,9 @@ struct AsyncChannelTests {
         }
     }
 
-    @Test("Both sides asynchronous: 2 MB are echoed, and half-closure ends both", arguments: across(streamTransports, StreamFamily.allCases))
+    @Test(
+        "Both sides asynchronous: 2 MB are echoed, and half-closure ends both",
+        arguments: across(streamTransports, StreamFamily.allCases))
     func echo(transport: TransportKind, family: StreamFamily) async throws {
         let bytes = pattern(2_000_000)
         let address = try family.address()
@@ -163,10 +165,14 @@ struct AsyncChannelTests {
                 _ = try await RingClientBootstrap(group: group).connect(to: address) { Self.wrap($0) }
             }
             await #expect(throws: IOError.self) {
-                _ = try await RingClientBootstrap(group: group).connect(host: "127.0.0.1", port: address.port!) { Self.wrap($0) }
+                _ = try await RingClientBootstrap(group: group).connect(host: "127.0.0.1", port: address.port!) {
+                    Self.wrap($0)
+                }
             }
             await #expect(throws: IOError.self) {
-                _ = try await RingServerBootstrap(group: group).bind(to: .init(ipAddress: "192.0.2.1", port: 0)) { Self.wrap($0) }
+                _ = try await RingServerBootstrap(group: group).bind(to: .init(ipAddress: "192.0.2.1", port: 0)) {
+                    Self.wrap($0)
+                }
             }
         }
     }
@@ -186,7 +192,9 @@ struct AsyncChannelTests {
             let second = FarEnd(try await blocking { try Peer(connectingTo: address) })
             try await listener.executeThenClose { connections in
                 for try await connection in connections {
-                    try await connection.executeThenClose { _, outbound in try await outbound.write(ByteBuffer(string: "y")) }
+                    try await connection.executeThenClose { _, outbound in
+                        try await outbound.write(ByteBuffer(string: "y"))
+                    }
                     break
                 }
             }
@@ -212,9 +220,10 @@ struct AsyncChannelTests {
         }
     }
 
-    @Test("What the initializer decides later, as by a negotiation, is what connect returns", arguments: streamTransports)
+    @Test(
+        "What the initializer decides later, as by a negotiation, is what connect returns", arguments: streamTransports)
     func negotiated(transport: TransportKind) async throws {
-        /// Decides by the first byte.
+        /// Decides by the first byte. Unchecked: used on the loop's thread only.
         final class Negotiator: ChannelInboundHandler, RemovableChannelHandler, @unchecked Sendable {
             typealias InboundIn = ByteBuffer
             let decided: EventLoopPromise<String>
@@ -236,7 +245,9 @@ struct AsyncChannelTests {
             }
         }
         try await withRingGroup(transport) { group async throws in
-            let listener = try await RingServerBootstrap(group: group).bind(host: "127.0.0.1", port: 0) { negotiate($0) }
+            let listener = try await RingServerBootstrap(group: group).bind(host: "127.0.0.1", port: 0) {
+                negotiate($0)
+            }
             let address = CoreAddress(listener.channel.localAddress!)
             let peers = try await blocking { try (0..<2).map { _ in FarEnd(try Peer(connectingTo: address)) } }
             try await peers[0].send("a")
@@ -250,8 +261,11 @@ struct AsyncChannelTests {
         }
     }
 
-    @Test("HTTP/1.1 with SwiftNIO's handlers: requests in a pipeline are answered in order, keep-alive and close", arguments: streamTransports)
+    @Test(
+        "HTTP/1.1 with SwiftNIO's handlers: requests in a pipeline are answered in order, keep-alive and close",
+        arguments: streamTransports)
     func http(transport: TransportKind) async throws {
+        // Unchecked: used on the loop's thread only.
         final class Answering: ChannelInboundHandler, @unchecked Sendable {
             typealias InboundIn = HTTPServerRequestPart
             typealias OutboundOut = HTTPServerResponsePart

@@ -53,7 +53,8 @@ struct ClientBootstrapTests {
     func timeout(transport: TransportKind) async throws {
         let full = try FullListener()
         try await withRingGroup(transport) { group async throws in
-            let connected = RingClientBootstrap(group: group).connectTimeout(.milliseconds(50)).connect(to: full.plain.address)
+            let connected = RingClientBootstrap(group: group).connectTimeout(.milliseconds(50)).connect(
+                to: full.plain.address)
             #expect(try await failure(connected) as? ChannelError == .connectTimeout(.milliseconds(50)))
             let channel = RingStreamChannel(group.loops[0], fd: try Socket.stream(AF_INET))
             try await channel.setOption(.connectTimeout, value: .milliseconds(60)).get()
@@ -96,7 +97,8 @@ struct ClientBootstrapTests {
         let full = try FullListener()
         let results = Journal()
         try await withRingGroup(transport) { group async throws in
-            RingClientBootstrap(group: group).connect(to: full.plain.address).whenFailure { _ in results.note("address") }
+            RingClientBootstrap(group: group).connect(to: full.plain.address).whenFailure { _ in results.note("address")
+            }
             RingClientBootstrap(group: group).connect(host: "127.0.0.1", port: full.plain.address.port!)
                 .whenFailure { _ in results.note("name") }
             for _ in 0..<20 { try await group.loops[0].submit {}.get() }
@@ -141,9 +143,12 @@ struct ClientBootstrapTests {
             let named = try await RingClientBootstrap(group: group).connect(host: "localhost", port: port).get()
             #expect(named.remoteAddress?.ipAddress == "127.0.0.1")
             let six = try await RingServerBootstrap(group: group).bind(host: "::1", port: 0).get()
-            let sixth = try await RingClientBootstrap(group: group).connect(host: "::1", port: six.localAddress!.port!).get()
+            let sixth = try await RingClientBootstrap(group: group).connect(host: "::1", port: six.localAddress!.port!)
+                .get()
             #expect(sixth.remoteAddress?.protocol == .inet6)
-            #expect(try await failure(RingClientBootstrap(group: group).connect(host: "does-not-exist.invalid", port: 80)) != nil)
+            #expect(
+                try await failure(RingClientBootstrap(group: group).connect(host: "does-not-exist.invalid", port: 80))
+                    != nil)
             #expect(try await failure(RingClientBootstrap(group: group).connect(host: "localhost", port: -1)) != nil)
         }
     }
@@ -177,13 +182,17 @@ struct ClientBootstrapTests {
             #expect(journal.events.prefix(2) == ["registered", "active"])
             // A descriptor that is no socket ends at once.
             let nothing = open("/dev/null", O_RDONLY | O_CLOEXEC)
-            if case .success(let broken) = try await outcome(RingClientBootstrap(group: group).withConnectedSocket(nothing)) {
+            if case .success(let broken) = try await outcome(
+                RingClientBootstrap(group: group).withConnectedSocket(nothing))
+            {
                 try await outcome(broken.closeFuture).get()
             }
         }
     }
 
-    @Test("Options are set before the initializer is called, protocol handlers are in front of its own", arguments: streamTransports)
+    @Test(
+        "Options are set before the initializer is called, protocol handlers are in front of its own",
+        arguments: streamTransports)
     func order(transport: TransportKind) async throws {
         final class First: ChannelInboundHandler, Sendable { typealias InboundIn = Any }
         try await withRingGroup(transport) { group async throws in
@@ -246,7 +255,8 @@ struct ClientBootstrapTests {
         }
     }
 
-    @Test("The server that closes at once is noticed as an end, not as a failure to connect", arguments: streamTransports)
+    @Test(
+        "The server that closes at once is noticed as an end, not as a failure to connect", arguments: streamTransports)
     func closedAtOnce(transport: TransportKind) async throws {
         try await withRingGroup(transport) { group async throws in
             let plain = try PlainListener()

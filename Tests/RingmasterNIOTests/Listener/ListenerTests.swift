@@ -52,7 +52,9 @@ struct ListenerTests {
         return FarEnd(try await blocking { try Peer(connectingTo: address) })
     }
 
-    @Test("It is registered, active, reads connections, and ends in that order", arguments: across(streamTransports, StreamFamily.allCases))
+    @Test(
+        "It is registered, active, reads connections, and ends in that order",
+        arguments: across(streamTransports, StreamFamily.allCases))
     func order(transport: TransportKind, family: StreamFamily) async throws {
         let address = try family.address()
         defer { if let path = address.pathname, family == .unix { unlink(path) } }
@@ -103,14 +105,17 @@ struct ListenerTests {
         }
     }
 
-    @Test("TCP_NODELAY is on for listeners and children, unless it is switched off", arguments: across(streamTransports, [StreamFamily.ipv4, .ipv6]))
+    @Test(
+        "TCP_NODELAY is on for listeners and children, unless it is switched off",
+        arguments: across(streamTransports, [StreamFamily.ipv4, .ipv6]))
     func noDelay(transport: TransportKind, family: StreamFamily) async throws {
         try await withAccepted(transport, family) { it async throws in
             #expect(try await it.listener.getOption(.tcpOption(.tcp_nodelay)).get() != 0)
             #expect(try await it.channel.getOption(.tcpOption(.tcp_nodelay)).get() != 0)
         }
         try await withAccepted(transport, family) {
-            $0.serverChannelOption(.tcpOption(.tcp_nodelay), value: 0).childChannelOption(.tcpOption(.tcp_nodelay), value: 0)
+            $0.serverChannelOption(.tcpOption(.tcp_nodelay), value: 0).childChannelOption(
+                .tcpOption(.tcp_nodelay), value: 0)
         } _: { it async throws in
             #expect(try await it.listener.getOption(.tcpOption(.tcp_nodelay)).get() == 0)
             #expect(try await it.channel.getOption(.tcpOption(.tcp_nodelay)).get() == 0)
@@ -162,7 +167,9 @@ struct ListenerTests {
         }
     }
 
-    @Test("An initializer that fails closes its connection, tells the listener, and nothing else", arguments: streamTransports)
+    @Test(
+        "An initializer that fails closes its connection, tells the listener, and nothing else",
+        arguments: streamTransports)
     func failingInitializer(transport: TransportKind) async throws {
         struct Refused: Error {}
         try await withRingGroup(transport) { group async throws in
@@ -188,7 +195,9 @@ struct ListenerTests {
         }
     }
 
-    @Test("With automatic reading off connections wait until they are asked for", arguments: across(streamTransports, StreamFamily.allCases))
+    @Test(
+        "With automatic reading off connections wait until they are asked for",
+        arguments: across(streamTransports, StreamFamily.allCases))
     func onDemand(transport: TransportKind, family: StreamFamily) async throws {
         let address = try family.address()
         defer { if let path = address.pathname, family == .unix { unlink(path) } }
@@ -201,7 +210,9 @@ struct ListenerTests {
                         try channel.pipeline.syncOperations.addHandler(ListenerSpy(journal))
                     }
                 }.bind(to: address).get()
-            let peers = [try await Self.peer(of: listener), try await Self.peer(of: listener), try await Self.peer(of: listener)]
+            let peers = [
+                try await Self.peer(of: listener), try await Self.peer(of: listener), try await Self.peer(of: listener),
+            ]
             for _ in 0..<3 { try await group.loops[0].submit {}.get() }
             #expect(!journal.has("readComplete"))
             for count in 1...3 {
@@ -240,7 +251,9 @@ struct ListenerTests {
         }
     }
 
-    @Test("A port that is taken, or an address that is nobody's, fails the bind and leaks nothing", arguments: streamTransports)
+    @Test(
+        "A port that is taken, or an address that is nobody's, fails the bind and leaks nothing",
+        arguments: streamTransports)
     func bindFails(transport: TransportKind) async throws {
         try await withRingGroup(transport) { group async throws in
             let plain = try PlainListener()
@@ -272,7 +285,8 @@ struct ListenerTests {
             #expect(
                 (try await failure(Self.echoing(group).bind(unixDomainSocketPath: path)) as? IOError)?.errnoCode
                     == EADDRINUSE)
-            let second = try await Self.echoing(group).bind(unixDomainSocketPath: path, cleanupExistingSocketFile: true).get()
+            let second = try await Self.echoing(group).bind(unixDomainSocketPath: path, cleanupExistingSocketFile: true)
+                .get()
             #expect(second.localAddress?.pathname == path)
             let peer = try await Self.peer(of: second)
             try await peer.send("x")
@@ -284,9 +298,12 @@ struct ListenerTests {
             #expect(try await failure(onFile) is UnixDomainSocketPathWrongType)
             #expect(FileManager.default.fileExists(atPath: path))
             let nothing = try await Self.echoing(group).bind(
-                unixDomainSocketPath: temporaryPath(), cleanupExistingSocketFile: true).get()
+                unixDomainSocketPath: temporaryPath(), cleanupExistingSocketFile: true
+            ).get()
             unlink(nothing.localAddress!.pathname!)
-            #expect(try await failure(Self.echoing(group).bind(unixDomainSocketPath: String(repeating: "x", count: 200))) != nil)
+            #expect(
+                try await failure(Self.echoing(group).bind(unixDomainSocketPath: String(repeating: "x", count: 200)))
+                    != nil)
         }
     }
 
@@ -308,8 +325,10 @@ struct ListenerTests {
         struct Event: Sendable {}
         try await withAccepted(transport) { it async throws in
             let (listener, address) = (it.listener, it.listener.localAddress!)
-            #expect(try await failure(listener.holding(ByteBuffer(string: "x"))) as? ChannelError == .operationUnsupported)
-            #expect(try await failure(listener.sending(ByteBuffer(string: "x"))) as? ChannelError == .operationUnsupported)
+            #expect(
+                try await failure(listener.holding(ByteBuffer(string: "x"))) as? ChannelError == .operationUnsupported)
+            #expect(
+                try await failure(listener.sending(ByteBuffer(string: "x"))) as? ChannelError == .operationUnsupported)
             #expect(try await failure(listener.connect(to: address)) as? ChannelError == .operationUnsupported)
             #expect(try await failure(listener.close(mode: .output)) as? ChannelError == .operationUnsupported)
             #expect(try await failure(listener.close(mode: .input)) as? ChannelError == .operationUnsupported)
@@ -341,7 +360,9 @@ struct ListenerTests {
         }
     }
 
-    @Test("ServerQuiescingHelper closes the listener, tells the children, and waits for them", arguments: streamTransports)
+    @Test(
+        "ServerQuiescingHelper closes the listener, tells the children, and waits for them", arguments: streamTransports
+    )
     func quiescingHelper(transport: TransportKind) async throws {
         try await withRingGroup(transport) { group async throws in
             let journal = Journal()
@@ -408,7 +429,9 @@ struct ListenerTests {
         }
     }
 
-    @Test("A connection whose initializer fails ends for the peer, though its socket has a copy elsewhere", arguments: streamTransports)
+    @Test(
+        "A connection whose initializer fails ends for the peer, though its socket has a copy elsewhere",
+        arguments: streamTransports)
     func refusedCopy(transport: TransportKind) async throws {
         struct Refused: Error {}
         try await withRingGroup(transport) { group async throws in

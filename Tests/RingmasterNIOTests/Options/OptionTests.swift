@@ -36,7 +36,9 @@ struct OptionTests {
             try await Self.check(.autoRead, true, on: channel) { $0 }
             try await Self.check(.maxMessagesPerRead, 9, on: channel) { $0 == 9 }
             try await Self.check(.allowRemoteHalfClosure, true, on: channel) { $0 }
-            try await Self.check(.writeBufferWaterMark, .init(low: 5, high: 6), on: channel) { $0.low == 5 && $0.high == 6 }
+            try await Self.check(.writeBufferWaterMark, .init(low: 5, high: 6), on: channel) {
+                $0.low == 5 && $0.high == 6
+            }
             try await Self.check(.connectTimeout, .seconds(3), on: channel) { $0 == .seconds(3) }
             try await Self.check(.connectTimeout, nil, on: channel) { $0 == nil }
             try await Self.check(.tcpOption(.tcp_nodelay), 0, on: channel) { $0 == 0 }
@@ -52,14 +54,16 @@ struct OptionTests {
             try await Self.check(.backlog, 5, on: it.listener) { $0 == 5 }
             try await Self.check(.socketOption(.so_reuseaddr), 1, on: it.listener) { $0 == 1 }
             try await outcome(
-                it.listener.setOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 7))).get()
+                it.listener.setOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 7))
+            ).get()
         }
     }
 
     @Test("One that it has not fails, and nothing else happens", arguments: streamTransports)
     func unsupported(transport: TransportKind) async throws {
         try await withAccepted(transport) { it async throws in
-            #expect(try await failure(it.channel.setOption(.backlog, value: 1)) as? ChannelError == .operationUnsupported)
+            #expect(
+                try await failure(it.channel.setOption(.backlog, value: 1)) as? ChannelError == .operationUnsupported)
             #expect(try await failure(it.channel.getOption(.backlog)) as? ChannelError == .operationUnsupported)
             #expect(
                 try await failure(it.listener.setOption(.allowRemoteHalfClosure, value: true)) as? ChannelError
@@ -117,7 +121,9 @@ struct OptionTests {
         }
     }
 
-    @Test("The descriptor is lent to who asks for the transport, until the channel is closed", arguments: streamTransports)
+    @Test(
+        "The descriptor is lent to who asks for the transport, until the channel is closed", arguments: streamTransports
+    )
     func transportAccess(transport: TransportKind) async throws {
         try await withAccepted(transport) { it async throws in
             for channel in [it.channel, it.listener] {
@@ -170,9 +176,11 @@ struct OptionTests {
                 case .all: IdleStateHandler(allTimeout: .milliseconds(5))
                 }
             }
-            try await withAccepted(transport, initialize: { channel in
+            try await withAccepted(transport) {
+                $0
+            } initialize: { channel in
                 try? channel.pipeline.syncOperations.addHandler(handler(), position: .first)
-            }) { it async throws in
+            } _: { it async throws in
                 try await it.journal.wait(for: "event \(event)")
                 try await it.peer.send("x")
                 try await outcome(it.channel.sending(ByteBuffer(string: "x"))).get()

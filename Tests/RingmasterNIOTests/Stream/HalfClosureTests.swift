@@ -93,7 +93,9 @@ struct HalfClosureTests {
         }
     }
 
-    @Test("The peer's end after the own ends the channel, half-closure allowed or not", arguments: across(streamTransports, [true, false]))
+    @Test(
+        "The peer's end after the own ends the channel, half-closure allowed or not",
+        arguments: across(streamTransports, [true, false]))
     func bothFinish(transport: TransportKind, allowed: Bool) async throws {
         try await withAccepted(transport) {
             $0.childChannelOption(.allowRemoteHalfClosure, value: allowed)
@@ -106,7 +108,9 @@ struct HalfClosureTests {
         }
     }
 
-    @Test("The own input closed: nothing is read any more, and writing goes on", arguments: across(streamTransports, StreamFamily.allCases))
+    @Test(
+        "The own input closed: nothing is read any more, and writing goes on",
+        arguments: across(streamTransports, StreamFamily.allCases))
     func ownInput(transport: TransportKind, family: StreamFamily) async throws {
         try await withAccepted(transport, family) { it async throws in
             try await outcome(it.channel.close(mode: .input)).get()
@@ -171,11 +175,13 @@ struct HalfClosureTests {
 
     @Test("What a half-closed peer is answered before it is closed reaches it", arguments: streamTransports)
     func answerAtTheEnd(transport: TransportKind) async throws {
-        try await withAccepted(transport, spy: { spy in
+        try await withAccepted(transport) {
+            $0
+        } spy: { spy in
             spy.on["read"] = { context in
                 context.writeAndFlush(Spy.wrapOutboundOut(.byteBuffer(ByteBuffer(string: "answer"))), promise: nil)
             }
-        }) { it async throws in
+        } _: { it async throws in
             try await it.peer.send("question")
             it.peer.finishOutput()
             #expect(try await it.peer.receiveToEnd() == Array("answer".utf8))

@@ -25,7 +25,9 @@ struct StreamFileTests {
         try result.get()
     }
 
-    @Test("Regions and buffers are sent in the order of their writes", arguments: across(streamTransports, StreamFamily.allCases))
+    @Test(
+        "Regions and buffers are sent in the order of their writes",
+        arguments: across(streamTransports, StreamFamily.allCases))
     func mixed(transport: TransportKind, family: StreamFamily) async throws {
         let file = pattern(1_000_000, seed: 2)
         try await Self.withFile(file) { handle in
@@ -62,7 +64,9 @@ struct StreamFileTests {
                 let all = try await it.onLoop {
                     let writes = (0..<500).map {
                         channel.holding(
-                            IOData.fileRegion(NIOCore.FileRegion(fileHandle: handle, readerIndex: $0 * 100, endIndex: $0 * 100 + 5000)))
+                            IOData.fileRegion(
+                                NIOCore.FileRegion(fileHandle: handle, readerIndex: $0 * 100, endIndex: $0 * 100 + 5000)
+                            ))
                     }
                     channel.flush()
                     return EventLoopFuture.andAllSucceed(writes, on: channel.eventLoop)
@@ -74,7 +78,8 @@ struct StreamFileTests {
         }
     }
 
-    @Test("An empty region is written as soon as it is flushed, and a whole empty file too", arguments: streamTransports)
+    @Test(
+        "An empty region is written as soon as it is flushed, and a whole empty file too", arguments: streamTransports)
     func emptyRegions(transport: TransportKind) async throws {
         try await Self.withFile([]) { handle in
             try await withAccepted(transport) { it async throws in
@@ -103,7 +108,9 @@ struct StreamFileTests {
     func tooShort(transport: TransportKind) async throws {
         try await Self.withFile(pattern(1000)) { handle in
             try await withAccepted(transport) { it async throws in
-                let (channel, region) = (it.channel, NIOCore.FileRegion(fileHandle: handle, readerIndex: 500, endIndex: 2000))
+                let (channel, region) = (
+                    it.channel, NIOCore.FileRegion(fileHandle: handle, readerIndex: 500, endIndex: 2000)
+                )
                 let (first, second) = try await it.onLoop {
                     let first = channel.holding(IOData.fileRegion(region))
                     return (first, channel.sending(ByteBuffer(string: "behind the hole")))
@@ -116,7 +123,8 @@ struct StreamFileTests {
         }
     }
 
-    @Test("A region whose handle is closed ends the channel: what is behind it is not sent", arguments: streamTransports)
+    @Test(
+        "A region whose handle is closed ends the channel: what is behind it is not sent", arguments: streamTransports)
     func closedHandle(transport: TransportKind) async throws {
         try await Self.withFile(pattern(1000)) { handle in
             try await withAccepted(transport) { it async throws in

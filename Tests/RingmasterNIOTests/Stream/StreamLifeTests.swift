@@ -50,7 +50,9 @@ struct StreamLifeTests {
         }
     }
 
-    @Test("The write promises fail, the pipeline hears of the end, then close's promise, then the close future", arguments: streamTransports)
+    @Test(
+        "The write promises fail, the pipeline hears of the end, then close's promise, then the close future",
+        arguments: streamTransports)
     func orderOfClose(transport: TransportKind) async throws {
         try await withAccepted(transport) { it async throws in
             let (channel, journal) = (it.channel, it.journal)
@@ -74,13 +76,15 @@ struct StreamLifeTests {
     @Test("The addresses are known until the handlers are gone", arguments: streamTransports)
     func addressesAtTheEnd(transport: TransportKind) async throws {
         let seen = Recorder<Bool>()
-        try await withAccepted(transport, spy: { spy in
+        try await withAccepted(transport) {
+            $0
+        } spy: { spy in
             for event in ["inactive", "unregistered", "removed"] {
                 spy.on[event] = {
                     seen.record($0.channel.localAddress != nil && $0.channel.remoteAddress != nil)
                 }
             }
-        }) { it async throws in
+        } _: { it async throws in
             it.peer.close()
             try await it.journal.wait(for: "removed")
         }
@@ -94,15 +98,21 @@ struct StreamLifeTests {
             ["registered", "active", "read", "readComplete", "inactive", "unregistered", "removed"]))
     func closeInCallback(transport: TransportKind, event: String) async throws {
         let results = Recorder<String>()
-        try await withAccepted(transport, spy: { spy in
+        try await withAccepted(transport) {
+            $0
+        } spy: { spy in
             spy.on[event] = { context in
                 for _ in 0..<2 {
                     context.channel.close().whenComplete { result in
-                        if case .failure(let error) = result { results.record("\(error)") } else { results.record("") }
+                        if case .failure(let error) = result {
+                            results.record("\(error)")
+                        } else {
+                            results.record("")
+                        }
                     }
                 }
             }
-        }) { it async throws in
+        } _: { it async throws in
             try? await it.peer.send("x")
             it.peer.finishOutput()
             try await it.journal.wait(for: "removed")
@@ -191,7 +201,8 @@ struct StreamLifeTests {
     func afterClose(transport: TransportKind) async throws {
         try await withAccepted(transport) { it async throws in
             try await it.channel.close().get()
-            #expect(try await failure(it.channel.holding(ByteBuffer(string: "x"))) as? ChannelError == .ioOnClosedChannel)
+            #expect(
+                try await failure(it.channel.holding(ByteBuffer(string: "x"))) as? ChannelError == .ioOnClosedChannel)
             #expect(
                 try await failure(it.channel.sending(ByteBuffer(string: "x"))) as? ChannelError
                     == .ioOnClosedChannel)
@@ -212,7 +223,9 @@ struct StreamLifeTests {
         }
     }
 
-    @Test("A peer that resets is told as an error, and ends the channel", arguments: across(streamTransports, [true, false]))
+    @Test(
+        "A peer that resets is told as an error, and ends the channel",
+        arguments: across(streamTransports, [true, false]))
     func reset(transport: TransportKind, autoRead: Bool) async throws {
         try await withAccepted(transport) {
             $0.childChannelOption(.autoRead, value: autoRead)
@@ -253,12 +266,15 @@ struct StreamLifeTests {
         try await withAccepted(transport) { it async throws in
             it.peer.finishOutput()
             try await it.journal.wait(for: "removed")
-            #expect(it.journal.events == ["registered", "active", "readComplete", "inactive", "unregistered", "removed"])
+            #expect(
+                it.journal.events == ["registered", "active", "readComplete", "inactive", "unregistered", "removed"])
             #expect(try await it.peer.receive().isEmpty)
         }
     }
 
-    @Test("Without automatic reading the end is noticed all the same, and told behind all bytes", arguments: streamTransports)
+    @Test(
+        "Without automatic reading the end is noticed all the same, and told behind all bytes",
+        arguments: streamTransports)
     func endWithoutReading(transport: TransportKind) async throws {
         let bytes = pattern(50_000)
         try await withAccepted(transport) {
@@ -286,7 +302,8 @@ struct StreamLifeTests {
                 let channel = try await RingClientBootstrap(group: group).connect(to: plain.address).get()
                 weak.channel = channel
                 let stream = channel as! RingStreamChannel
-                let identity = try await group.loops[0].submit { try stream.withUnsafeTransport { FileIdentity($0) } }.get()
+                let identity = try await group.loops[0].submit { try stream.withUnsafeTransport { FileIdentity($0) } }
+                    .get()
                 try await channel.sending(ByteBuffer(bytes: pattern(100_000))).get()
                 try await channel.close().get()
                 try await outcome(channel.closeFuture).get()

@@ -23,7 +23,9 @@ struct StreamReadingTests {
         return bursts
     }
 
-    @Test("Without automatic reading nothing is read until it is asked for, and then once", arguments: across(streamTransports, StreamFamily.allCases))
+    @Test(
+        "Without automatic reading nothing is read until it is asked for, and then once",
+        arguments: across(streamTransports, StreamFamily.allCases))
     func onDemand(transport: TransportKind, family: StreamFamily) async throws {
         try await withAccepted(transport, family) {
             $0.childChannelOption(.autoRead, value: false)
@@ -43,7 +45,9 @@ struct StreamReadingTests {
         }
     }
 
-    @Test("A stream read on demand, a burst at a time, is byte-exact", arguments: across(streamTransports, StreamFamily.allCases))
+    @Test(
+        "A stream read on demand, a burst at a time, is byte-exact",
+        arguments: across(streamTransports, StreamFamily.allCases))
     func demandedStream(transport: TransportKind, family: StreamFamily) async throws {
         let bytes = pattern(3_000_000, seed: 3)
         try await withAccepted(transport, family) {
@@ -98,12 +102,16 @@ struct StreamReadingTests {
         }
     }
 
-    @Test("While reads are held back and the peer floods, little is kept; afterwards it is byte-exact", arguments: across(streamTransports, StreamFamily.allCases))
+    @Test(
+        "While reads are held back and the peer floods, little is kept; afterwards it is byte-exact",
+        arguments: across(streamTransports, StreamFamily.allCases))
     func heldBack(transport: TransportKind, family: StreamFamily) async throws {
         let bytes = pattern(8_000_000, seed: 7)
-        try await withAccepted(transport, family, spy: { spy in
+        try await withAccepted(transport, family) {
+            $0
+        } spy: { spy in
             spy.on["read"] = { [unowned spy] _ in spy.passesReads.store(false, ordering: .relaxed) }
-        }) { it async throws in
+        } _: { it async throws in
             let sending = it.peer.sending(bytes)
             try await it.journal.wait(for: "read held back")
             let stream = it.stream
@@ -129,16 +137,20 @@ struct StreamReadingTests {
         }
     }
 
-    @Test("Automatic reading switched off and on in the middle of a stream loses nothing", arguments: across(streamTransports, StreamFamily.allCases))
+    @Test(
+        "Automatic reading switched off and on in the middle of a stream loses nothing",
+        arguments: across(streamTransports, StreamFamily.allCases))
     func toggled(transport: TransportKind, family: StreamFamily) async throws {
         let bytes = pattern(3_000_000, seed: 9)
-        try await withAccepted(transport, family, spy: { spy in
+        try await withAccepted(transport, family) {
+            $0
+        } spy: { spy in
             spy.on["read"] = { context in
                 let channel = context.channel
                 try? channel.syncOptions?.setOption(.autoRead, value: false)
                 context.eventLoop.execute { try? channel.syncOptions?.setOption(.autoRead, value: true) }
             }
-        }) { it async throws in
+        } _: { it async throws in
             let sending = it.peer.sending(bytes)
             try await it.journal.wait(for: "removed")
             try await sending.value
@@ -184,9 +196,11 @@ struct StreamReadingTests {
 
     @Test("A handler may close the channel between the reads of a burst", arguments: streamTransports)
     func closeInBurst(transport: TransportKind) async throws {
-        try await withAccepted(transport, spy: { spy in
+        try await withAccepted(transport) {
+            $0
+        } spy: { spy in
             spy.on["read"] = { $0.close(promise: nil) }
-        }) { it async throws in
+        } _: { it async throws in
             let sending = it.peer.sending(pattern(1_000_000))
             try await it.journal.wait(for: "removed")
             _ = try? await sending.value
@@ -194,7 +208,9 @@ struct StreamReadingTests {
         }
     }
 
-    @Test("A handler that closes in channelRead when the end has come as well is told of the end once", arguments: streamTransports)
+    @Test(
+        "A handler that closes in channelRead when the end has come as well is told of the end once",
+        arguments: streamTransports)
     func closeInReadAtEnd(transport: TransportKind) async throws {
         try await withAccepted(transport) {
             $0.childChannelOption(.autoRead, value: false)
@@ -211,9 +227,11 @@ struct StreamReadingTests {
 
     @Test("What is read is not read before channelActive, though it was there", arguments: streamTransports)
     func activeFirst(transport: TransportKind) async throws {
-        try await withAccepted(transport, spy: { spy in
+        try await withAccepted(transport) {
+            $0
+        } spy: { spy in
             spy.on["active"] = { _ in usleep(20_000) }
-        }) { it async throws in
+        } _: { it async throws in
             try await it.peer.send("early")
             try await it.journal.wait(forBytes: 5)
             #expect(it.journal.events.prefix(3) == ["registered", "active", "read 5"])
@@ -224,14 +242,17 @@ struct StreamReadingTests {
     func small(transport: TransportKind) async throws {
         let endless = EndlessPattern(seed: 5)
         let differences = Recorder<Int>()
+        // On the loop's thread; looked at here when the channel has ended.
         nonisolated(unsafe) var position = 0
-        try await withAccepted(transport, spy: { spy in
+        try await withAccepted(transport) {
+            $0
+        } spy: { spy in
             spy.keepsBytes = false
             spy.onBytes = { _, buffer in
                 if !endless.matches(Array(buffer.readableBytesView), at: position) { differences.record(position) }
                 position += buffer.readableBytes
             }
-        }) { it async throws in
+        } _: { it async throws in
             var sent = 0
             while sent < 1_000_000 {
                 try await it.peer.send(Array(endless.piece(at: sent, count: 200)))

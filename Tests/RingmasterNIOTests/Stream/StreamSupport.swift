@@ -122,7 +122,7 @@ final class Journal: Sendable {
 
 /// Notes what a pipeline is told, and does what a test wants at an event.
 ///
-/// Unchecked: set up before it is added to a pipeline, then used on the loop only.
+/// Unchecked: set up before it is added to a pipeline, then used on the loop's thread only.
 final class Spy: ChannelDuplexHandler, @unchecked Sendable {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = IOData
@@ -282,7 +282,7 @@ func isOpenAnywhere(_ socket: FileIdentity) -> Bool {
     return false
 }
 
-extension Array<UInt8> {
+extension [UInt8] {
     /// As `==`, whose failure Swift Testing would explain by a comparison that takes hours for megabytes.
     func isSame(as other: [UInt8]) -> Bool { self == other }
 }

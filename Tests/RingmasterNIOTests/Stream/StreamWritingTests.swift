@@ -8,7 +8,9 @@ import Testing
 
 @Suite("Writing to stream channels")
 struct StreamWritingTests {
-    @Test("Promises are kept in the order of the writes, whatever their sizes", arguments: across(streamTransports, StreamFamily.allCases))
+    @Test(
+        "Promises are kept in the order of the writes, whatever their sizes",
+        arguments: across(streamTransports, StreamFamily.allCases))
     func promisesInOrder(transport: TransportKind, family: StreamFamily) async throws {
         let sizes = [0, 1, 100_000, 0, 70_000, 5, 0, 300_000, 65_536, 0]
         let bytes = pattern(sizes.reduce(0, +))
@@ -84,11 +86,13 @@ struct StreamWritingTests {
     @Test("Written before the channel is active, it is sent when it is", arguments: streamTransports)
     func beforeActive(transport: TransportKind) async throws {
         let journal = Journal()
-        try await withAccepted(transport, initialize: { channel in
+        try await withAccepted(transport) {
+            $0
+        } initialize: { channel in
             channel.holding(ByteBuffer(string: "early")).whenSuccess { journal.note("early \(channel.isActive)") }
             channel.flush()
             channel.holding(ByteBuffer(string: "late")).whenSuccess { journal.note("late") }
-        }) { it async throws in
+        } _: { it async throws in
             #expect(try await it.peer.receive() == Array("early".utf8))
             try await journal.wait(for: "early true")
             #expect(!journal.has("late"))
@@ -110,16 +114,20 @@ struct StreamWritingTests {
         }
     }
 
-    @Test("Written and flushed in channelActive and closed there, it reaches the peer", arguments: across(streamTransports, StreamFamily.allCases))
+    @Test(
+        "Written and flushed in channelActive and closed there, it reaches the peer",
+        arguments: across(streamTransports, StreamFamily.allCases))
     func closeInActive(transport: TransportKind, family: StreamFamily) async throws {
         let bytes = pattern(50_000)
         let written = Journal()
-        try await withAccepted(transport, family, spy: { spy in
+        try await withAccepted(transport, family) {
+            $0
+        } spy: { spy in
             spy.on["active"] = { context in
                 context.channel.sending(ByteBuffer(bytes)).whenComplete { written.note("\($0)") }
                 context.close(promise: nil)
             }
-        }) { it async throws in
+        } _: { it async throws in
             #expect(try await it.peer.receiveToEnd().isSame(as: bytes))
             try await outcome(it.channel.closeFuture).get()
             #expect(written.events == ["success()"])
@@ -163,7 +171,9 @@ struct StreamWritingTests {
         }
     }
 
-    @Test("Writability goes at the high mark and comes back below the low one, told once each", arguments: streamTransports)
+    @Test(
+        "Writability goes at the high mark and comes back below the low one, told once each",
+        arguments: streamTransports)
     func writability(transport: TransportKind) async throws {
         try await withAccepted(transport, receiveBuffer: 8192) {
             $0.childChannelOption(.writeBufferWaterMark, value: .init(low: 1000, high: 2000))
@@ -193,13 +203,17 @@ struct StreamWritingTests {
         }
     }
 
-    @Test("100 MB written as the channel becomes writable reach a slow reader byte-exact", arguments: across(streamTransports, StreamFamily.allCases))
+    @Test(
+        "100 MB written as the channel becomes writable reach a slow reader byte-exact",
+        arguments: across(streamTransports, StreamFamily.allCases))
     func hundredMegabytes(transport: TransportKind, family: StreamFamily) async throws {
         let endless = EndlessPattern(seed: 11)
         let total = family == .unix ? 20_000_000 : 100_000_000
+        // On the loop's thread.
         nonisolated(unsafe) var written = 0
         // From a few bytes, which are copied, to pieces that are sent from where they lie.
         let sizes = [100, 5000, 65_536, 1 << 18, 70_001, 30_000]
+        // On the loop's thread.
         nonisolated(unsafe) var turn = 0
         @Sendable func fill(_ context: ChannelHandlerContext) {
             while context.channel.isWritable, written < total {
@@ -216,10 +230,12 @@ struct StreamWritingTests {
                 context.close(mode: .output, promise: nil)
             }
         }
-        try await withAccepted(transport, family, receiveBuffer: 65_536, spy: { spy in
+        try await withAccepted(transport, family, receiveBuffer: 65_536) {
+            $0
+        } spy: { spy in
             spy.on["active"] = { fill($0) }
             spy.on["writable true"] = { fill($0) }
-        }) { it async throws in
+        } _: { it async throws in
             let peer = it.peer.plain
             let (count, same) = try await blocking {
                 var position = 0
@@ -270,14 +286,17 @@ struct StreamWritingTests {
     @Test("Writability's callback may write what fills the channel again", arguments: streamTransports)
     func writeInWritability(transport: TransportKind) async throws {
         let piece = 100_000
+        // On the loop's thread.
         nonisolated(unsafe) var left = 50
-        try await withAccepted(transport, receiveBuffer: 8192, spy: { spy in
+        try await withAccepted(transport, receiveBuffer: 8192) {
+            $0
+        } spy: { spy in
             spy.on["writable true"] = { context in
                 guard left > 0 else { return }
                 left -= 1
                 context.writeAndFlush(Spy.wrapOutboundOut(.byteBuffer(ByteBuffer(pattern(piece)))), promise: nil)
             }
-        }) { it async throws in
+        } _: { it async throws in
             it.channel.writeAndFlush(ByteBuffer(pattern(piece)), promise: nil)
             #expect(try await it.peer.receive(exactly: 51 * piece).isSame(as: (0..<51).flatMap { _ in pattern(piece) }))
             try await soon("the last edge") { it.journal.count("writable true") == 51 }
@@ -287,9 +306,11 @@ struct StreamWritingTests {
 
     @Test("Writability's callback may close the channel", arguments: streamTransports)
     func closeInWritability(transport: TransportKind) async throws {
-        try await withAccepted(transport, spy: { spy in
+        try await withAccepted(transport) {
+            $0
+        } spy: { spy in
             spy.on["writable false"] = { $0.close(promise: nil) }
-        }) { it async throws in
+        } _: { it async throws in
             let written = it.channel.sending(ByteBuffer(pattern(100_000)))
             #expect(try await failure(written) as? ChannelError == .ioOnClosedChannel)
             try await outcome(it.channel.closeFuture).get()
@@ -317,7 +338,8 @@ struct StreamWritingTests {
         } _: { it async throws in
             it.peer.reset()
             try await outcome(it.channel.closeFuture).get()
-            #expect(try await failure(it.channel.sending(ByteBuffer(string: "x"))) as? ChannelError == .ioOnClosedChannel)
+            #expect(
+                try await failure(it.channel.sending(ByteBuffer(string: "x"))) as? ChannelError == .ioOnClosedChannel)
         }
         try await withAccepted(transport, receiveBuffer: 8192) { it async throws in
             let written = it.channel.sending(ByteBuffer(pattern(8_000_000)))
@@ -329,7 +351,9 @@ struct StreamWritingTests {
         }
     }
 
-    @Test("What is written to a peer that has closed is lost, and what it sent before is read", arguments: streamTransports)
+    @Test(
+        "What is written to a peer that has closed is lost, and what it sent before is read",
+        arguments: streamTransports)
     func readBeforeWriteError(transport: TransportKind) async throws {
         try await withAccepted(transport) {
             $0.childChannelOption(.autoRead, value: false)
@@ -351,7 +375,9 @@ struct StreamWritingTests {
         }
     }
 
-    @Test("The own slice of a buffer is sent, not what is around it, and the buffer may change at once", arguments: streamTransports)
+    @Test(
+        "The own slice of a buffer is sent, not what is around it, and the buffer may change at once",
+        arguments: streamTransports)
     func slices(transport: TransportKind) async throws {
         let bytes = pattern(200_000)
         try await withAccepted(transport, receiveBuffer: 8192) { it async throws in
