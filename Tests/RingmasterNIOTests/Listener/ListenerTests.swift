@@ -360,6 +360,26 @@ struct ListenerTests {
         }
     }
 
+    @Test("A listener that a handler keeps from closing when it is to quiesce is told why", arguments: streamTransports)
+    func quiesceFails(transport: TransportKind) async throws {
+        struct No: Error {}
+        final class Keeper: ChannelOutboundHandler, RemovableChannelHandler, Sendable {
+            typealias OutboundIn = Never
+            func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
+                promise?.fail(No())
+                context.pipeline.syncOperations.removeHandler(self, promise: nil)
+            }
+        }
+        try await withAccepted(transport) { it async throws in
+            let journal = Journal()
+            try await it.listener.pipeline.addHandler(ListenerSpy(journal)).get()
+            try await it.listener.pipeline.addHandler(Keeper(), position: .first).get()
+            it.listener.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
+            try await journal.wait(for: "error No()")
+            #expect(it.listener.isActive)
+        }
+    }
+
     @Test(
         "ServerQuiescingHelper closes the listener, tells the children, and waits for them", arguments: streamTransports
     )

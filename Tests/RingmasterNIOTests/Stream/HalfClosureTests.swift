@@ -52,6 +52,23 @@ struct HalfClosureTests {
         }
     }
 
+    @Test("Writability comes back while the output is closing", arguments: streamTransports)
+    func writableWhileClosing(transport: TransportKind) async throws {
+        try await withAccepted(transport, receiveBuffer: 8192) { it async throws in
+            let channel = it.channel
+            let closed = try await it.onLoop {
+                channel.writeAndFlush(ByteBuffer(pattern(8_000_000)), promise: nil)
+                return channel.close(mode: .output)
+            }
+            #expect(!channel.isWritable)
+            #expect(try await it.peer.receiveToEnd().isSame(as: pattern(8_000_000)))
+            try await outcome(closed).get()
+            try await it.journal.wait(for: "event outputClosed")
+            let told = it.journal.events.filter { $0.hasPrefix("writable") || $0.hasPrefix("event") }
+            #expect(told == ["writable false", "writable true", "event outputClosed"])
+        }
+    }
+
     @Test("Writes that were not flushed keep the output open until they are", arguments: streamTransports)
     func outputWaitsForFlush(transport: TransportKind) async throws {
         try await withAccepted(transport) { it async throws in

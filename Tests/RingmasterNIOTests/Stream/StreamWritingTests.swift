@@ -101,6 +101,25 @@ struct StreamWritingTests {
         }
     }
 
+    @Test("Much written before the channel is active is sent as the peer takes it", arguments: streamTransports)
+    func muchBeforeActive(transport: TransportKind) async throws {
+        let bytes = pattern(8_000_000)
+        let journal = Journal()
+        try await withAccepted(transport, receiveBuffer: 8192) {
+            $0
+        } initialize: { channel in
+            channel.write(ByteBuffer(bytes)).whenSuccess { journal.note("written") }
+            channel.flush()
+            channel.close(mode: .output).whenFailure { journal.note("\($0)") }
+            #expect(!channel.isWritable && !channel.isActive)
+        } _: { it async throws in
+            try await journal.wait(for: "\(ChannelError.inappropriateOperationForState)")
+            #expect(try await it.peer.receive(exactly: bytes.count).isSame(as: bytes))
+            try await journal.wait(for: "written")
+            try await it.journal.wait(for: "writable true")
+        }
+    }
+
     @Test("A client's writes from before it was connected go first", arguments: streamTransports)
     func beforeConnected(transport: TransportKind) async throws {
         try await withRingGroup(transport) { group async throws in
