@@ -88,7 +88,7 @@ public final class RingClientBootstrap: NIOClientTCPBootstrapProtocol {
         }
     }
 
-    /// Takes over a connected socket in blocking mode.
+    /// Takes over a connected socket, and its blocking mode with it: O_NONBLOCK is cleared.
     public func withConnectedSocket(_ socket: NIOBSDSocket.Handle) -> EventLoopFuture<any NIOCore.Channel> {
         connect(.socket(socket), Self.nothingMore).map(\.0)
     }
@@ -119,7 +119,7 @@ public final class RingClientBootstrap: NIOClientTCPBootstrapProtocol {
         try await connect(to: .init(unixDomainSocketPath: path), channelInitializer: channelInitializer)
     }
 
-    /// Takes over a connected socket in blocking mode; returns what `channelInitializer` has made of the channel.
+    /// Takes over a connected socket, and its blocking mode with it: O_NONBLOCK is cleared; returns what `channelInitializer` has made of the channel.
     public func withConnectedSocket<Output: Sendable>(
         _ socket: NIOBSDSocket.Handle,
         channelInitializer: @escaping @Sendable (any NIOCore.Channel) -> EventLoopFuture<Output>
@@ -189,6 +189,7 @@ public final class RingClientBootstrap: NIOClientTCPBootstrapProtocol {
             case .address(let address):
                 channel = RingStreamChannel(loop, fd: try CoreSocket.stream(CoreAddress(address).family))
             case .socket(let fd):
+                CoreSocket.setBlocking(fd)
                 channel = RingStreamChannel(loop, fd: fd)
             }
         } catch {

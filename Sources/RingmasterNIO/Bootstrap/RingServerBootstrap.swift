@@ -98,7 +98,7 @@ public final class RingServerBootstrap {
         }
     }
 
-    /// Listens on a socket that is bound already, in blocking mode; the channel owns it from then on.
+    /// Listens on a socket that is bound already, whose O_NONBLOCK is cleared; the channel owns it from then on.
     public func withBoundSocket(_ socket: NIOBSDSocket.Handle) -> EventLoopFuture<any NIOCore.Channel> {
         bind(.socket(socket), childInitializer: Self.itself) { $0 }
     }
@@ -166,8 +166,10 @@ public final class RingServerBootstrap {
 
         func socket() throws(CoreError) -> Int32 {
             switch self {
-            case .address(let address): try CoreSocket.stream(CoreAddress(address).family)
-            case .socket(let fd): fd
+            case .address(let address): return try CoreSocket.stream(CoreAddress(address).family)
+            case .socket(let fd):
+                CoreSocket.setBlocking(fd)
+                return fd
             }
         }
     }

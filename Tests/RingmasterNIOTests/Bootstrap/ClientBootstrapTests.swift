@@ -169,6 +169,8 @@ struct ClientBootstrapTests {
     func connectedSocket(transport: TransportKind) async throws {
         try await withRingGroup(transport) { group async throws in
             let (left, right) = try tcpPair()
+            // As other libraries leave it.
+            _ = fcntl(right, F_SETFL, O_NONBLOCK)
             let peer = FarEnd(Peer(fd: left))
             let journal = Journal()
             try await peer.send("was there before")
@@ -180,6 +182,7 @@ struct ClientBootstrapTests {
             try await channel.writeAndFlush(ByteBuffer(string: "x")).get()
             #expect(try await peer.receive(exactly: 1) == Array("x".utf8))
             #expect(journal.events.prefix(2) == ["registered", "active"])
+            #expect(fcntl(right, F_GETFL) & O_NONBLOCK == 0)
             // A descriptor that is no socket ends at once.
             let nothing = open("/dev/null", O_RDONLY | O_CLOEXEC)
             if case .success(let broken) = try await outcome(

@@ -188,9 +188,13 @@ struct StreamReadingTests {
         try await withAccepted(transport) {
             $0.childChannelOption(.recvAllocator, value: Recording(sizes: sizes))
         } _: { it async throws in
-            try await it.peer.send(pattern(5000))
+            try await it.peer.send(pattern(500))
+            try await it.journal.wait(forBytes: 500)
+            #expect(sizes.all == [500])
+            try await it.peer.send(pattern(4500, seed: 2))
             try await it.journal.wait(forBytes: 5000)
             #expect(sizes.all.reduce(0, +) == 5000 && sizes.all.allSatisfy { $0 <= 1024 })
+            #expect(it.journal.bytes.isSame(as: pattern(500) + pattern(4500, seed: 2)))
         }
     }
 

@@ -20,9 +20,24 @@ extension RingStreamChannel {
 
     /// Nobody has asked, or asks for pieces of another size.
     private func receivedSlowly(_ bytes: RawSpan) {
+        if parked.readableBytes == 0, mayRead || drainsInput, let buffer = wholePiece(bytes) {
+            return fireRead(NIOAny(buffer))
+        }
         bytes.withUnsafeBytes { _ = parked.writeBytes($0) }
         giveParked()
         if parked.readableBytes > 0 { connection?.pauseReading() }
+    }
+
+    /// All of it, if the allocator's next buffer has room: copied once.
+    private func wholePiece(_ bytes: RawSpan) -> ByteBuffer? {
+        guard var allocator = receiveAllocator else { return nil }
+        var buffer = allocator.buffer(allocator: bufferAllocator)
+        guard buffer.capacity >= bytes.byteCount else { return nil }
+        buffer.clear()
+        bytes.withUnsafeBytes { _ = buffer.writeBytes($0) }
+        _ = allocator.record(actualReadBytes: bytes.byteCount)
+        receiveAllocator = allocator
+        return buffer
     }
 
     func askForMore() {
