@@ -52,6 +52,15 @@ struct Server {
         let prepared = try plan.prepared()
         let decision = try LoopDecision.make(plan.options.transport, workers: prepared.configuration.workerCount)
         let setup = setup(prepared, plan.options, decision.kind, programPath: Process.programPath)
+        let supervisor: SupervisorProcess
+        do {
+            supervisor = try SupervisorProcess(setup)
+        } catch let error as PlanError {
+            throw CommandError(error.exitCode, error.sentence)
+        } catch {
+            throw CommandError(Self.exitCode(of: error), "the supervisor cannot start: \(error)")
+        }
+        // Behind what may fail: a command that is refused says why, and nothing else.
         if let cause = decision.cause {
             let level: Logger.Level = plan.options.transport == .epoll ? .debug : .notice
             setup.logger.log(level: level, "serving with epoll", metadata: ["cause": "\(cause)"])
@@ -65,13 +74,7 @@ struct Server {
                 "workers": "\(prepared.configuration.workerCount)", "budget": "\(CPUBudget.read())",
                 "max-connections": "\(prepared.configuration.connectionsMax)",
             ])
-        do {
-            return try SupervisorProcess(setup).run()
-        } catch let error as PlanError {
-            throw CommandError(error.exitCode, error.sentence)
-        } catch {
-            throw CommandError(Self.exitCode(of: error), "the supervisor cannot start: \(error)")
-        }
+        return supervisor.run()
     }
 
     private func setup(

@@ -43,6 +43,11 @@ extension RingEventLoop {
         }
     }
 
+    /// As ``closeChannels(patience:then:)``, then ``finish(then:)``.
+    func shutDownIsolated(patience: TimeAmount = LoopShutdown.patience, ended: @escaping () -> Void) {
+        closeChannels(patience: patience) { self.finish(then: ended) }
+    }
+
     private func closeChannelsUnasked() {
         for channel in channels.values { channel.close0(error: EventLoopError.shutdown, mode: .all, promise: nil) }
     }
@@ -70,7 +75,7 @@ extension RingEventLoop {
     public func shutdownGracefully(queue: DispatchQueue, _ callback: @escaping @Sendable ((any Error)?) -> Void) {
         guard !isOfGroup else { return queue.async { callback(EventLoopError.unsupportedOperation) } }
         let told: @Sendable () -> Void = { queue.async { callback(nil) } }
-        let isTaken = tasks.offer(.function { self.closeChannels { self.finish(then: told) } })
+        let isTaken = tasks.offer(.function { self.shutDownIsolated(ended: told) })
         // It has ended before.
         if !isTaken { told() }
     }

@@ -4,6 +4,12 @@ import NIOCore
 import Synchronization
 import Transport
 
+/// What the stream channels of a loop have passed.
+struct LoopTraffic: BitwiseCopyable {
+    var received: UInt64 = 0
+    var sent: UInt64 = 0
+}
+
 /// SwiftNIO's event loop, on a loop of Transport: on io_uring or on epoll, with one thread of its own.
 ///
 /// Loops come from a ``RingEventLoopGroup``, or are put on a loop that exists, as in a worker: ``init(on:)``. It is a serial
@@ -17,6 +23,8 @@ public final class RingEventLoop: NIOCore.EventLoop, NIOSerialEventLoopExecutor,
     let scheduledCount = Atomic<UInt64>(0)
     /// It ends with its group, and not by itself.
     let isOfGroup: Bool
+    /// Bytes of all stream channels so far. Loop thread; behind a pointer, where no exclusivity check is made.
+    let traffic: UnsafeMutablePointer<LoopTraffic>
 
     // Loop thread only.
     private var boundCore: CoreLoop?
@@ -41,12 +49,15 @@ public final class RingEventLoop: NIOCore.EventLoop, NIOSerialEventLoopExecutor,
         self.isOfGroup = isOfGroup
         tasks = LoopTasks(remote)
         taskExecutor = RingTaskExecutor(tasks)
+        traffic = .allocate(capacity: 1)
+        traffic.initialize(to: LoopTraffic())
         readTask = { [unowned self] in finishReads() }
     }
 
     deinit {
         // Else the loop below has ended without it.
         if !hasClosed { tasks.unbind() }
+        traffic.deallocate()
     }
 
     /// The calling thread is the loop's, or is going to be.
