@@ -1,6 +1,7 @@
 import NIOCore
 import RingmasterNIO
 import Testing
+
 import enum Transport.TransportKind
 
 @testable import TransportTesting
@@ -72,7 +73,9 @@ struct ExecutorTests {
         }
     }
 
-    @Test("a task that prefers the loop stays there, whatever it awaits, and so do its children", arguments: TransportKind.here)
+    @Test(
+        "a task that prefers the loop stays there, whatever it awaits, and so do its children",
+        arguments: TransportKind.here)
     func taskExecutor(kind: TransportKind) async throws {
         try await withRingGroup(kind, count: 2) { group in
             let (loop, other) = (group.loops[0], group.loops[1])

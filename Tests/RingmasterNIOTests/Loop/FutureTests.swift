@@ -2,6 +2,7 @@ import Foundation
 import NIOCore
 import RingmasterNIO
 import Testing
+
 import enum Transport.TransportKind
 
 @testable import TransportTesting
@@ -99,7 +100,9 @@ struct FutureTests {
         }
     }
 
-    @Test("on the loop, closures and values that are not Sendable may be used in its isolated view", arguments: TransportKind.here)
+    @Test(
+        "on the loop, closures and values that are not Sendable may be used in its isolated view",
+        arguments: TransportKind.here)
     func isolated(kind: TransportKind) async throws {
         try await withRingGroup(kind) { group in
             let loop = group.next()

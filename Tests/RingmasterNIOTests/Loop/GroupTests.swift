@@ -3,6 +3,7 @@ import NIOCore
 import NIOPosix
 import RingmasterNIO
 import Testing
+
 import enum Transport.TransportKind
 
 @testable import TransportTesting
@@ -21,7 +22,8 @@ struct GroupTests {
         }
     }
 
-    @Test("any() is the loop that asks if it is of the group, and not if it is of another", arguments: TransportKind.here)
+    @Test(
+        "any() is the loop that asks if it is of the group, and not if it is of another", arguments: TransportKind.here)
     func any(kind: TransportKind) async throws {
         try await withRingGroup(kind, count: 3) { group in
             try await withRingGroup(kind, count: 2) { others in
@@ -66,7 +68,9 @@ struct GroupTests {
         try await expect(group.next().submit { 1 }, is: 1)
     }
 
-    @Test("a group that nobody refers to goes on, as long as its loops are not told to end", arguments: TransportKind.here)
+    @Test(
+        "a group that nobody refers to goes on, as long as its loops are not told to end", arguments: TransportKind.here
+    )
     func forgotten(kind: TransportKind) async throws {
         weak var forgotten: RingEventLoopGroup?
         let loop: any NIOCore.EventLoop

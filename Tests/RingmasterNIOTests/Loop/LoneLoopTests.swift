@@ -136,7 +136,9 @@ struct LoneLoopTests {
         try lone.join()
     }
 
-    @Test("when the loop below has ended without it, tasks are dropped with what they hold", arguments: TransportKind.here)
+    @Test(
+        "when the loop below has ended without it, tasks are dropped with what they hold", arguments: TransportKind.here
+    )
     func endedBelow(kind: TransportKind) async throws {
         let lone = try LoneLoop(kind)
         let loop = lone.loop

@@ -3,6 +3,7 @@ import NIOCore
 import RingmasterNIO
 import Synchronization
 import Testing
+
 import enum Transport.SocketAddress
 import enum Transport.TransportKind
 

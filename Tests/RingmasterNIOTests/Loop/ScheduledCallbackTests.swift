@@ -3,6 +3,7 @@ import NIOCore
 import RingmasterNIO
 import Synchronization
 import Testing
+
 import enum Transport.TransportKind
 
 @testable import TransportTesting
@@ -42,7 +43,9 @@ struct ScheduledCallbackTests {
         }
     }
 
-    @Test("one handler may have several callbacks, on the loop and elsewhere, and each is cancelled alone", arguments: TransportKind.here)
+    @Test(
+        "one handler may have several callbacks, on the loop and elsewhere, and each is cancelled alone",
+        arguments: TransportKind.here)
     func severalOfOneHandler(kind: TransportKind) async throws {
         try await withRingGroup(kind) { group in
             let (loop, handler) = (group.next(), CallbackHandler())
@@ -54,7 +57,9 @@ struct ScheduledCallbackTests {
         }
     }
 
-    @Test("a cancelled callback's handler is told so once, on the loop, whoever cancels it and however often", arguments: TransportKind.here)
+    @Test(
+        "a cancelled callback's handler is told so once, on the loop, whoever cancels it and however often",
+        arguments: TransportKind.here)
     func cancelled(kind: TransportKind) async throws {
         try await withRingGroup(kind) { group in
             let (loop, handler) = (group.next(), CallbackHandler())

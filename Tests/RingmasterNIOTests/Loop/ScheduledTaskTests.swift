@@ -3,13 +3,15 @@ import NIOCore
 import RingmasterNIO
 import Synchronization
 import Testing
+
 import enum Transport.TransportKind
 
 @testable import TransportTesting
 
 @Suite("Event loop: scheduled tasks", .timeLimit(.minutes(1)))
 struct ScheduledTaskTests {
-    @Test("scheduled tasks run by their deadlines and not before, whoever schedules them", arguments: TransportKind.here)
+    @Test(
+        "scheduled tasks run by their deadlines and not before, whoever schedules them", arguments: TransportKind.here)
     func order(kind: TransportKind) async throws {
         try await withRingGroup(kind) { group in
             let loop = group.next()
@@ -66,7 +68,9 @@ struct ScheduledTaskTests {
         }
     }
 
-    @Test("a timer of another thread that is earlier than all others wakes the loop in time", arguments: TransportKind.here)
+    @Test(
+        "a timer of another thread that is earlier than all others wakes the loop in time",
+        arguments: TransportKind.here)
     func wakes(kind: TransportKind) async throws {
         try await withRingGroup(kind) { group in
             let loop = group.next()
@@ -77,7 +81,9 @@ struct ScheduledTaskTests {
         }
     }
 
-    @Test("cancelled at once, on the loop or elsewhere, it never runs, and lets go of what it holds", arguments: TransportKind.here)
+    @Test(
+        "cancelled at once, on the loop or elsewhere, it never runs, and lets go of what it holds",
+        arguments: TransportKind.here)
     func cancelledAtOnce(kind: TransportKind) async throws {
         try await withRingGroup(kind) { group in
             let loop = group.next()
@@ -150,7 +156,9 @@ struct ScheduledTaskTests {
         }
     }
 
-    @Test("of scheduling and cancelling on many threads, each task runs or is cancelled, once", arguments: TransportKind.here)
+    @Test(
+        "of scheduling and cancelling on many threads, each task runs or is cancelled, once",
+        arguments: TransportKind.here)
     func race(kind: TransportKind) async throws {
         try await withRingGroup(kind) { group in
             let loop = group.next()
@@ -232,7 +240,8 @@ struct ScheduledTaskTests {
             never.cancel(promise: told)
             try await told.futureResult.get()
             let ran = Counter()
-            let running = loop.scheduleRepeatedTask(initialDelay: .zero, delay: .milliseconds(1)) { _ in ran.increment() }
+            let running = loop.scheduleRepeatedTask(initialDelay: .zero, delay: .milliseconds(1)) { _ in ran.increment()
+            }
             try eventually { ran.value >= 2 }
             let toldToo = loop.makePromise(of: Void.self)
             running.cancel(promise: toldToo)

@@ -3,6 +3,7 @@ import Foundation
 import NIOCore
 import Synchronization
 import Testing
+
 import enum Transport.TransportKind
 
 @testable import RingmasterNIO
@@ -46,7 +47,9 @@ struct ShutdownTests {
         try RingEventLoopGroup(numberOfThreads: count, transport: kind == .epoll ? .epoll : .ioUring)
     }
 
-    @Test("servers, their connections and clients are closed, and told so, before the callback comes", arguments: TransportKind.here)
+    @Test(
+        "servers, their connections and clients are closed, and told so, before the callback comes",
+        arguments: TransportKind.here)
     func channels(kind: TransportKind) async throws {
         let group = try makeGroup(kind, count: 3)
         let life = LifeHandler()
@@ -109,7 +112,9 @@ struct ShutdownTests {
         }
     }
 
-    @Test("a channel whose handlers let it close later is waited for, and meanwhile no channel is taken", arguments: TransportKind.here)
+    @Test(
+        "a channel whose handlers let it close later is waited for, and meanwhile no channel is taken",
+        arguments: TransportKind.here)
     func held(kind: TransportKind) async throws {
         let group = try makeGroup(kind)
         let held = Recorder<@Sendable () -> Void>()
@@ -135,7 +140,9 @@ struct ShutdownTests {
         #expect(try ended.next())
     }
 
-    @Test("a channel whose handlers never let it close is closed when five seconds are over", arguments: TransportKind.here)
+    @Test(
+        "a channel whose handlers never let it close is closed when five seconds are over",
+        arguments: TransportKind.here)
     func swallowed(kind: TransportKind) async throws {
         let group = try makeGroup(kind)
         let life = LifeHandler()
@@ -153,7 +160,9 @@ struct ShutdownTests {
         #expect(life.inactive.value == 2 && life.unregistered.value == 2 && life.removed.value == 2)
     }
 
-    @Test("what is queued is run, with what it queues; what is scheduled fails, and what that schedules too", arguments: TransportKind.here)
+    @Test(
+        "what is queued is run, with what it queues; what is scheduled fails, and what that schedules too",
+        arguments: TransportKind.here)
     func tasks(kind: TransportKind) async throws {
         let group = try makeGroup(kind)
         let loop = group.next()
@@ -194,7 +203,9 @@ struct ShutdownTests {
         #expect(standardError(result).contains("bring new ones for ever"))
     }
 
-    @Test("after the end tasks and jobs are dropped with one line on standard error, and callbacks are cancelled in silence")
+    @Test(
+        "after the end tasks and jobs are dropped with one line on standard error, and callbacks are cancelled in silence"
+    )
     func afterwards() async {
         let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
             let group = try RingEventLoopGroup(numberOfThreads: 1, transport: .epoll)
@@ -212,7 +223,9 @@ struct ShutdownTests {
         #expect(standardError(result) == "cancelled\n" + line)
     }
 
-    @Test("what the end's own failures do to the loops that have ended is refused, not run, and crashes nobody", arguments: TransportKind.here)
+    @Test(
+        "what the end's own failures do to the loops that have ended is refused, not run, and crashes nobody",
+        arguments: TransportKind.here)
     func fromCallback(kind: TransportKind) async throws {
         let group = try makeGroup(kind)
         let other = try makeGroup(kind)

@@ -3,6 +3,7 @@ import NIOCore
 import RingmasterNIO
 import Synchronization
 import Testing
+
 import enum Transport.TransportKind
 
 @testable import TransportTesting
@@ -47,7 +48,8 @@ struct TaskTests {
         }
     }
 
-    @Test("of many threads each has its tasks run in its order, none twice and none lost", arguments: TransportKind.here)
+    @Test(
+        "of many threads each has its tasks run in its order, none twice and none lost", arguments: TransportKind.here)
     func manyThreads(kind: TransportKind) async throws {
         try await withRingGroup(kind) { group in
             let loop = group.next()
@@ -68,7 +70,9 @@ struct TaskTests {
         }
     }
 
-    @Test("a task queued by the loop's only task, or its only timer, does not wait for anything", arguments: TransportKind.here)
+    @Test(
+        "a task queued by the loop's only task, or its only timer, does not wait for anything",
+        arguments: TransportKind.here)
     func onlyOne(kind: TransportKind) async throws {
         try await withRingGroup(kind) { group in
             let loop = group.next()
@@ -87,7 +91,8 @@ struct TaskTests {
             try await withRingGroup(kind) { others in
                 let ran = group.next().makePromise(of: Void.self)
                 let server = try await group.serve { channel in
-                    try channel.pipeline.syncOperations.addHandler(ReadHandler { loop, _ in loop.execute { ran.succeed() } })
+                    try channel.pipeline.syncOperations.addHandler(
+                        ReadHandler { loop, _ in loop.execute { ran.succeed() } })
                 }
                 let client = try await others.connect(to: server)
                 try await client.writeAndFlush(ByteBuffer(string: "x"))
@@ -166,7 +171,9 @@ struct TaskTests {
         }
     }
 
-    @Test("the succeeded void future is one and the same on the loop, and a new one elsewhere", arguments: TransportKind.here)
+    @Test(
+        "the succeeded void future is one and the same on the loop, and a new one elsewhere",
+        arguments: TransportKind.here)
     func succeeded(kind: TransportKind) async throws {
         try await withRingGroup(kind) { group in
             let loop = group.next()

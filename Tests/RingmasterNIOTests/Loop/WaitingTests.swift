@@ -2,6 +2,7 @@ import Dispatch
 import NIOCore
 import RingmasterNIO
 import Testing
+
 import enum Transport.TransportKind
 
 @testable import TransportTesting
