@@ -135,6 +135,8 @@ struct CloseSendingQueuedTests {
                     }
                     writeMore(connection)
                 }
+                connection.onWritable = writeMore
+                connection.onFlushed = writeMore
                 writeMore(connection)
             }
             let peer = try Peer(connectingTo: server.address, receiveBuffer: 60_000)
