@@ -18,4 +18,5 @@ typealias CoreFileRegion = Transport.FileRegion
 typealias CoreDescriptor = Transport.OwnedDescriptor
 typealias CoreSocket = Transport.Socket
 typealias CoreAddress = Transport.SocketAddress
+typealias ConnectionOrigin = Transport.ConnectionOrigin
 typealias CoreError = Transport.SystemError

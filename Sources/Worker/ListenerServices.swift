@@ -44,7 +44,7 @@ public final class ListenerServices: Service {
         self.host = host
         let each = ServiceHost(
             loop: host.loop, ready: { [unowned self] in becameReady() }, connectionEnded: host.connectionEnded,
-            frozen: host.frozen)
+            frozen: host.frozen, failed: host.failed)
         for service in services { try service.start(each) }
     }
 
@@ -97,5 +97,16 @@ public final class ListenerServices: Service {
     /// Ends all connections of all services.
     public func closeAll() {
         for service in services { service.closeAll() }
+    }
+
+    /// Is done when the last of them is.
+    public func stop(_ done: @escaping () -> Void) {
+        var left = services.count
+        for service in services {
+            service.stop {
+                left -= 1
+                if left == 0 { done() }
+            }
+        }
     }
 }

@@ -35,6 +35,9 @@ public final class WorkerProcess {
     private static let rejectionRetry: Duration = .milliseconds(1)
     /// Idle connections are ended over a quarter of the grace, and no longer than this.
     private static let drainSpreadMax: Duration = .seconds(2)
+    /// How long a service has to end at least, if it has anything besides connections. The supervisor kills a second after
+    /// the cut.
+    private static let stopPatienceMin: Duration = .milliseconds(500)
     /// Descriptors that a worker needs besides its connections: standard streams, ring, control, and a reserve.
     static let descriptorsReserved = 64
 
@@ -104,13 +107,17 @@ public final class WorkerProcess {
         let host = ServiceHost(
             loop: loop, ready: { [unowned self] in perform(lifecycle.serviceReady()) },
             connectionEnded: { [unowned self] in connectionEnded() },
-            frozen: { [unowned self] in emigration?.offer($0) })
+            frozen: { [unowned self] in emigration?.offer($0) }, failed: { [unowned self] in serviceFailed($0) })
         do {
             try service.start(host)
         } catch {
-            fail(.serviceFailed, "the service cannot start: \(error)")
-            cut()
+            serviceFailed(error)
         }
+    }
+
+    private func serviceFailed(_ error: any Error) {
+        fail(.serviceFailed, "the service cannot start: \(error)")
+        cut()
     }
 
     private func fail(_ code: ExitCode, _ message: String) {
@@ -324,10 +331,25 @@ public final class WorkerProcess {
             case .closeAll(let forced):
                 cutAll(forced)
             case .stopLoop:
-                loop.remote.stop()
+                stopService()
             }
         }
         publish()
+    }
+
+    /// The loop turns on until the service is done, or has had its time.
+    private func stopService() {
+        let remote = loop.remote
+        let limit = LoopTimer(loop) { [logger] in
+            logger.warning("the service was not done in time")
+            remote.stop()
+        }
+        let left = deadline.flatMap { $0.isArmed ? $0.deadline - .now : nil } ?? .zero
+        limit.arm(after: max(left, Self.stopPatienceMin))
+        service.stop {
+            limit.cancel()
+            remote.stop()
+        }
     }
 
     private func cutAll(_ forced: Int) {

@@ -10,14 +10,22 @@ final class RingListenerChannel: RingChannel, @unchecked Sendable {
         /// A socket that is not listening yet.
         case socket(Int32)
         case listener(CoreListener, Int32)
-        /// Whoever calls ``deliver(_:isShared:)``.
+        /// Whoever calls ``deliver(_:)``.
         case handOff
         case nobody
     }
 
-    private struct Accepted {
+    /// A connection that no channel has yet.
+    struct Accepted {
         var fd: Int32
-        var isShared: Bool
+        /// Another process may hold a copy.
+        var isShared = false
+        /// What was received from it by somebody else.
+        var unread = ByteBuffer()
+        /// Whom it comes from, where a supervisor has accepted it.
+        var origin: ConnectionOrigin?
+        /// It was to leave for another worker, and nobody would have it.
+        var isRefused = false
     }
 
     private var source: Source
@@ -83,7 +91,7 @@ final class RingListenerChannel: RingChannel, @unchecked Sendable {
     override func activated() {
         guard case .socket(let fd) = source else { return }
         let listener = CoreListener(loop.core, fd: fd, removesPath: false) { [unowned self] fd in
-            deliver(fd, isShared: false)
+            deliver(Accepted(fd: fd))
         }
         source = .listener(listener, fd)
     }
@@ -117,21 +125,18 @@ final class RingListenerChannel: RingChannel, @unchecked Sendable {
     // MARK: Reading
 
     /// A connection for this listener. The channel owns the socket from now on: connected, in blocking mode.
-    ///
-    /// - Parameter isShared: another process may hold a copy of it.
-    func deliver(_ fd: Int32, isShared: Bool) {
+    func deliver(_ accepted: Accepted) {
         guard lifecycle.isActive else {
-            Glibc.close(fd)
+            Glibc.close(accepted.fd)
             return
         }
-        let accepted = Accepted(fd: fd, isShared: isShared)
         if mayRead, parked.isEmpty { return fire(accepted) }
         parked.append(accepted)
         if case .listener(let listener, _) = source { listener.pause() }
     }
 
     private func fire(_ accepted: Accepted) {
-        let channel = RingStreamChannel(nextLoop(), fd: accepted.fd, parent: self, isShared: accepted.isShared)
+        let channel = RingStreamChannel(nextLoop(), accepted, parent: self)
         fireRead(NIOAny(channel))
     }
 

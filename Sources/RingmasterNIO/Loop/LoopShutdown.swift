@@ -25,18 +25,21 @@ extension RingEventLoop {
     ///   - patience: channels whose handlers keep them from closing for longer are closed without being asked.
     ///   - ended: called on the loop's thread when it takes nothing any more. The loop below ends next.
     func shutDown(patience: TimeAmount, ended: @escaping @Sendable () -> Void) {
-        execute { [self] in
-            precondition(isOpen, "a loop is shut down once")
-            shutdown = .closingChannels(ended)
-            let late = scheduleTask(in: patience) { [self] in
-                for channel in channels.values {
-                    channel.close0(error: EventLoopError.shutdown, mode: .all, promise: nil)
-                }
+        execute { [self] in shutDownIsolated(patience: patience, ended: ended) }
+    }
+
+    /// As ``shutDown(patience:ended:)``, on the loop.
+    func shutDownIsolated(patience: TimeAmount, ended: @escaping () -> Void) {
+        precondition(isOpen, "a loop is shut down once")
+        shutdown = .closingChannels(ended)
+        let late = _scheduleTaskIsolatedUnsafeUnchecked(in: patience) { [self] in
+            for channel in channels.values {
+                channel.close0(error: EventLoopError.shutdown, mode: .all, promise: nil)
             }
-            late.futureResult.whenFailure { _ in }
-            for channel in channels.values { channel.close(promise: nil) }
-            if channels.isEmpty { channelsEnded() }
         }
+        late.futureResult.whenFailure { _ in }
+        for channel in channels.values { channel.close(promise: nil) }
+        if channels.isEmpty { channelsEnded() }
     }
 
     /// The last channel is closed and its pipeline empty.

@@ -4,6 +4,12 @@ import NIOCore
 import Synchronization
 import Transport
 
+/// What the stream channels of a loop have passed.
+struct LoopTraffic: BitwiseCopyable {
+    var received: UInt64 = 0
+    var sent: UInt64 = 0
+}
+
 /// SwiftNIO's event loop, on a loop of Transport: on io_uring or on epoll, with one thread of its own.
 ///
 /// Loops come from a ``RingEventLoopGroup``, or are put on a loop that exists, as in a worker: ``init(on:)``. It is a serial
@@ -15,6 +21,8 @@ public final class RingEventLoop: NIOCore.EventLoop, NIOSerialEventLoopExecutor,
     /// Runs asynchronous code on this loop's thread.
     public let taskExecutor: RingTaskExecutor
     let scheduledCount = Atomic<UInt64>(0)
+    /// Bytes of all stream channels so far. Loop thread; behind a pointer, where no exclusivity check is made.
+    let traffic: UnsafeMutablePointer<LoopTraffic>
 
     // Loop thread only.
     private var boundCore: CoreLoop?
@@ -35,8 +43,12 @@ public final class RingEventLoop: NIOCore.EventLoop, NIOSerialEventLoopExecutor,
     init(_ remote: CoreLoopRemote) {
         tasks = LoopTasks(remote)
         taskExecutor = RingTaskExecutor(tasks)
+        traffic = .allocate(capacity: 1)
+        traffic.initialize(to: LoopTraffic())
         readTask = { [unowned self] in finishReads() }
     }
+
+    deinit { traffic.deallocate() }
 
     /// The calling thread is the loop's, or is going to be.
     func bind(_ loop: CoreLoop) {

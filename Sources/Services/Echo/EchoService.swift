@@ -109,7 +109,7 @@ public final class EchoService: Service {
     fileprivate func frozen(_ connection: EchoConnection, _ detached: consuming DetachedConnection) {
         forget(connection)
         let state = FrozenState.echo(detached.remainder)
-        host?.frozen(connection.origin.frozen([detached.takeDescriptor()], state))
+        host?.frozen(connection.origin.frozen([detached.takeDescriptor()], state: state.encoded))
     }
 
     fileprivate func ended(_ connection: EchoConnection) {

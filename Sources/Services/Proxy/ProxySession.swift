@@ -253,7 +253,7 @@ final class ProxySession {
         releaseUpstream()
         service.freezingEnded()
         let sockets = [clientPart.takeDescriptor(), upstreamPart.takeDescriptor()]
-        service.left(self, as: origin.frozen(sockets, .pair(pair)))
+        service.left(self, as: origin.frozen(sockets, state: FrozenState.pair(pair).encoded))
     }
 
     // MARK: Ending

@@ -46,8 +46,11 @@ public struct ServiceHost {
     /// Call once, in place of ``connectionEnded``, for a connection that ``Service/freeze(_:)`` has begun to freeze, from
     /// the loop and never from within that call. Do it last: the host may give the connection straight back.
     public let frozen: (consuming FrozenConnection) -> Void
+    /// Call once, in place of ``ready`` or later, when the service cannot go on: the process ends with the error, which tells
+    /// the operator what is missing.
+    public let failed: (any Error) -> Void
 
-    /// A host that never calls ``Service/freeze(_:)``.
+    /// A host that never calls ``Service/freeze(_:)``, for services that do not fail.
     public init(loop: EventLoop, ready: @escaping () -> Void, connectionEnded: @escaping () -> Void) {
         // No default argument below: the optimiser of Swift 6.3 fails on a closure there that destroys its parameter.
         self.init(loop: loop, ready: ready, connectionEnded: connectionEnded, frozen: { _ in })
@@ -56,12 +59,14 @@ public struct ServiceHost {
     /// A host made of its callbacks.
     public init(
         loop: EventLoop, ready: @escaping () -> Void, connectionEnded: @escaping () -> Void,
-        frozen: @escaping (consuming FrozenConnection) -> Void
+        frozen: @escaping (consuming FrozenConnection) -> Void,
+        failed: @escaping (any Error) -> Void = { preconditionFailure("nobody handles that the service failed: \($0)") }
     ) {
         self.loop = loop
         self.ready = ready
         self.connectionEnded = connectionEnded
         self.frozen = frozen
+        self.failed = failed
     }
 }
 
@@ -111,6 +116,15 @@ public protocol Service: AnyObject {
 
     /// Ends every connection now, also those that are being frozen.
     func closeAll()
+
+    /// Every connection has ended, or is being closed, and the process leaves: ends what there is besides, then calls
+    /// `done`, from within this call or later. It is not waited for beyond the grace.
+    func stop(_ done: @escaping () -> Void)
+}
+
+extension Service {
+    /// There is nothing besides connections.
+    public func stop(_ done: @escaping () -> Void) { done() }
 }
 
 /// A service whose connections stay where they are.

@@ -44,11 +44,13 @@ struct PendingWrites {
         return write.data
     }
 
-    /// The kernel has taken so many bytes of all that was ever handed over.
-    mutating func sent(_ total: UInt64) {
+    /// The kernel has taken so many bytes of all that was ever handed over. Returns how many of them are new.
+    mutating func sent(_ total: UInt64) -> Int {
         assert(total >= sent && total <= handed, "bytes were sent that nobody handed over")
-        bufferedBytes -= Int(total - sent)
+        let count = Int(total - sent)
+        bufferedBytes -= count
         sent = total
+        return count
     }
 
     /// The next promise that is kept.

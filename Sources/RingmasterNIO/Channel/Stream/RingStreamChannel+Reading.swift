@@ -6,6 +6,7 @@ extension RingStreamChannel {
     @inline(__always)
     func received(_ bytes: RawSpan) {
         guard lifecycle.isActive, !isInputClosed else { return }
+        loop.traffic.pointee.received &+= UInt64(bytes.byteCount)
         guard receiveAllocator == nil, mayRead || drainsInput, parked.readableBytes == 0 else {
             return receivedSlowly(bytes)
         }

@@ -74,7 +74,7 @@ extension RingStreamChannel {
     /// The kernel has taken some.
     func progressed() {
         guard let connection else { return }
-        writes.pointee.sent(connection.bytesSent)
+        progress(connection)
         keepPromises()
         guard lifecycle.isOpen else { return }
         if writes.pointee.becameWritable() {
@@ -83,6 +83,11 @@ extension RingStreamChannel {
         }
         if writes.pointee.isFlushPending { handOverFlushed() }
         finishOutputIfDone()
+    }
+
+    /// Takes note of what the kernel has taken.
+    func progress(_ connection: StreamConnection) {
+        loop.traffic.pointee.sent &+= UInt64(writes.pointee.sent(connection.bytesSent))
     }
 
     private func keepPromises() {

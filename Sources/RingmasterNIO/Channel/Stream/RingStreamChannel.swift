@@ -12,12 +12,17 @@ final class RingStreamChannel: RingChannel, @unchecked Sendable {
         /// An attempt to connect; nil when it has failed and is about to say so.
         case connector(CoreConnector?)
         case connection(StreamConnection)
+        /// A connection that is on its way to another owner; called if it breaks.
+        case leaving(() -> Void)
         /// Nobody: it is closed.
         case nobody
     }
 
     private let fd: Int32
     private let isShared: Bool
+    let origin: ConnectionOrigin?
+    /// It was to leave for another worker, and nobody would have it: the next pass is for others.
+    var isRefused: Bool
     var holder = Holder.channel
     private var connectPromise: EventLoopPromise<Void>?
     private var connectTimeout: TimeAmount? = .seconds(10)
@@ -27,7 +32,7 @@ final class RingStreamChannel: RingChannel, @unchecked Sendable {
     var allowsRemoteHalfClosure = false
     var isInputClosed = false
     /// Bytes that came while nobody had asked for them.
-    var parked = ByteBuffer()
+    var parked: ByteBuffer
     /// The peer has finished: what it sent is told whether asked for or not, as SwiftNIO's own channels do.
     var drainsInput = false
     var receiveAllocator: (any RecvByteBufferAllocator)?
@@ -37,11 +42,17 @@ final class RingStreamChannel: RingChannel, @unchecked Sendable {
     var output = OutputClosing.open
 
     /// Takes over a stream socket in blocking mode, connected or to be connected.
-    ///
-    /// - Parameter isShared: another process may hold a copy of it.
-    init(_ loop: RingEventLoop, fd: Int32, parent: (any NIOCore.Channel)? = nil, isShared: Bool = false) {
-        self.fd = fd
-        self.isShared = isShared
+    convenience init(_ loop: RingEventLoop, fd: Int32) {
+        self.init(loop, RingListenerChannel.Accepted(fd: fd), parent: nil)
+    }
+
+    /// Takes over a connected socket.
+    init(_ loop: RingEventLoop, _ accepted: RingListenerChannel.Accepted, parent: (any NIOCore.Channel)?) {
+        fd = accepted.fd
+        isShared = accepted.isShared
+        origin = accepted.origin
+        isRefused = accepted.isRefused
+        parked = accepted.unread
         writes = .allocate(capacity: 1)
         writes.initialize(to: PendingWrites())
         super.init(loop, parent: parent, isWritable: true)
@@ -84,7 +95,7 @@ final class RingStreamChannel: RingChannel, @unchecked Sendable {
         guard lifecycle.isOpen else { return fail(promise, ChannelError.ioOnClosedChannel) }
         guard lifecycle.isRegistered else { return fail(promise, ChannelError.inappropriateOperationForState) }
         switch holder {
-        case .connector, .nobody:
+        case .connector, .leaving, .nobody:
             return fail(promise, ChannelError.connectPending)
         case .connection:
             connectPromise = promise
@@ -186,6 +197,8 @@ final class RingStreamChannel: RingChannel, @unchecked Sendable {
             handOverAll()
             // As SwiftNIO's own channels, which have tried to send at the flush.
             connection.closeSendingQueued()
+        case .leaving:
+            break
         case .nobody:
             released()
         }
@@ -197,7 +210,7 @@ final class RingStreamChannel: RingChannel, @unchecked Sendable {
         connectPromise = nil
         if let connection {
             // What the connection was handed may still be sent.
-            writes.pointee.sent(connection.bytesSent)
+            progress(connection)
             while let kept = writes.pointee.takeKept() { kept.succeed(()) }
             for promise in writes.pointee.dropWaiting() { promise.fail(error) }
         } else {
@@ -209,7 +222,8 @@ final class RingStreamChannel: RingChannel, @unchecked Sendable {
 
     /// The kernel is done with the socket.
     func connectionClosed(_ reason: CoreCloseReason) {
-        writes.pointee.sent(connection?.bytesSent ?? 0)
+        if case .leaving(let broken) = holder { return broken() }
+        if let connection { progress(connection) }
         holder = .nobody
         guard lifecycle.isOpen else {
             while let kept = writes.pointee.takeKept() { kept.succeed(()) }

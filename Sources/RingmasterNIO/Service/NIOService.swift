@@ -1,0 +1,188 @@
+import Glibc
+import NIOCore
+import Transport
+
+/// SwiftNIO's channels as a service of a worker: the socket of each connection that the worker is given becomes a channel
+/// on the worker's own loop, set up by an initialiser as that of `ServerBootstrap`.
+///
+/// A drain sends `ChannelShouldQuiesceEvent` through each pipeline, as SwiftNIO's own quiescing does; channels whose
+/// handlers do not heed it go on until the grace is over. Loop thread, as every service.
+///
+/// Unchecked: what it gives away are closures that run on the loop.
+public final class NIOService: Service, @unchecked Sendable {
+    /// Called on the loop with each new channel, before it is registered: adds its handlers, sets its options.
+    public typealias Initializer = @Sendable (any NIOCore.Channel) -> EventLoopFuture<Void>
+    /// Asked on the loop when the worker has a successor.
+    public typealias Movability = @Sendable (any NIOCore.Channel) -> Bool
+    /// Called on the loop, which is running.
+    public typealias Hook = @Sendable (RingEventLoop) -> EventLoopFuture<Void>
+
+    private struct Running {
+        let host: ServiceHost
+        let loop: RingEventLoop
+        let listener: RingListenerChannel
+    }
+
+    /// What one connection needs at most: its own socket, and what its handlers open for it.
+    public let descriptorsPerConnection: Int
+    private let initializer: Initializer
+    private let starting: Hook?
+    private let stopping: Hook?
+    let canMove: Movability?
+    private var running: Running?
+    var channels: [ObjectIdentifier: RingStreamChannel] = [:]
+    /// Connections that are leaving.
+    public internal(set) var freezing = 0
+    /// Those to be looked at next: whether they can move.
+    private var candidates: [ObjectIdentifier] = []
+    /// Those that have not been told of the drain, once there is one.
+    private var untold: Set<ObjectIdentifier>?
+
+    /// How long handlers may keep a channel from closing in the end.
+    private static let closePatience: TimeAmount = .milliseconds(250)
+    /// Connections handed to one turn of the loop at most; the others follow in the next.
+    private static let connectionsPerTurnMax: UInt = 64
+
+    /// - Parameters:
+    ///   - descriptorsPerConnection: 1, and more when handlers open files or connections of their own.
+    ///   - starting: called before connections come: they come when its future has succeeded, and the worker ends when
+    ///     that fails.
+    ///   - stopping: called when the last connection has ended and the worker leaves, which waits for its future until
+    ///     the grace is over.
+    ///   - canMove: tells whether a connection can go on in another worker with a pipeline that knows nothing of it: it is
+    ///     idle, and no handler holds a part of a message. nil: none ever can. Whether bytes wait to be sent need not be
+    ///     looked at.
+    ///   - initializer: is called for each connection.
+    public init(
+        descriptorsPerConnection: Int = 1, starting: Hook? = nil, stopping: Hook? = nil, canMove: Movability? = nil,
+        initializer: @escaping Initializer
+    ) {
+        precondition(descriptorsPerConnection >= 1, "a connection has a socket")
+        self.descriptorsPerConnection = descriptorsPerConnection
+        self.initializer = initializer
+        self.starting = starting
+        self.stopping = stopping
+        self.canMove = canMove
+    }
+
+    /// Of all connections so far.
+    public var statistics: ServiceStatistics {
+        var statistics = ServiceStatistics()
+        statistics.bytesReceived = running?.loop.traffic.pointee.received ?? 0
+        statistics.bytesSent = running?.loop.traffic.pointee.sent ?? 0
+        return statistics
+    }
+
+    // MARK: Life
+
+    /// Ready when the hook is done.
+    public func start(_ host: ServiceHost) throws {
+        let loop = RingEventLoop(on: host.loop)
+        let listener = RingListenerChannel(loop)
+        running = Running(host: host, loop: loop, listener: listener)
+        // From here on it runs on the loop, which turns when all services have been started.
+        loop._executeIsolatedUnsafeUnchecked { [self] in begin(listener, loop) }
+    }
+
+    private func begin(_ listener: RingListenerChannel, _ loop: RingEventLoop) {
+        listener.setMessagesPerRead(Self.connectionsPerTurnMax)
+        let accept = AcceptHandler(ChannelSetUp(), handsOn: false) { [unowned self] channel in
+            accepted(channel)
+        }
+        do {
+            try listener.pipeline.syncOperations.addHandler(accept, name: "AcceptHandler")
+        } catch {
+            preconditionFailure("a new pipeline takes a handler: \(error)")
+        }
+        listener.registerAlreadyConfigured0(promise: nil)
+        guard let starting else { return running?.host.ready() ?? () }
+        starting(loop).hop(to: loop).assumeIsolated().whenComplete { [self] result in
+            switch result {
+            case .success: running?.host.ready()
+            case .failure(let error): running?.host.failed(error)
+            }
+        }
+    }
+
+    /// Calls the hook, then ends the event loop in order: what is queued is run, what is scheduled is told.
+    public func stop(_ done: @escaping () -> Void) {
+        guard let running else { return done() }
+        let (loop, listener) = (running.loop, running.listener)
+        let end: () -> Void = {
+            listener.close(promise: nil)
+            loop.shutDownIsolated(patience: Self.closePatience, ended: done)
+        }
+        guard let stopping else { return end() }
+        stopping(loop).hop(to: loop).assumeIsolated().whenComplete { _ in end() }
+    }
+
+    var host: ServiceHost? { running?.host }
+    var listener: RingListenerChannel? { running?.listener }
+
+    /// The next connection, all in turn; nil when there is none.
+    func nextCandidate() -> RingStreamChannel? {
+        if candidates.isEmpty { candidates = Array(channels.keys) }
+        while let id = candidates.popLast() {
+            if let channel = channels[id] { return channel }
+        }
+        return nil
+    }
+
+    // MARK: Connections
+
+    /// The socket becomes a channel.
+    public func serve(_ connection: IncomingConnection) {
+        guard let running, running.listener.isActive else {
+            preconditionFailure("connections come between start and stop")
+        }
+        running.listener.deliver(
+            .init(fd: connection.fd, isShared: connection.isShared, origin: ConnectionOrigin(connection)))
+    }
+
+    private func accepted(_ channel: any NIOCore.Channel) -> EventLoopFuture<Void> {
+        guard let channel = channel as? RingStreamChannel else {
+            preconditionFailure("the listener has channels of one kind only")
+        }
+        let id = ObjectIdentifier(channel)
+        channels[id] = channel
+        channel.closeFuture.assumeIsolated().whenComplete { [self] _ in
+            // One that has moved is forgotten already.
+            if channels.removeValue(forKey: id) != nil { running?.host.connectionEnded() }
+        }
+        // Sent here before the supervisor knew of the drain.
+        guard untold != nil else { return initializer(channel) }
+        return initializer(channel).assumeIsolated().map { [self] in tell(id) }.nonisolated()
+    }
+
+    // MARK: Ending them
+
+    /// Has each channel quiesce; evenly over `spread`, since one does not see from here which of them are idle.
+    public func drain(spread: Duration) {
+        guard let loop = running?.loop else { return }
+        let ids = untold ?? Set(channels.keys)
+        untold = ids
+        for (index, id) in ids.enumerated() {
+            let delay = spread * index / ids.count
+            guard delay > .zero else {
+                tell(id)
+                continue
+            }
+            loop._scheduleTaskIsolatedUnsafeUnchecked(in: .nanoseconds(Int64(clamping: delay.wholeNanoseconds))) {
+                [self] in
+                tell(id)
+            }
+        }
+    }
+
+    private func tell(_ id: ObjectIdentifier) {
+        untold?.remove(id)
+        channels[id]?.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
+    }
+
+    /// Closes every channel, whatever its handlers say.
+    public func closeAll() {
+        for channel in Array(channels.values) {
+            channel.close0(error: ChannelError.ioOnClosedChannel, mode: .all, promise: nil)
+        }
+    }
+}
