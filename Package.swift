@@ -46,6 +46,9 @@ let package = Package(
             swiftSettings: strict),
         .executableTarget(
             name: "line-chat", dependencies: ["Transport"], path: "Examples/LineChat", swiftSettings: strict),
+        .executableTarget(
+            name: "line-server", dependencies: ["Ringmaster", "Transport"], path: "Examples/LineServer",
+            swiftSettings: strict),
         // Support without tests of its own: peers, recorders, loops on threads, kernels that a test scripts.
         .testTarget(
             name: "TransportTesting", dependencies: ["Transport", "CRing", "CSocket"], swiftSettings: strict),

@@ -69,6 +69,9 @@ struct ApplicationTests {
         let found = try plan(SampleApplication.services, "sample-application, greeting: good day").listeners[0].service
         #expect((found.options as? SampleApplication)?.greeting == "good day")
         #expect(found.kind == "sample-application")
+        let unsaid = try PlanReader(name: "f.yaml", services: SampleApplication.services).plan(
+            Array("listeners:\n- listen: 127.0.0.1:1\n".utf8))
+        #expect(unsaid.listeners[0].service.kind == "sample-application")
         for (service, message) in [
             ("nothing", "f.yaml:2: service: there is no 'nothing': give plain or rich"),
             ("rich", "f.yaml:2: target is missing"), ("plain, target: a", "f.yaml:2: target does not belong here"),

@@ -114,6 +114,7 @@ struct PlanReader {
     ) throws(CommandError) -> any ServiceOptions.Type {
         let all = services.map { $0.kind }.joined(separator: " or ")
         guard let entry = entries.first(where: { $0.key == "service" }) else {
+            if services.count == 1 { return services[0] }
             throw parser.error(item.line, "service is missing: give \(all)")
         }
         guard case .text(let kind) = entry.value.content else {

@@ -11,7 +11,8 @@ import Transport
 ///
 /// The supervisor and each worker have an instance of their own, made of the same arguments or the same file.
 public protocol ServiceOptions: ParsableArguments, Sendable {
-    /// The service's name: the command that serves it, and `service:` in a configuration file.
+    /// The service's name: the command that serves it, and `service:` in a configuration file, which need not say it of the
+    /// only one.
     static var kind: String { get }
 
     /// What it does, in one line of help.
