@@ -13,10 +13,15 @@ let package = Package(
         .library(name: "Ringmaster", targets: ["Ringmaster"]),
         .library(name: "Transport", targets: ["Transport"]),
         .library(name: "RingmasterNIO", targets: ["RingmasterNIO"]),
+        .library(name: "RingmasterHummingbird", targets: ["RingmasterHummingbird"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
@@ -34,6 +39,28 @@ let package = Package(
         .target(name: "Services", dependencies: ["Transport", log], swiftSettings: strict),
         .target(
             name: "RingmasterNIO", dependencies: ["Transport", nio("NIOCore")], swiftSettings: strict),
+        .target(
+            name: "RingmasterHummingbird",
+            dependencies: [
+                "RingmasterNIO", nio("NIOCore"), nio("NIOHTTP1"), log,
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdCore", package: "hummingbird"),
+                .product(name: "HummingbirdHTTP2", package: "hummingbird"),
+                .product(name: "HummingbirdTLS", package: "hummingbird"),
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ],
+            swiftSettings: strict),
+        .target(
+            name: "HTTPFiles",
+            dependencies: [
+                "Transport", "CSocket", log, nio("NIOCore"), nio("NIOPosix"),
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+            ],
+            swiftSettings: strict),
         .target(
             name: "Ringmaster",
             dependencies: [

@@ -42,7 +42,9 @@ extension NIOService {
 
     /// Goes on with what was received and not read, then with what comes.
     public func thaw(_ frozen: consuming FrozenConnection) -> Bool {
-        guard frozen.sockets.count == 1, let state = ChannelState(decoding: frozen.state), let listener else { return false }
+        guard frozen.sockets.count == 1, let state = ChannelState(decoding: frozen.state), let listener else {
+            return false
+        }
         let (origin, isRefused) = (ConnectionOrigin(frozen), frozen.isRefused)
         let fd = frozen.takeSockets()[0]
         listener.deliver(.init(fd: fd, isShared: true, unread: state.unread, origin: origin, isRefused: isRefused))

@@ -113,4 +113,18 @@ int csocket_pidfd_open(pid_t pid);
 int csocket_spawn(const char *path, char *const argv[], char *const envp[], int fd_first, const int *fds,
                   uint32_t fd_count, pid_t *pid);
 
+/*
+ * Opens a file to be read that lies beneath `directory`, by whatever path: no `..` and no symbolic link leads
+ * out of it (-EXDEV). openat2(2), Linux 5.6; -ENOSYS or -EPERM where that is not allowed. Waits for nobody.
+ */
+int csocket_open_beneath(int directory, const char *path);
+
+/*
+ * preadv2(2) with one vector: reads from `offset` on, without the file's position. `waits` 0: only what the
+ * page cache has (RWF_NOWAIT), -EAGAIN when it has nothing there, -EOPNOTSUPP on a file system that cannot
+ * tell. Returns bytes, 0 at the end of the file, or -errno.
+ */
+struct iovec;
+int64_t csocket_read_at(int file, const struct iovec *vector, int64_t offset, int waits);
+
 #endif

@@ -1,0 +1,91 @@
+import CSocket
+import Glibc
+import Synchronization
+import Transport
+
+/// A directory whose files are served, and nothing that lies outside: neither `..` nor a symbolic link leads out of it, nor
+/// are files served whose name, or that of a directory above, begins with a dot (`.well-known` excepted).
+///
+/// The directory may be a symbolic link that is turned to another one: it is followed anew every second. Any thread.
+final class SiteRoot: Sendable {
+    private struct Opened {
+        var directory: OwnedDescriptor
+        var since: MonotonicTime
+    }
+
+    /// As it was given.
+    let path: String
+    private let opened: Mutex<Opened>
+    private static let lifetime: Duration = .seconds(1)
+
+    /// - Throws: what open(2) says of the directory: ENOENT, ENOTDIR, EACCES, ….
+    init(_ path: String) throws(SystemError) {
+        self.path = path
+        opened = Mutex(Opened(directory: try Self.open(path), since: .now))
+        // Where the call is not allowed, nothing would ever be found.
+        if try file("/") == nil { throw SystemError("openat2", code: ENOENT) }
+    }
+
+    private static func open(_ path: String) throws(SystemError) -> OwnedDescriptor {
+        let fd = Glibc.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        if fd < 0 { throw SystemError("open", code: errno) }
+        return OwnedDescriptor(fd)
+    }
+
+    /// The directory as it is now, or as it was last when it cannot be opened.
+    private var directory: OwnedDescriptor {
+        let now = MonotonicTime.now
+        return opened.withLock { opened in
+            if now - opened.since >= Self.lifetime {
+                opened.since = now
+                if let new = try? Self.open(path) { opened.directory = new }
+            }
+            return opened.directory
+        }
+    }
+
+    /// The regular file or directory at an absolute path below the root, decoded; nil when there is none to be served.
+    ///
+    /// - Throws: EMFILE, ENFILE, ENOMEM, ENOSYS, EPERM: what is no answer about the file.
+    func file(_ path: String) throws(SystemError) -> SiteFile? {
+        guard Self.isVisible(path) else { return nil }
+        let relative = "." + (path.hasPrefix("/") ? path : "/" + path)
+        let directory = directory
+        let fd = csocket_open_beneath(directory.fd, relative)
+        switch -fd {
+        case ...0: return SiteFile(OwnedDescriptor(fd))
+        case EMFILE, ENFILE, ENOMEM, ENOSYS, EPERM: throw SystemError("openat2", code: fd)
+        default: return nil
+        }
+    }
+
+    /// Whether no part of the path is hidden, or would be cut off by the kernel at a zero byte.
+    static func isVisible(_ path: String) -> Bool {
+        guard !path.utf8.contains(0) else { return false }
+        return path.split(separator: "/").allSatisfy { !$0.hasPrefix(".") || $0 == ".well-known" }
+    }
+}
+
+/// An open file: what is told of it and what is read are of one and the same, whatever replaces it meanwhile.
+final class SiteFile: Sendable {
+    let descriptor: OwnedDescriptor
+    let isDirectory: Bool
+    /// Bytes, when it was opened.
+    let size: Int
+    /// Seconds since 1970, when it was opened.
+    let modified: Double
+
+    /// Nil when it is neither a regular file nor a directory.
+    init?(_ descriptor: OwnedDescriptor) {
+        var status = stat()
+        guard fstat(descriptor.fd, &status) == 0 else { return nil }
+        switch status.st_mode & S_IFMT {
+        case S_IFREG: isDirectory = false
+        case S_IFDIR: isDirectory = true
+        default: return nil
+        }
+        self.descriptor = descriptor
+        size = Int(status.st_size)
+        modified = Double(status.st_mtim.tv_sec) + Double(status.st_mtim.tv_nsec) / 1e9
+    }
+}

@@ -1,0 +1,35 @@
+import HTTPTypes
+import Hummingbird
+import Logging
+
+/// A directory served over HTTP: Hummingbird's file middleware, with what goes around it.
+public struct Website: Sendable {
+    /// The directory.
+    public var root: String
+    /// Lists directories that have no index.html.
+    public var lists = false
+    /// Logs each request at level info.
+    public var logsRequests = false
+    /// Bytes of a request's body at most; they are dropped. A request that announces more is refused.
+    public var bodyMax = 1024 * 1024
+
+    /// Serves `root`, without listing and without a log of requests.
+    public init(root: String) {
+        self.root = root
+    }
+
+    /// What answers requests.
+    ///
+    /// - Throws: `SystemError` of the root: ENOENT, ENOTDIR, EACCES; ENOSYS or EPERM where openat2(2) is not allowed.
+    public func router(logger: Logger) throws -> Router<BasicRequestContext> {
+        let site = try SiteRoot(root)
+        let router = Router()
+        if logsRequests { router.add(middleware: AccessLog(logger: logger)) }
+        router.add(middleware: RequestRules(bodyMax: bodyMax))
+        router.add(middleware: Directories(root: site, lists: lists))
+        router.add(middleware: Precompressed(root: site))
+        router.add(middleware: Ranges())
+        router.add(middleware: FileMiddleware(fileProvider: SiteFiles(root: site), searchForIndexHtml: true))
+        return router
+    }
+}

@@ -1,0 +1,33 @@
+import Glibc
+import Synchronization
+
+/// The `Date` header's value (RFC 9110, 5.6.7): made once a second, for all requests of it. Any thread.
+final class HTTPDate: Sendable {
+    private struct Made {
+        var time: time_t
+        var text: String
+    }
+
+    private let made = Mutex(Made(time: -1, text: ""))
+
+    var now: String {
+        let now = time(nil)
+        return made.withLock { made in
+            if made.time != now { made = Made(time: now, text: Self.text(now)) }
+            return made.text
+        }
+    }
+
+    static func text(_ time: time_t) -> String {
+        var time = time
+        var parts = tm()
+        gmtime_r(&time, &parts)
+        let days = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"]
+        let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+        let date = "\(twoDigits(parts.tm_mday)) \(months[Int(parts.tm_mon)]) \(parts.tm_year + 1900)"
+        let clock = [parts.tm_hour, parts.tm_min, parts.tm_sec].map(twoDigits).joined(separator: ":")
+        return "\(days[Int(parts.tm_wday)]), \(date) \(clock) GMT"
+    }
+
+    private static func twoDigits(_ number: Int32) -> String { number < 10 ? "0\(number)" : "\(number)" }
+}

@@ -1,0 +1,51 @@
+import HTTPTypes
+import Hummingbird
+import HummingbirdCore
+import Logging
+import NIOCore
+import RingmasterNIO
+import ServiceLifecycle
+
+/// A Hummingbird application as the service of a worker: its requests are answered on the worker's own loop and thread,
+/// its services run in each worker.
+///
+/// Of the application are used: its responder, server name, services and processes before the start. Address, event loop
+/// group and server builder are the worker's and `connections`' affair. Handlers that block hold up their worker; clients
+/// (AsyncHTTPClient, PostgresNIO, …) keep the event loops of their own that they have by default.
+public enum HummingbirdService {
+    /// Serves a router.
+    ///
+    /// - Parameters:
+    ///   - connections: what connections speak.
+    ///   - descriptorsPerConnection: 1, and more when requests open files or connections.
+    ///   - services: run in each worker, from its start to the end of its last connection.
+    public static func make<Context: RequestContext & InitializableFromSource<ApplicationRequestContextSource>>(
+        router: Router<Context>, connections: HTTPConnections = .http1(), descriptorsPerConnection: Int = 2,
+        services: [any ServiceLifecycle.Service] = [], logger: Logger
+    ) -> NIOService where Context.Source == ApplicationRequestContextSource {
+        make(
+            Application(router: router, services: services, logger: logger), connections: connections,
+            descriptorsPerConnection: descriptorsPerConnection)
+    }
+
+    /// Serves an application.
+    ///
+    /// - Parameters:
+    ///   - connections: what connections speak.
+    ///   - descriptorsPerConnection: 1, and more when requests open files or connections.
+    public static func make<App: ApplicationProtocol>(
+        _ app: App, connections: HTTPConnections = .http1(), descriptorsPerConnection: Int = 2
+    ) -> NIOService {
+        let running = RunningApplication(app, connections)
+        return NIOService(
+            descriptorsPerConnection: descriptorsPerConnection,
+            starting: { loop in
+                loop.makeFutureWithTask { try await running.start(on: loop) }
+            },
+            stopping: { loop in
+                loop.makeFutureWithTask { await running.stop() }
+            },
+            canMove: connections.canMove ? HTTPConnections.isIdle : nil,
+            initializer: running.accept)
+    }
+}
