@@ -82,6 +82,18 @@ struct ApplicationTests {
         }
     }
 
+    @Test("a value that makes no sense is said with its line, though another that must be given is missing alone")
+    func demanding() {
+        func message(_ keys: String) -> String? {
+            let text = "listeners:\n- listen: 127.0.0.1:1\n  \(keys)\n"
+            return #expect(throws: CommandError.self) {
+                try PlanReader(name: "f.yaml", services: [DemandingOptions.self]).plan(Array(text.utf8))
+            }?.message
+        }
+        #expect(message("height: 1\n  depth: much")?.hasPrefix("f.yaml:4: The value 'much' is invalid") == true)
+        #expect(message("height: 1")?.hasPrefix("f.yaml:2: Missing expected argument 'depth: ") == true)
+    }
+
     @Test("services are the same when the same is written, in whatever order, but for the order of a list")
     func sameness() throws {
         let options = try RichOptions.parse(["--target=a"])

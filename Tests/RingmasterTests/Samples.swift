@@ -48,6 +48,16 @@ struct RichOptions: ServiceOptions {
     }
 }
 
+/// A service with an option that must be given.
+struct DemandingOptions: ServiceOptions {
+    static let kind = "demanding"
+
+    @Option var depth: Int
+    @Option var height: Int = 1
+
+    func makeService(_ context: ServiceContext) -> any Service { IdleService() }
+}
+
 /// A program that is its only service.
 struct SampleApplication: RingmasterApplication {
     static let name = "sample-application"

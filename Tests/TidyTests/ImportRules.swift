@@ -14,6 +14,14 @@ enum ImportRules {
         "Services": ["Transport", "Logging"],
         "Ringmaster": ["Supervisor", "Worker", "Handoff", "Transport", "Logging", "ArgumentParser", "Yams"],
         "RingmasterNIO": ["Transport", "NIOCore", "Dispatch"],
+        "RingmasterHummingbird": [
+            "RingmasterNIO", "NIOCore", "NIOHTTP1", "NIOHTTPTypes", "NIOSSL", "Logging", "HTTPTypes", "Hummingbird",
+            "HummingbirdCore", "HummingbirdHTTP2", "HummingbirdTLS", "ServiceLifecycle",
+        ],
+        "HTTPFiles": [
+            "Transport", "CSocket", "NIOCore", "NIOPosix", "Logging", "HTTPTypes", "Hummingbird",
+            "FoundationEssentials",
+        ],
         "ringmaster": ["Ringmaster", "Services", "Transport", "ArgumentParser"],
     ]
 

@@ -177,18 +177,20 @@ struct PlanReader {
     private func options<Options: ParsableArguments>(
         _ type: Options.Type, _ given: [Given], line: Int
     ) throws(CommandError) -> Options {
+        func problem(_ arguments: [String]) -> String? {
+            do throws(CommandError) {
+                _ = try Options.checked(arguments)
+                return nil
+            } catch {
+                return error.message
+            }
+        }
         do throws(CommandError) {
             return try Options.checked(given.map(\.argument))
         } catch {
-            // Which one it was shows when each is tried alone.
-            for one in given {
-                do throws(CommandError) {
-                    _ = try Options.checked([one.argument])
-                } catch {
-                    throw located(one.line, error)
-                }
-            }
-            throw located(line, error)
+            // Which one it was shows when each is tried alone, unless one is missing that nobody has given.
+            let culprit = problem([]) == error.message ? nil : given.first { problem([$0.argument]) == error.message }
+            throw located(culprit?.line ?? line, error)
         }
     }
 
