@@ -105,6 +105,14 @@ let package = Package(
             ],
             exclude: ["BEHAVIOURS.md"], swiftSettings: strict),
         .testTarget(
+            name: "HTTPFilesTests",
+            dependencies: [
+                "HTTPFiles", nio("NIOCore"), nio("NIOEmbedded"), log,
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+            ],
+            swiftSettings: strict),
+        .testTarget(
             name: "RingmasterTests", dependencies: ["Ringmaster", "TransportTesting"], swiftSettings: strict),
         .testTarget(name: "CommandTests", dependencies: ["ringmaster", "Ringmaster"], swiftSettings: strict),
         // Support without tests of its own: the program and its peers as processes, clients, what proc(5) tells.

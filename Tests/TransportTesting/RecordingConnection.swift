@@ -27,7 +27,9 @@ final class RecordingConnection: Connection {
     var onInputEnding: ((RecordingConnection) -> Void)?
     var onInputEnded: ((RecordingConnection) -> Void)?
     var onWritable: ((RecordingConnection) -> Void)?
+    var onProgressed: ((RecordingConnection) -> Void)?
     var onFlushed: ((RecordingConnection) -> Void)?
+    var onOutputFinished: ((RecordingConnection) -> Void)?
     var onClosed: ((RecordingConnection) -> Void)?
     var recordsData = true
 
@@ -67,6 +69,10 @@ final class RecordingConnection: Connection {
         recorder.record(.becameWritable)
         onWritable?(self)
     }
+
+    override func progressed() { onProgressed?(self) }
+
+    override func outputFinished() { onOutputFinished?(self) }
 
     override func flushed() {
         recorder.record(.flushed)

@@ -49,4 +49,11 @@ struct LoopTaskQueue {
         isClosed = tasks.isEmpty
         return isClosed
     }
+
+    /// Refuses tasks from now on, since nobody runs them. Returns those that are left, for the caller to drop without the lock.
+    mutating func abandon() -> [LoopTask] {
+        isClosed = true
+        defer { tasks = [] }
+        return tasks
+    }
 }

@@ -12,6 +12,7 @@ final class LoopTasks: @unchecked Sendable {
 
     // Loop thread only.
     private var core: CoreLoop?
+    /// One closure for all times; it keeps this object alive while the loop below may have it, until ``unbind()``.
     private var drainTask: () -> Void = {}
     private var batch: [LoopTask] = []
     private var position = 0
@@ -26,27 +27,46 @@ final class LoopTasks: @unchecked Sendable {
     /// Loop thread, or that which is going to be.
     func bind(_ core: CoreLoop, running executor: UnownedSerialExecutor, _ taskExecutor: UnownedTaskExecutor) {
         self.core = core
-        drainTask = { [unowned self] in drain(executor, taskExecutor) }
+        drainTask = { [self] in
+            if drain(executor, taskExecutor) == .tasksLeft { self.core?.executeAtEndOfTurn(drainTask) }
+        }
     }
 
-    /// Any thread.
+    /// Nothing is run any more. Loop thread, or when that has ended.
+    func unbind() {
+        core = nil
+        drainTask = {}
+    }
+
+    /// Any thread. A task that comes too late is dropped with a line on standard error, as with SwiftNIO's own loops: nobody is
+    /// there to be told, and it is a defect of the caller.
     func add(_ task: LoopTask) {
+        if !offer(task) { complain() }
+    }
+
+    /// Any thread. Returns false when the task is dropped, since the loop has shut down or the loop below has ended.
+    func offer(_ task: LoopTask) -> Bool {
         switch queue.withLock({ $0.offer(task) }) {
-        case .taken: break
-        case .takenFirst: if !askToDrain() { refuse() }
-        case .refused: refuse()
+        case .taken:
+            return true
+        case .takenFirst where askToDrain():
+            return true
+        case .takenFirst:
+            _ = queue.withLock { $0.abandon() }
+            return false
+        case .refused:
+            return false
         }
     }
 
     /// Returns false when the loop below has ended.
     private func askToDrain() -> Bool {
-        guard remote.isCurrent, let core else { return remote.execute { [self] _ in drainTask() } }
+        guard remote.isCurrent, let core else { return remote.executeBeyondBound { [self] _ in drainTask() } }
         core.executeAtEndOfTurn(drainTask)
         return true
     }
 
-    /// As with SwiftNIO's own loops: nobody is there to be told, and it is a defect of the caller.
-    private func refuse() {
+    private func complain() {
         guard !refused.exchange(true, ordering: .relaxed) else { return }
         let message = "RingmasterNIO: tasks were given to an event loop that has shut down: they do not run\n"
         _ = message.utf8CString.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count - 1) }
@@ -54,16 +74,21 @@ final class LoopTasks: @unchecked Sendable {
 
     // MARK: Loop thread
 
-    private func drain(_ executor: UnownedSerialExecutor, _ taskExecutor: UnownedTaskExecutor) {
+    private enum Drained {
+        case all
+        case tasksLeft
+    }
+
+    private func drain(_ executor: UnownedSerialExecutor, _ taskExecutor: UnownedTaskExecutor) -> Drained {
         for _ in 0..<Self.countPerTurnMax {
-            guard let task = next() else { return }
+            guard let task = next() else { return .all }
             switch task {
             case .function(let function): function()
             case .actorJob(let job): job.runSynchronously(on: executor)
             case .taskJob(let job): job.runSynchronously(on: taskExecutor)
             }
         }
-        core?.executeAtEndOfTurn(drainTask)
+        return .tasksLeft
     }
 
     /// The next task, those too that were added meanwhile; nil when there is none, and then the next to come asks to be run.
@@ -86,7 +111,7 @@ final class LoopTasks: @unchecked Sendable {
     func close() -> Bool {
         drainTask()
         guard position == batch.count, queue.withLock({ $0.close() }) else { return false }
-        core = nil
+        unbind()
         return true
     }
 }

@@ -92,32 +92,33 @@ extension RingEventLoop {
 
     // MARK: Timers
 
-    private func schedule(_ work: ScheduledWork) -> UInt64 {
+    /// On the loop, what comes after its end is told so. On other threads it is dropped, as any task: nobody is there to tell it.
+    @discardableResult
+    func schedule(_ work: ScheduledWork) -> UInt64 {
         let id = scheduledCount.add(1, ordering: .relaxed).newValue
         if inEventLoop { arm(work, id) } else { tasks.add(.function { self.arm(work, id) }) }
         return id
     }
 
     private func arm(_ work: ScheduledWork, _ id: UInt64) {
-        let timer = CoreTimer(core) { [unowned self] in
-            scheduled[id] = nil
-            work.run()
-        }
-        work.timer = timer
+        guard !hasClosed else { return work.dropped(EventLoopError.shutdown) }
         scheduled[id] = work
-        if work.deadline < .distantFuture { timer.arm(at: CoreTime(nanoseconds: work.deadline.uptimeNanoseconds)) }
+        guard work.deadline < .distantFuture else { return }
+        let timer = CoreTimer(core) { [unowned self] in scheduled.removeValue(forKey: id)?.run() }
+        work.timer = timer
+        timer.arm(at: CoreTime(nanoseconds: work.deadline.uptimeNanoseconds))
     }
 
-    /// Not found, it has been run; or it was scheduled on another thread a moment ago, and is not armed yet.
+    /// Not found, it has been run; or it was scheduled on another thread a moment ago, and is not armed yet. After the loop's
+    /// end it has been told already.
     private func unschedule(_ id: UInt64, then told: @escaping (ScheduledWork) -> Void) {
         if inEventLoop, disarm(id, told) { return }
-        tasks.add(.function { _ = self.disarm(id, told) })
+        _ = tasks.offer(.function { _ = self.disarm(id, told) })
     }
 
     private func disarm(_ id: UInt64, _ told: (ScheduledWork) -> Void) -> Bool {
         guard let work = scheduled.removeValue(forKey: id) else { return false }
         work.timer?.cancel()
-        work.timer = nil
         told(work)
         return true
     }

@@ -21,6 +21,8 @@ public final class RingEventLoop: NIOCore.EventLoop, NIOSerialEventLoopExecutor,
     /// Runs asynchronous code on this loop's thread.
     public let taskExecutor: RingTaskExecutor
     let scheduledCount = Atomic<UInt64>(0)
+    /// It ends with its group, and not by itself.
+    let isOfGroup: Bool
     /// Bytes of all stream channels so far. Loop thread; behind a pointer, where no exclusivity check is made.
     let traffic: UnsafeMutablePointer<LoopTraffic>
 
@@ -29,18 +31,22 @@ public final class RingEventLoop: NIOCore.EventLoop, NIOSerialEventLoopExecutor,
     private var succeeded: EventLoopFuture<Void>?
     private var readTask: () -> Void = {}
     private var readers: [RingChannel] = []
+    /// Empty but while ``finishReads()`` runs: kept for its room.
+    private var finishing: [RingChannel] = []
     var scheduled: [UInt64: ScheduledWork] = [:]
     private(set) var channels: [ObjectIdentifier: RingChannel] = [:]
     var shutdown = LoopShutdown.running
 
-    /// On a loop that exists and is not running yet. Call it on the thread that is going to run it.
+    /// On a loop that exists and is not running yet. Call it on the thread that is going to run it, which keeps it from then on:
+    /// until ``shutdownGracefully(queue:_:)``, or until the thread ends.
     public convenience init(on loop: Transport.EventLoop) {
-        self.init(loop.remote)
+        self.init(loop.remote, isOfGroup: false)
         bind(loop)
     }
 
     /// On the loop of another thread, before anybody else has given it a task.
-    init(_ remote: CoreLoopRemote) {
+    init(_ remote: CoreLoopRemote, isOfGroup: Bool) {
+        self.isOfGroup = isOfGroup
         tasks = LoopTasks(remote)
         taskExecutor = RingTaskExecutor(tasks)
         traffic = .allocate(capacity: 1)
@@ -48,16 +54,23 @@ public final class RingEventLoop: NIOCore.EventLoop, NIOSerialEventLoopExecutor,
         readTask = { [unowned self] in finishReads() }
     }
 
-    deinit { traffic.deallocate() }
+    deinit {
+        // Else the loop below has ended without it.
+        if !hasClosed { tasks.unbind() }
+        traffic.deallocate()
+    }
 
     /// The calling thread is the loop's, or is going to be.
     func bind(_ loop: CoreLoop) {
         boundCore = loop
-        Self.current = self
+        Self.setCurrent(self)
         tasks.bind(loop, running: asUnownedSerialExecutor(), taskExecutor.asUnownedTaskExecutor())
     }
 
     var remote: CoreLoopRemote { tasks.remote }
+
+    /// Whether it has shut down, or was never bound. Loop thread.
+    var hasClosed: Bool { boundCore == nil }
 
     /// The loop below. Loop thread, until the loop has ended.
     var core: CoreLoop {
@@ -70,17 +83,26 @@ public final class RingEventLoop: NIOCore.EventLoop, NIOSerialEventLoopExecutor,
     /// Whether the caller is on the loop's thread. Any thread; exact.
     public var inEventLoop: Bool { remote.isCurrent }
 
+    /// A thread keeps its loop. One that ends lets go of it.
     private static let currentKey: pthread_key_t = {
         var key = pthread_key_t()
-        let code = pthread_key_create(&key, nil)
+        let code = pthread_key_create(&key) { loop in
+            if let loop { Unmanaged<RingEventLoop>.fromOpaque(loop).release() }
+        }
         precondition(code == 0, "no thread-specific key: \(code)")
         return key
     }()
 
     /// The loop of the calling thread, if it has one.
-    public internal(set) static var current: RingEventLoop? {
-        get { pthread_getspecific(currentKey).map { Unmanaged.fromOpaque($0).takeUnretainedValue() } }
-        set { pthread_setspecific(currentKey, newValue.map { Unmanaged.passUnretained($0).toOpaque() }) }
+    public static var current: RingEventLoop? {
+        pthread_getspecific(currentKey).map { Unmanaged.fromOpaque($0).takeUnretainedValue() }
+    }
+
+    private static func setCurrent(_ loop: RingEventLoop?) {
+        let former = pthread_getspecific(currentKey)
+        let code = pthread_setspecific(currentKey, loop.map { Unmanaged.passRetained($0).toOpaque() })
+        precondition(code == 0, "no memory for the thread's loop: \(code)")
+        if let former { Unmanaged<RingEventLoop>.fromOpaque(former).release() }
     }
 
     /// Waiting on a loop's thread, of this loop or another, would hold up that loop: refused.
@@ -131,7 +153,7 @@ public final class RingEventLoop: NIOCore.EventLoop, NIOSerialEventLoopExecutor,
         if inEventLoop, let succeeded { return succeeded }
         let promise = makePromise(of: Void.self)
         promise.succeed(())
-        if inEventLoop, boundCore != nil { succeeded = promise.futureResult }
+        if inEventLoop, !hasClosed { succeeded = promise.futureResult }
         return promise.futureResult
     }
 
@@ -145,9 +167,9 @@ public final class RingEventLoop: NIOCore.EventLoop, NIOSerialEventLoopExecutor,
     }
 
     private func finishReads() {
-        let channels = readers
-        readers.removeAll(keepingCapacity: true)
-        for channel in channels { channel.finishRead() }
+        swap(&readers, &finishing)
+        for channel in finishing { channel.finishRead() }
+        finishing.removeAll(keepingCapacity: true)
     }
 
     func register(_ channel: RingChannel) {
@@ -163,12 +185,13 @@ public final class RingEventLoop: NIOCore.EventLoop, NIOSerialEventLoopExecutor,
 
     /// Runs what is left until nothing is left, then takes nothing any more. Returns false when there is always more.
     func close() -> Bool {
+        guard !hasClosed else { return true }
         for _ in 0..<LoopShutdown.roundsMax {
             if !failScheduled(EventLoopError.shutdown), tasks.close() {
                 // The cycles of references end here.
                 succeeded = nil
                 boundCore = nil
-                Self.current = nil
+                Self.setCurrent(nil)
                 return true
             }
         }

@@ -6,7 +6,7 @@ import Transport
 /// SwiftNIO's group of event loops, on loops of Transport: each has a thread of its own, and a ring or an epoll instance.
 ///
 /// All members may be used from any thread. Shut it down when it is not needed any more; the loops and their threads
-/// stay until then.
+/// stay until then, even if nobody refers to the group.
 public final class RingEventLoopGroup: NIOCore.EventLoopGroup, Sendable {
     private enum Life {
         case running
@@ -19,10 +19,9 @@ public final class RingEventLoopGroup: NIOCore.EventLoopGroup, Sendable {
     private let core: CoreLoopGroup
     private let turn = Atomic<Int>(0)
     private let life = Mutex(Life.running)
+    /// Loops that may have channels.
+    private let openLoops: Atomic<Int>
     private let isSingleton: Bool
-
-    /// How long a channel's handlers may keep it from closing when the group shuts down.
-    public static let shutdownPatience: TimeAmount = .seconds(5)
 
     /// A group of `count` loops, on io_uring where that can be had and else on epoll, or as `transport` says.
     ///
@@ -34,7 +33,7 @@ public final class RingEventLoopGroup: NIOCore.EventLoopGroup, Sendable {
         try self.init(numberOfThreads: count, configuration: transport.decide(loops: count).configuration)
     }
 
-    /// A group of `count` loops of a configuration, whose bound on tasks is taken off: SwiftNIO has none.
+    /// A group of `count` loops of a configuration. Its bound on tasks says nothing here: SwiftNIO has none.
     ///
     /// - Throws: when the loops or their threads cannot be made.
     public convenience init(
@@ -47,16 +46,17 @@ public final class RingEventLoopGroup: NIOCore.EventLoopGroup, Sendable {
         numberOfThreads count: Int, configuration: EventLoopConfiguration, name: String, isSingleton: Bool
     ) throws(SystemError) {
         precondition(count >= 1, "a group has a loop or more")
-        var configuration = configuration
-        configuration.tasks.countMax = .max
         core = try CoreLoopGroup(count: count, configuration: configuration, name: name)
         loops = core.loops.map { remote in
-            let loop = RingEventLoop(remote)
+            let loop = RingEventLoop(remote, isOfGroup: true)
             // Nobody else knows the loop yet: its first task.
             remote.execute { loop.bind($0) }
             return loop
         }
+        openLoops = Atomic(count)
         self.isSingleton = isSingleton
+        // Until then it keeps the group, which keeps the loops.
+        core.whenTerminated { [self] _ in ended() }
     }
 
     /// One group for the whole process, of as many loops as there are cores, which is never shut down.
@@ -66,7 +66,7 @@ public final class RingEventLoopGroup: NIOCore.EventLoopGroup, Sendable {
             return try RingEventLoopGroup(
                 numberOfThreads: System.coreCount, configuration: configuration, name: "nio", isSingleton: true)
         } catch {
-            fatalError("no event loops can be made: \(error)")
+            preconditionFailure("no event loops can be made: \(error)")
         }
     }()
 
@@ -99,34 +99,51 @@ public final class RingEventLoopGroup: NIOCore.EventLoopGroup, Sendable {
         if isSingleton {
             return queue.async { callback(EventLoopError.unsupportedOperation) }
         }
-        let told: @Sendable () -> Void = { queue.async { callback(nil) } }
-        let isFirst = life.withLock { life -> Bool? in
-            switch life {
-            case .running:
-                life = .ending([told])
-                return true
-            case .ending(let others):
-                life = .ending(others + [told])
-                return false
-            case .ended:
-                return nil
+        let told: @Sendable () -> Void = {
+            queue.async {
+                // Their loops have returned: nothing to speak of is waited for.
+                self.core.join()
+                callback(nil)
             }
         }
-        guard let isFirst else { return told() }
-        if isFirst { shutDown() }
+        let former = life.withLock { life -> Life in
+            defer {
+                switch life {
+                case .running: life = .ending([told])
+                case .ending(let others): life = .ending(others + [told])
+                case .ended: break
+                }
+            }
+            return life
+        }
+        switch former {
+        case .running: closeChannels()
+        case .ending: break
+        case .ended: told()
+        }
     }
 
-    private func shutDown() {
-        core.whenTerminated { [self] _ in
-            let callbacks = life.withLock { life -> [@Sendable () -> Void] in
-                guard case .ending(let callbacks) = life else { return [] }
-                life = .ended
-                return callbacks
-            }
-            for callback in callbacks { callback() }
-        }
+    private func closeChannels() {
         for loop in loops {
-            loop.shutDown(patience: Self.shutdownPatience) { loop.remote.stop() }
+            let isTaken = loop.tasks.offer(.function { loop.closeChannels { self.channelsClosed() } })
+            // The loop below has failed.
+            if !isTaken { channelsClosed() }
         }
+    }
+
+    /// One loop more has closed its channels. None ends before all have: connections come from one to be served by another.
+    private func channelsClosed() {
+        guard openLoops.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 else { return }
+        for loop in loops {
+            _ = loop.tasks.offer(.function { loop.finish { loop.remote.stop() } })
+        }
+    }
+
+    private func ended() {
+        let callbacks = life.withLock { life -> [@Sendable () -> Void] in
+            defer { life = .ended }
+            if case .ending(let callbacks) = life { return callbacks } else { return [] }
+        }
+        for callback in callbacks { callback() }
     }
 }

@@ -72,17 +72,23 @@ extension Connection {
         if state.pointee.queue.isEmpty, !isClosing { flushed() }
     }
 
+    /// Sent by plain calls at most, so that a peer who is as quick as this side does not hold up the loop: what the largest
+    /// send buffers hold (tcp_wmem, tcp(7)).
+    private static let bytesWithoutWaitingMax = 4 * 1024 * 1024
+
     /// Sends what is queued by plain calls until the socket has no room. Nothing is in flight, and nobody is told.
     func sendWithoutWaiting() {
-        while !state.pointee.queue.isEmpty {
-            let result = sendFrontWithoutWaiting()
+        var left = Self.bytesWithoutWaitingMax
+        while left > 0, !state.pointee.queue.isEmpty {
+            let result = sendFrontWithoutWaiting(limit: left)
             guard result > 0 else { return }
             advance(result)
+            left -= result
         }
     }
 
     /// Returns how many bytes were sent; 0 when there was no room, or the connection is broken, or descriptors come next.
-    private func sendFrontWithoutWaiting() -> Int {
+    private func sendFrontWithoutWaiting(limit: Int) -> Int {
         let bytes: UnsafeRawBufferPointer
         switch state.pointee.queue.firstSegment {
         case nil:
@@ -91,10 +97,12 @@ extension Connection {
         case (.uncopied(let memory), let sent)?:
             bytes = UnsafeRawBufferPointer(rebasing: memory.bytes[sent...])
         case (.file(let region), let sent)?:
-            return max(0, Int(csocket_send_file(fd, region.file.fd, region.offset + Int64(sent), region.count - sent)))
+            let count = min(region.count - sent, limit)
+            return max(0, Int(csocket_send_file(fd, region.file.fd, region.offset + Int64(sent), count)))
         case (.descriptors, _)?:
             return 0
         }
-        return max(0, Glibc.send(fd, bytes.baseAddress, bytes.count, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL)))
+        let flags = Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL)
+        return max(0, Glibc.send(fd, bytes.baseAddress, min(bytes.count, limit), flags))
     }
 }

@@ -135,11 +135,12 @@ open class Connection: Channel {
         close(.closed, reset: false)
     }
 
-    /// As ``close()``, but what is queued is sent first, as far as the socket has room for it now.
+    /// As ``close()``, but what is queued is sent first, as far as the socket has room for it now: 4 MiB at most, and nothing
+    /// from the first descriptors on.
     public func closeSendingQueued() {
-        guard !isClosing else { return }
+        guard !isClosing || isDetaching else { return }
         state.pointee.sendsQueued = true
-        if state.pointee.sending == .idle { sendWithoutWaiting() }
+        if !isClosing, state.pointee.sending == .idle { sendWithoutWaiting() }
         close()
     }
 

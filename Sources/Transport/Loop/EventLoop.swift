@@ -16,8 +16,10 @@ public final class EventLoop {
     private var selectStrategy: any SelectStrategy
     private var skipsInRow = 0
     private let taskConfiguration: TaskConfiguration
-    private(set) var tailTasks: [() -> Void] = []
+    private var tailTasks: [() -> Void] = []
     private var batchTasks: [() -> Void] = []
+    /// What is being run of either; else empty, and kept for its room.
+    private var tasksInHand: [() -> Void] = []
     private let report: (@Sendable (EventLoopReport) -> Void)?
     private var reportLimiters = ReportLimiters()
     var hasRun = false
@@ -263,15 +265,19 @@ public final class EventLoop {
     }
 
     private func runBatchTasks() {
-        let tasks = batchTasks
-        batchTasks.removeAll(keepingCapacity: true)
-        for task in tasks { task() }
+        swap(&batchTasks, &tasksInHand)
+        runTasksInHand()
     }
 
     private func runTailTasks() {
-        let tasks = tailTasks
-        tailTasks.removeAll(keepingCapacity: true)
-        for task in tasks { task() }
+        swap(&tailTasks, &tasksInHand)
+        runTasksInHand()
+    }
+
+    /// Those that they ask for are not among them.
+    private func runTasksInHand() {
+        for task in tasksInHand { task() }
+        tasksInHand.removeAll(keepingCapacity: true)
     }
 
     /// Sends what is dirty, gives buffers back, resumes who waited for them, and frees what has ended.

@@ -110,10 +110,16 @@ public final class EventLoopRemote: Sendable {
         _ = offer(task)
     }
 
-    private func offer(_ task: @escaping Task) -> Offer {
+    /// As ``execute(_:)``, but a full queue takes it all the same: for those who have one task in it at most, which runs many
+    /// of their own. Returns false when the loop has ended.
+    package func executeBeyondBound(_ task: @escaping Task) -> Bool {
+        offer(task, isBounded: false) == .taken
+    }
+
+    private func offer(_ task: @escaping Task, isBounded: Bool = true) -> Offer {
         let offer = state.withLock { state -> Offer in
             if case .ended = state.life { return .ended }
-            guard state.tasks.append(task) else { return .full }
+            guard state.tasks.append(task, isBounded: isBounded) else { return .full }
             waiting.store(state.tasks.count, ordering: .sequentiallyConsistent)
             return .taken
         }

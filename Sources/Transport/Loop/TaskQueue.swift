@@ -15,9 +15,9 @@ struct TaskQueue<Task> {
 
     var count: Int { tasks.count - head }
 
-    /// Returns false when the queue is full.
-    mutating func append(_ task: Task) -> Bool {
-        guard count < countMax else { return false }
+    /// Returns false when the queue is full, unless it is to take one more than it should.
+    mutating func append(_ task: Task, isBounded: Bool = true) -> Bool {
+        guard count < countMax || !isBounded else { return false }
         tasks.append(task)
         return true
     }

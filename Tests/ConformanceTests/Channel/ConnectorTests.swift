@@ -244,4 +244,80 @@ struct ConnectorTests {
         try clients.join()
         try server.join()
     }
+
+    // MARK: With a socket of the caller's
+
+    @Test(
+        "a socket that the caller has set up is the one that is connected",
+        arguments: TransportMode.available, AddressFamily.allCases)
+    func ownSocket(mode: TransportMode, family: AddressFamily) throws {
+        let server = try TestServer(mode, family.address, setUp: RecordingConnection.echo)
+        let clients = try LoopThread(mode)
+        let fd = try Socket.stream(server.address.family)
+        if family == .ipv4 { try Socket.bind(fd, to: .anyLoopback) }
+        _ = Socket.set(fd, SOL_SOCKET, SO_KEEPALIVE, 1)
+        let local = Socket.localAddress(of: fd)
+        let outcomes = try connect(clients, socket: fd, to: server.address)
+        let connected = try outcomes.next().get()
+        #expect(connected.fd == fd && connected.fastOpenBytesTaken == 0)
+        let peer = Peer(fd: fd)
+        if family == .ipv4 { #expect(try server.first { $0.peerAddress } == local) }
+        var (value, length) = (Int32(0), socklen_t(4))
+        getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &value, &length)
+        #expect(value == 1)
+        try peer.send("hello")
+        #expect(try peer.receive(exactly: 5) == Array("hello".utf8))
+        try clients.join()
+        try server.join()
+    }
+
+    @Test(
+        "of a failure it is told once, and the caller's socket is closed", arguments: TransportMode.available,
+        [0, 1, 2, 3])
+    func ownSocketFails(mode: TransportMode, cause: Int) throws {
+        let full = try FullListener(.ipv4)
+        let clients = try LoopThread(mode)
+        let nobody = try Socket.listen(.anyLoopback, backlog: 1)
+        let refusing = try #require(Socket.localAddress(of: nobody))
+        close(nobody)
+        let address =
+            switch cause {
+            case 0: refusing
+            case 1: SocketAddress.unix(path: String(repeating: "x", count: 200))
+            default: full.address
+            }
+        let fd = try Socket.stream(cause == 1 ? AF_UNIX : AF_INET)
+        let inode = socketInode(fd)
+        let outcomes = try connect(
+            clients, socket: fd, to: address, timeout: cause == 2 ? .milliseconds(20) : .seconds(10)
+        ) {
+            if cause == 3 { $0?.cancel() }
+        }
+        guard case .failure(let error) = try outcomes.next() else {
+            Issue.record("it has connected")
+            return
+        }
+        switch (cause, error) {
+        case (0, .failed(let error)): #expect(error.code == ECONNREFUSED)
+        case (1, .failed), (2, .timedOut), (3, .cancelled): break
+        default: Issue.record("\(error)")
+        }
+        #expect(try !isOpen(inode: inode))
+        try clients.settle()
+        #expect(outcomes.all.isEmpty)
+        try clients.join()
+    }
+
+    private func connect(
+        _ thread: LoopThread, socket fd: Int32, to address: SocketAddress, timeout: Duration = .seconds(10),
+        then: @escaping @Sendable (Connector?) -> Void = { _ in }
+    ) throws -> Recorder<Result<ConnectedSocket, ConnectError>> {
+        let outcomes = Recorder<Result<ConnectedSocket, ConnectError>>()
+        try thread.on { loop in
+            let connector = Connector.connect(loop, socket: fd, to: address, timeout: timeout) { outcomes.record($0) }
+            #expect(outcomes.all.isEmpty, "called from within connect()")
+            then(connector)
+        }
+        return outcomes
+    }
 }

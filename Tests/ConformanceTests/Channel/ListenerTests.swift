@@ -300,4 +300,22 @@ struct ListenerTests {
         try second.thread.join()
         #expect(access(path, F_OK) != 0)
     }
+
+    @Test(
+        "a Unix-domain path stays if it is not the listener's to remove", arguments: TransportMode.available,
+        [true, false])
+    func keepsPath(mode: TransportMode, removes: Bool) throws {
+        let thread = try LoopThread(mode)
+        let address = SocketAddress.temporaryUnix()
+        guard case .unix(let path) = address else { return }
+        let fd = try Socket.listen(address, backlog: 1)
+        let closed = Recorder<Bool>()
+        try thread.on { loop in
+            Listener(loop, fd: fd, removesPath: removes) { close($0) }.drainAndClose { closed.record(true) }
+        }
+        #expect(try closed.next())
+        #expect((access(path, F_OK) != 0) == removes)
+        unlink(path)
+        try thread.join()
+    }
 }

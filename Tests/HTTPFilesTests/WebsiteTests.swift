@@ -1,0 +1,150 @@
+import Foundation
+import HTTPTypes
+import Testing
+
+@testable import HTTPFiles
+
+@Suite("a website's answers")
+struct WebsiteTests {
+    @Test("a file comes whole, with its type, its length and its validators")
+    func file() async throws {
+        let site = try Site(["a/page.html": "<p>hello</p>"])
+        let answer = try await site.get("/a/page.html")
+        #expect(answer.status == .ok)
+        #expect(answer.body == "<p>hello</p>")
+        #expect(answer.headers[.contentType]?.hasPrefix("text/html") == true)
+        #expect(answer.headers[.contentLength] == "12")
+        #expect(answer.headers[.eTag] != nil)
+        #expect(answer.headers[.lastModified] != nil)
+    }
+
+    @Test("a file of many pieces comes whole and in order")
+    func largeFile() async throws {
+        let text = (0..<60_000).map { "\($0) " }.joined()
+        #expect(text.utf8.count > 2 * SiteFiles.pieceMax)
+        let site = try Site(["large.txt": text])
+        #expect(try await site.get("/large.txt").body == text)
+    }
+
+    @Test("HEAD answers with the length and without the file")
+    func head() async throws {
+        let answer = try await Site(["page": "hello"]).get("/page", method: .head)
+        #expect(answer.status == .ok)
+        #expect(answer.headers[.contentLength] == "5")
+        #expect(answer.body.isEmpty)
+    }
+
+    @Test("what is not there is 404, in words")
+    func missing() async throws {
+        let answer = try await Site([:]).get("/nothing")
+        #expect(answer.status == .notFound)
+        #expect(answer.body.hasPrefix("404"))
+    }
+
+    @Test("an empty file is an empty answer")
+    func empty() async throws {
+        let answer = try await Site(["empty": ""]).get("/empty")
+        #expect(answer.status == .ok)
+        #expect(answer.body.isEmpty)
+    }
+
+    @Test("a client that has the file is told so, until the file is replaced by one of the same size and second")
+    func conditional() async throws {
+        let site = try Site(["page": "one"])
+        let first = try await site.get("/page")
+        let tag = try #require(first.headers[.eTag])
+        #expect(try await site.get("/page", [.ifNoneMatch: tag]).status == .notModified)
+        let date = try #require(first.headers[.lastModified])
+        #expect(try await site.get("/page", [.ifModifiedSince: date]).status == .notModified)
+        try site.write("page", "two")
+        let second = try await site.get("/page", [.ifNoneMatch: tag])
+        #expect(second.status == .ok)
+        #expect(second.body == "two")
+    }
+
+    @Test("other methods are refused, and say which are not")
+    func methods() async throws {
+        let site = try Site(["page": "hello"])
+        for method in [HTTPRequest.Method.post, .put, .delete, .options] {
+            let answer = try await site.get("/page", method: method)
+            #expect(answer.status == .methodNotAllowed)
+            #expect(answer.headers[.allow] == "GET, HEAD")
+        }
+    }
+
+    @Test("a body that is announced too large, or makes no sense, is refused")
+    func oversized() async throws {
+        let site = try Site(["page": "hello"], bodyMax: 10)
+        #expect(try await site.get("/page", [.contentLength: "10"]).status == .ok)
+        #expect(try await site.get("/page", [.contentLength: "11"]).status == .contentTooLarge)
+        #expect(try await site.get("/page", [.contentLength: "99999999999999999999"]).status == .contentTooLarge)
+    }
+
+    // MARK: Directories
+
+    @Test("a directory answers with its index, and without its slash with a redirect that keeps the query")
+    func directory() async throws {
+        let site = try Site(["dir with space/index.html": "index"])
+        #expect(try await site.get("/dir%20with%20space/").body == "index")
+        let redirect = try await site.get("/dir%20with%20space?a=b")
+        #expect(redirect.status == .movedPermanently)
+        #expect(redirect.headers[.location] == "/dir%20with%20space/?a=b")
+    }
+
+    @Test("a redirect never names another host")
+    func redirectStays() async throws {
+        let site = try Site(["evil.example/file": ""])
+        #expect(try await site.get("//evil.example").headers[.location] == "/evil.example/")
+    }
+
+    @Test("a directory without an index is 404, but for the root, which welcomes")
+    func withoutIndex() async throws {
+        let site = try Site(["dir/file": ""])
+        #expect(try await site.get("/dir/").status == .notFound)
+        let welcome = try await site.get("/")
+        #expect(welcome.status == .ok)
+        #expect(welcome.body.contains(site.root))
+    }
+
+    @Test("a listing has directories first, escapes names, and leaves out what is hidden")
+    func listing() async throws {
+        let site = try Site(["b<i>.txt": "", "a:b": "", ".hidden": "", "z/file": ""], lists: true)
+        let body = try await site.get("/").body
+        let links = body.split(separator: "\n").filter { $0.hasPrefix("<li>") }
+        #expect(
+            links == [
+                "<li><a href=\"./z/\">z/</a></li>", "<li><a href=\"./a%3Ab\">a:b</a></li>",
+                "<li><a href=\"./b%3Ci%3E.txt\">b&lt;i&gt;.txt</a></li>",
+            ])
+        #expect(try await site.get("/z/").body.contains("<a href=\"../\">"))
+    }
+
+    // MARK: Paths
+
+    @Test(
+        "nothing outside the root is served",
+        arguments: [
+            "/../secret", "/%2e%2e/secret", "/..%2fsecret", "/a/../../secret", "/link", "/linkdir/secret", "/%00", "/a%zz",
+            "/%ff", "/.hidden", "/.git/config", "/fifo",
+        ])
+    func outside(path: String) async throws {
+        let outside = try Site(["secret": "secret"])
+        let site = try Site([".hidden": "secret", ".git/config": "secret", "a/file": ""])
+        try site.link("link", to: "\(outside.root)/secret")
+        try site.link("linkdir", to: outside.root)
+        mkfifo(site.path("fifo"), 0o644)
+        let answer = try await site.get(path)
+        #expect([.notFound, .badRequest].contains(answer.status))
+        #expect(!answer.body.contains("secret\n") && answer.body != "secret")
+    }
+
+    @Test("a link within the root is followed, .well-known is served, and names are decoded")
+    func inside() async throws {
+        let site = try Site([".well-known/a": "known", "dir/a b": "spaced", "ü": "utf"])
+        try site.link("link", to: "dir/a b")
+        #expect(try await site.get("/link").body == "spaced")
+        #expect(try await site.get("/dir/a%20b").body == "spaced")
+        #expect(try await site.get("/.well-known/a").body == "known")
+        #expect(try await site.get("/%C3%BC").body == "utf")
+    }
+}
