@@ -4,11 +4,13 @@ import PackageDescription
 let strict: [SwiftSetting] = [.swiftLanguageMode(.v6)]
 func nio(_ name: String) -> Target.Dependency { .product(name: name, package: "swift-nio") }
 let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 
 let package = Package(
     name: "ringmaster",
     products: [
         .executable(name: "ringmaster", targets: ["ringmaster"]),
+        .library(name: "Ringmaster", targets: ["Ringmaster"]),
         .library(name: "Transport", targets: ["Transport"]),
         .library(name: "RingmasterNIO", targets: ["RingmasterNIO"]),
         .library(name: "RingmasterHummingbird", targets: ["RingmasterHummingbird"]),
@@ -59,16 +61,21 @@ let package = Package(
                 .product(name: "HTTPTypes", package: "swift-http-types"),
             ],
             swiftSettings: strict),
-        .executableTarget(
-            name: "ringmaster",
+        .target(
+            name: "Ringmaster",
             dependencies: [
-                "Supervisor", "Worker", "Services", "Handoff", "Transport", log,
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "Supervisor", "Worker", "Handoff", "Transport", log, argumentParser,
                 .product(name: "Yams", package: "Yams"),
             ],
             swiftSettings: strict),
         .executableTarget(
+            name: "ringmaster", dependencies: ["Ringmaster", "Services", "Transport", argumentParser],
+            swiftSettings: strict),
+        .executableTarget(
             name: "line-chat", dependencies: ["Transport"], path: "Examples/LineChat", swiftSettings: strict),
+        .executableTarget(
+            name: "line-server", dependencies: ["Ringmaster", "Transport"], path: "Examples/LineServer",
+            swiftSettings: strict),
         // Support without tests of its own: peers, recorders, loops on threads, kernels that a test scripts.
         .testTarget(
             name: "TransportTesting", dependencies: ["Transport", "CRing", "CSocket"], swiftSettings: strict),
@@ -105,7 +112,9 @@ let package = Package(
                 .product(name: "HTTPTypes", package: "swift-http-types"),
             ],
             swiftSettings: strict),
-        .testTarget(name: "CommandTests", dependencies: ["ringmaster"], swiftSettings: strict),
+        .testTarget(
+            name: "RingmasterTests", dependencies: ["Ringmaster", "TransportTesting"], swiftSettings: strict),
+        .testTarget(name: "CommandTests", dependencies: ["ringmaster", "Ringmaster"], swiftSettings: strict),
         // Support without tests of its own: the program and its peers as processes, clients, what proc(5) tells.
         .testTarget(
             name: "IntegrationTesting", dependencies: ["Transport", "CSocket"], swiftSettings: strict),

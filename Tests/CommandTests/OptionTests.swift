@@ -1,19 +1,21 @@
 import ArgumentParser
+import Logging
 import Services
 import Testing
 import Transport
 
+@testable import Ringmaster
 @testable import ringmaster
 
 @Suite("options")
 struct OptionTests {
     private func message(_ arguments: [String]) throws -> String {
         do {
-            switch try Ringmaster.parseAsRoot(arguments) {
+            switch try Root.parseAsRoot(arguments) {
             case let echo as EchoCommand:
-                _ = try Plan(echo.listen, echo.common, .echo)
+                _ = try Plan(echo.listen, echo.common, echo.options)
             case let proxy as ProxyCommand:
-                _ = try proxy.options.configuration()
+                try proxy.options.checkComplete()
             default:
                 break
             }
@@ -21,7 +23,7 @@ struct OptionTests {
             #expect(error.code == .badUsage)
             return error.message
         } catch {
-            return Program.oneLine(Ringmaster.message(for: error))
+            return ParserMessage.oneLine(Root.message(for: error))
         }
         Issue.record("\(arguments) is accepted")
         return ""
@@ -99,8 +101,8 @@ struct OptionTests {
             ["--control", String(repeating: "a", count: 107)], ["--recycle-connections", "\(Int.max)"],
             ["--recycle-memory", "16777216"], ["--migration-rate", "0"], ["--migration-rate", "1000000"],
         ] {
-            let command = try #require(try Ringmaster.parseAsRoot(Self.echo + arguments) as? EchoCommand)
-            #expect(try Plan(command.listen, command.common, .echo).listeners.count == 1)
+            let command = try #require(try Root.parseAsRoot(Self.echo + arguments) as? EchoCommand)
+            #expect(try Plan(command.listen, command.common, command.options).listeners.count == 1)
         }
     }
 
@@ -111,8 +113,8 @@ struct OptionTests {
             "--connect-timeout", "1.5", "--upstream-rest", "0", "--idle-timeout", "60", "--accept-proxy",
             "--send-proxy", "v2", "--resolve-interval", "7",
         ]
-        let command = try #require(try Ringmaster.parseAsRoot(arguments) as? ProxyCommand)
-        let configuration = try command.options.configuration()
+        let command = try #require(try Root.parseAsRoot(arguments) as? ProxyCommand)
+        let configuration = command.options.configuration
         #expect(
             configuration.upstreams
                 == [.name(host: "redis", port: 6379), .address(.ipv6(high: 0, low: 1, port: 5, scope: 0))])
@@ -127,17 +129,29 @@ struct OptionTests {
 
     @Test("what the help says is the default is what the service takes by itself")
     func proxyDefaults() throws {
-        let command = try #require(try Ringmaster.parseAsRoot(Self.proxy) as? ProxyCommand)
-        let parsed = try command.options.configuration()
+        let command = try #require(try Root.parseAsRoot(Self.proxy) as? ProxyCommand)
+        let parsed = command.options.configuration
         let plain = ProxyConfiguration(upstreams: parsed.upstreams)
         #expect(String(describing: parsed) == String(describing: plain))
     }
 
     @Test("the services need as many descriptors per connection as the limits reckon with")
     func descriptors() throws {
-        let proxy = PlannedService.proxy(ProxyConfiguration(upstreams: [.address(.ipv4(1, port: 1))]))
-        for service in [PlannedService.echo, proxy] {
-            #expect(service.make(.init(label: "test")).descriptorsPerConnection == service.descriptorsPerConnection)
+        let context = ServiceContext(logger: Logger(label: "test"))
+        let proxy = try ProxyOptions.parse(["--upstream", "127.0.0.1:1"])
+        for options in [try EchoOptions.parse([]), proxy] as [any ServiceOptions] {
+            #expect(try options.makeService(context).descriptorsPerConnection == options.descriptorsPerConnection)
         }
+    }
+
+    @Test("the environment and a configuration file know each option of the proxy, by its kind")
+    func proxyNames() {
+        #expect(
+            OptionName.declared(in: ProxyOptions.self) == [
+                OptionName("upstream", .list), OptionName("upstream-policy"), OptionName("connect-timeout"),
+                OptionName("upstream-rest"), OptionName("idle-timeout"), OptionName("accept-proxy", .flag),
+                OptionName("send-proxy"), OptionName("resolve-interval"),
+            ])
+        #expect(OptionName.declared(in: EchoOptions.self).isEmpty)
     }
 }

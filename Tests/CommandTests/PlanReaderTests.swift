@@ -3,6 +3,7 @@ import Services
 import Testing
 import Transport
 
+@testable import Ringmaster
 @testable import ringmaster
 
 private let echoListener = "listeners:\n  - listen: 127.0.0.1:7000\n    service: echo\n"
@@ -44,11 +45,8 @@ struct PlanReaderTests {
                 "127.0.0.1:7000 echo",
             ])
         #expect(plan.listeners[1].service == plan.listeners[3].service)
-        guard case .proxy(let redis) = plan.listeners[0].service, case .proxy(let postgres) = plan.listeners[1].service
-        else {
-            Issue.record("no proxies")
-            return
-        }
+        let redis = try #require(plan.listeners[0].service.options as? ProxyOptions).configuration
+        let postgres = try #require(plan.listeners[1].service.options as? ProxyOptions).configuration
         #expect(redis.upstreams.map(\.description) == ["10.0.0.7:6379", "10.0.0.8:6379"])
         #expect(redis.policy == .leastConnections && redis.sendsProxyHeader == nil)
         #expect(postgres.upstreams.map(\.description) == ["unix:/run/postgresql/.s.PGSQL.5432"])
@@ -62,11 +60,13 @@ struct PlanReaderTests {
             "grace": "2.5", "log-level": "trace", "log-format": "json", "control": "/run/control", "hang-timeout": "2",
             "recycle-age": "60", "recycle-connections": "9", "recycle-memory": "8", "migration-rate": "5",
         ]
-        #expect(Set(values.keys) == Set(CommonOptions.names.map(\.name)), "every option has a value here")
+        #expect(
+            Set(values.keys) == Set(OptionName.declared(in: CommonOptions.self).map(\.name)),
+            "every option has a value here")
         let written = values.map { "\($0.key): \($0.value)\n" }.joined() + echoListener
         let arguments = values.map { "--\($0.key)=\($0.value)" }
         let command = try #require(
-            try Ringmaster.parseAsRoot(["echo", "--listen", "127.0.0.1:7000"] + arguments) as? EchoCommand)
+            try Root.parseAsRoot(["echo", "--listen", "127.0.0.1:7000"] + arguments) as? EchoCommand)
         let options = String(describing: try plan(written).options)
         #expect(options == String(describing: command.common))
         #expect(options != String(describing: try plan(echoListener).options))
@@ -92,9 +92,12 @@ struct PlanReaderTests {
             "--connect-timeout=1.5", "--upstream-rest=0", "--idle-timeout=60", "--accept-proxy", "--send-proxy=v2",
             "--resolve-interval=7",
         ])
-        #expect(try plan(text).listeners.map(\.service) == [.proxy(options.configuration())])
-        let off = text.replacing("accept-proxy: yes", with: "accept-proxy: off")
-        #expect(try plan(off).listeners.map(\.service) != [.proxy(options.configuration())])
+        func configuration(_ text: String) throws -> ProxyConfiguration {
+            try #require(try plan(text).listeners.first?.service.options as? ProxyOptions).configuration
+        }
+        #expect(try configuration(text) == options.configuration)
+        #expect(
+            try configuration(text.replacing("accept-proxy: yes", with: "accept-proxy: off")) != options.configuration)
     }
 
     @Test(
@@ -206,16 +209,5 @@ struct PlanReaderTests {
         for line in bytes.split(separator: UInt8(ascii: "\n")) where !line.isEmpty {
             for count in [line.startIndex + line.count / 2, line.endIndex] { _ = refusal(Array(bytes[..<count])) }
         }
-    }
-
-    @Test(
-        "the name that was meant is found among near ones only",
-        arguments: [
-            ("workers", "workers"), ("worker", "workers"), ("wrkers", "workers"), ("WORKERS", "workers"),
-            ("listners", "listeners"), ("graze", "grace"), ("gruze", nil), ("x", nil), ("", nil),
-            ("workersworkers", nil),
-        ] as [(String, String?)])
-    func nearest(written: String, meant: String?) {
-        #expect(NearestName.find(written, among: ["listeners", "workers", "grace"]) == meant)
     }
 }

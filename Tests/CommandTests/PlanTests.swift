@@ -5,7 +5,9 @@ import Services
 import Supervisor
 import Testing
 import Transport
+import Worker
 
+@testable import Ringmaster
 @testable import ringmaster
 
 @Suite("plans")
@@ -72,11 +74,15 @@ struct PlanTests {
     @Test("listeners with equal options share a service, others have their own, by the supervisor's numbers")
     func services() throws {
         let plan = try plan(Self.two)
-        #expect(try plan.makeService([5, 9, 3], logger: Logger(label: "test")) is ListenerServices)
-        #expect(throws: CommandError.self) { try plan.makeService([5, 9], logger: Logger(label: "test")) }
+        #expect(
+            try plan.makeService([5, 9, 3], context: ServiceContext(logger: Logger(label: "test"))) is ListenerServices)
+        #expect(throws: CommandError.self) {
+            try plan.makeService([5, 9], context: ServiceContext(logger: Logger(label: "test")))
+        }
         let proxies = try self.plan(
             "listeners:\n- {listen: [127.0.0.1:1, 127.0.0.1:2], service: proxy, upstream: 127.0.0.1:1}\n")
-        #expect(try proxies.makeService([0, 1], logger: Logger(label: "test")) is ProxyService)
+        #expect(
+            try proxies.makeService([0, 1], context: ServiceContext(logger: Logger(label: "test"))) is ProxyService)
     }
 
     @Test(
@@ -105,7 +111,7 @@ struct PlanTests {
         let file = FileManager.default.temporaryDirectory.appending(path: "ringmaster-\(UUID()).yaml")
         defer { try? FileManager.default.removeItem(at: file) }
         func write(_ text: String) throws { try Data(text.utf8).write(to: file) }
-        let reload = Server(RunCommand.source(file.path)).reloadSource
+        let reload = Server<RingmasterCommand>(PlanReader.source(file.path, RingmasterCommand.services)).reloadSource
         let inForce = Array(Self.two.utf8)
 
         try write(Self.two.replacing("workers: 2", with: "workers: 3"))
@@ -127,9 +133,9 @@ struct PlanTests {
     @Test("a reload of what the command line says makes the same plan again")
     func reloadWithoutFile() throws {
         let command = try #require(
-            try Ringmaster.parseAsRoot(["echo", "--listen", "127.0.0.1:7000", "--workers", "2"]) as? EchoCommand)
-        let plan = try Plan(command.listen, command.common, .echo)
-        let reloaded = try Server { _ in plan }.reloadSource([]).get()
+            try Root.parseAsRoot(["echo", "--listen", "127.0.0.1:7000", "--workers", "2"]) as? EchoCommand)
+        let plan = try Plan(command.listen, command.common, command.options)
+        let reloaded = try Server<RingmasterCommand> { _ in plan }.reloadSource([]).get()
         #expect(reloaded.listeners.map(\.kind) == ["echo"] && reloaded.text.isEmpty)
         #expect(reloaded.configuration.workerCount == 2)
     }

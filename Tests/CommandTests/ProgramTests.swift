@@ -2,6 +2,7 @@ import Glibc
 import Testing
 import Transport
 
+@testable import Ringmaster
 @testable import ringmaster
 
 @Suite("exit codes")
@@ -15,12 +16,12 @@ struct ProgramTests {
             ["run"], ["run", "--config", "/nowhere"], ["check", "--config", "/nowhere"], ["run", "--workers", "2"],
         ])
     func badUsage(arguments: [String]) {
-        #expect(Program.run(arguments) == .badUsage)
+        #expect(RingmasterCommand.run(arguments) == .badUsage)
     }
 
     @Test("asking for help is no mistake", arguments: [["--help"], ["help"], ["proxy", "--help"], []])
     func help(arguments: [String]) {
-        #expect(Program.run(arguments) == .success)
+        #expect(RingmasterCommand.run(arguments) == .success)
     }
 
     @Test("an address that is taken, or that no interface has, ends with 6")
@@ -30,7 +31,7 @@ struct ProgramTests {
         defer { close(taken) }
         let address = try #require(Socket.localAddress(of: taken))
         for listen in ["\(address)", "192.0.2.1:7000"] {
-            #expect(Program.run(["echo", "--listen", listen, "--workers", "1"]) == .cannotBind)
+            #expect(RingmasterCommand.run(["echo", "--listen", listen, "--workers", "1"]) == .cannotBind)
         }
     }
 }

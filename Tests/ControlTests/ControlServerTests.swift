@@ -188,7 +188,7 @@ struct ControlServerTests {
             // glibc changes all threads; the server remembers who it was for.
             #expect(setuid(65534) == 0)
             let client = try controlClient(directory.file())
-            #expect(try client.reply().message == "only the user that runs ringmaster, and root, may ask")
+            #expect(try client.reply().message == "only the user that runs this server, and root, may ask")
             #expect(client.isClosedByPeer() && server.asked.all.isEmpty)
         }
     }
@@ -202,7 +202,7 @@ struct ControlServerTests {
             let error = #expect(throws: ControlCallError.self) {
                 try ControlCall.make(.status, at: directory.file(), timeout: .seconds(5))
             }
-            #expect(error?.description.contains("ask as the user that runs ringmaster, or as root") == true)
+            #expect(error?.description.contains("ask as the user that runs the server, or as root") == true)
             withExtendedLifetime(server) {}
         }
     }
@@ -223,7 +223,7 @@ struct ControlServerTests {
         let error = #expect(throws: ControlCallError.self) {
             try ControlCall.make(.status, at: directory.file(), timeout: .seconds(5))
         }
-        #expect(error?.description.contains("is ringmaster running with --control \(directory.file())?") == true)
+        #expect(error?.description.contains("is a server running with --control \(directory.file())?") == true)
     }
 
     @Test("without a descriptor left, clients wait in the queue and are served later")

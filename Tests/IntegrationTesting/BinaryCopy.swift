@@ -4,11 +4,13 @@ import Foundation
 final class BinaryCopy {
     let directory: TemporaryDirectory
     let path: String
+    private let original: String
 
-    init() throws {
+    init(of program: String = Ringmaster.binary) throws {
         directory = try TemporaryDirectory()
-        path = directory.path("ringmaster")
-        try Self.copy(Ringmaster.binary, to: path)
+        original = program
+        path = directory.path(URL(filePath: program).lastPathComponent)
+        try Self.copy(program, to: path)
     }
 
     /// Not written by this process: a child that another test forks meanwhile would have the file open for writing, and nobody
@@ -26,7 +28,7 @@ final class BinaryCopy {
             chmod(text, 0o755)
             try Self.copy(text, to: fresh)
         } else {
-            try Self.copy(Ringmaster.binary, to: fresh)
+            try Self.copy(original, to: fresh)
         }
         guard rename(fresh, path) == 0 else { throw HarnessError.system("rename") }
     }

@@ -34,6 +34,7 @@ final class Pool {
             var ending, text: String
         }
 
+        var name: String
         var pid: pid_t
         var pool: Pool
         struct Listener: Decodable {
@@ -58,13 +59,17 @@ final class Pool {
     }
 
     let ringmaster: Ringmaster
+    /// The program that speaks with it.
+    private let speaker: String
     private let directory: TemporaryDirectory
     private var control: String { directory.path("control") }
 
     /// Starts it with these arguments.
     init(
-        _ arguments: [String], binary: String = Ringmaster.binary, environment: [String: String] = [:]
+        _ arguments: [String], binary: String = Ringmaster.binary, speaker: String = Ringmaster.binary,
+        environment: [String: String] = [:]
     ) throws {
+        self.speaker = speaker
         directory = try TemporaryDirectory()
         ringmaster = try Ringmaster(
             arguments: arguments + ["--control", directory.path("control")], binary: binary, environment: environment)
@@ -75,6 +80,7 @@ final class Pool {
         configuration: (_ control: String) -> String, binary: String = Ringmaster.binary,
         environment: [String: String] = [:]
     ) throws {
+        speaker = Ringmaster.binary
         directory = try TemporaryDirectory()
         let path = directory.path("configuration.yaml")
         try Data(configuration(directory.path("control")).utf8).write(to: URL(filePath: path))
@@ -96,17 +102,17 @@ final class Pool {
     /// Runs a command on the control socket to its end: `reload`, `scale 4`.
     func run(_ command: String...) throws -> ChildProcess {
         try ChildProcess.run(
-            Ringmaster.binary, command + ["--control", control], within: .seconds(120))
+            speaker, command + ["--control", control], within: .seconds(120))
     }
 
     /// Starts a command on the control socket; the caller ends it.
     func start(_ command: String...) throws -> ChildProcess {
-        try ChildProcess(Ringmaster.binary, command + ["--control", control])
+        try ChildProcess(speaker, command + ["--control", control])
     }
 
     /// Runs a command that must succeed.
     func succeed(_ command: String...) throws {
-        let process = try ChildProcess.run(Ringmaster.binary, command + ["--control", control], within: .seconds(120))
+        let process = try ChildProcess.run(speaker, command + ["--control", control], within: .seconds(120))
         guard process.poll() == .exited(0) else {
             throw HarnessError(
                 "\(command): \(process.output)\(process.errors)\n\(ringmaster.process.errors.suffix(4000))")

@@ -10,9 +10,14 @@ final class Ringmaster {
     /// The built binary: beside the test bundle, or where RINGMASTER_BINARY says.
     static let binary: String = {
         if let path = ProcessInfo.processInfo.environment["RINGMASTER_BINARY"] { return path }
-        let bundle = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
-        return URL(filePath: bundle).deletingLastPathComponent().appending(path: "ringmaster").path
+        return built("ringmaster")
     }()
+
+    /// A program of this package, built beside the test bundle.
+    static func built(_ program: String) -> String {
+        let bundle = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
+        return URL(filePath: bundle).deletingLastPathComponent().appending(path: program).path
+    }
 
     /// Starts `ringmaster` with these arguments, through `launcher` if there is one, and waits until it says `ready`.
     convenience init(_ arguments: String..., launcher: [String] = [], environment: [String: String] = [:]) throws {

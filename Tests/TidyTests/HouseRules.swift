@@ -31,8 +31,7 @@ enum HouseRules {
 
     /// `print`, `try!` and `fatalError` in a library.
     static func forbiddenCallFindings(in file: SourceFile, exceptions: [Exception] = exceptions) -> [Finding] {
-        let isLibrary = file.path.hasPrefix("Sources/") && file.target != "ringmaster"
-        guard file.language == .swift, isLibrary else { return [] }
+        guard file.language == .swift, file.path.hasPrefix("Sources/") else { return [] }
         return file.code.enumerated().flatMap { index, line in
             forbiddenInLibraries.compactMap { token, remedy in
                 let isAllowed = exceptions.contains { $0.path == file.path && $0.token == token }

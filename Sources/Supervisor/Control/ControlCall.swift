@@ -86,10 +86,10 @@ public struct ControlCallError: Error, Hashable, Sendable, CustomStringConvertib
     fileprivate static func notConnected(_ path: String, _ code: Int32) -> ControlCallError {
         switch code {
         case ENOENT, ECONNREFUSED:
-            ControlCallError(description: "nobody listens at \(path): is ringmaster running with --control \(path)?")
+            ControlCallError(description: "nobody listens at \(path): is a server running with --control \(path)?")
         case EACCES, EPERM:
             ControlCallError(
-                description: "\(path) is not for this user: ask as the user that runs ringmaster, or as root")
+                description: "\(path) is not for this user: ask as the user that runs the server, or as root")
         case EAGAIN:
             ControlCallError(description: "what listens at \(path) does not take connections: is it stopped?")
         default:

@@ -114,7 +114,7 @@ public final class ControlServer {
         // The mode of the socket's file says the same; this holds also where somebody has changed it.
         let peer = Socket.peerCredentials(of: descriptor)?.userID
         guard let peer, peer == user || peer == 0 else {
-            return turnAway(descriptor, "only the user that runs ringmaster, and root, may ask")
+            return turnAway(descriptor, "only the user that runs this server, and root, may ask")
         }
         guard clients.count < Self.clientsMax else {
             return turnAway(descriptor, "\(Self.clientsMax) clients are being served already: try again later")

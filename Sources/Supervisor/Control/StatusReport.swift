@@ -1,6 +1,8 @@
-/// What `ringmaster status` tells. The names of its JSON form are for scripts to rely on: the README lists them.
+/// What the command `status` tells. The names of its JSON form are for scripts to rely on: the README lists them.
 public struct StatusReport: Codable, Sendable {
-    /// Ringmaster's version.
+    /// The program's name.
+    public var name: String
+    /// Its version.
     public var version: String
     /// The supervisor's process, which an upgrade does not change.
     public var pid: Int32
@@ -25,10 +27,11 @@ public struct StatusReport: Codable, Sendable {
     ///
     /// - Parameter sockets: the listeners, in the configuration's order.
     public init(
-        version: String, pid: Int32, startedAt: Int64, transport: String, pool: PoolStatus,
+        name: String, version: String, pid: Int32, startedAt: Int64, transport: String, pool: PoolStatus,
         processes: [WorkerProcessStatus], counters: [String: UInt64], lastWords: [LastWords],
         listeners sockets: [(id: UInt16, address: String, descriptor: Int32)]
     ) {
+        self.name = name
         self.version = version
         self.pid = pid
         self.startedAt = startedAt

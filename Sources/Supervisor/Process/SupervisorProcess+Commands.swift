@@ -158,8 +158,8 @@ extension SupervisorProcess {
         // As fresh as it can be had.
         feedAfterPages(.timer)
         return StatusReport(
-            version: setup.version, pid: getpid(), startedAt: startedAt, transport: setup.loopKind.transport.rawValue,
-            pool: state.status(now: .now),
+            name: setup.name, version: setup.version, pid: getpid(), startedAt: startedAt,
+            transport: setup.loopKind.transport.rawValue, pool: state.status(now: .now),
             processes: handles.compactMap { handle in
                 handle.map {
                     WorkerProcessStatus(slot: $0.worker.slot, pid: $0.pid, counters: counters(of: $0.worker.slot))

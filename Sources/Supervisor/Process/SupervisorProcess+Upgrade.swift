@@ -27,8 +27,8 @@ extension SupervisorProcess {
             defer { close(preview) }
             let file = FileIdentity(setup.programPath)
             check = try ProgramCheck(
-                loop, setup.launcher, path: setup.programPath, image: preview, ended: { [unowned self] in reap() },
-                finished: { [unowned self] in checked($0, file, command) })
+                loop, setup.launcher, name: setup.name, path: setup.programPath, image: preview,
+                ended: { [unowned self] in reap() }, finished: { [unowned self] in checked($0, file, command) })
         } catch {
             refuseUpgrade("\(setup.programPath) cannot be started: \(error)", command)
         }
@@ -220,8 +220,8 @@ extension SupervisorProcess {
             let preview = try imageForFormer(arrival).returning(returnReason).seal()
             defer { close(preview) }
             check = try ProgramCheck(
-                loop, arrival.formerLauncher, path: arrival.formerPath, file: arrival.formerProgram, image: preview,
-                ended: { [unowned self] in reap() },
+                loop, arrival.formerLauncher, name: setup.name, path: arrival.formerPath, file: arrival.formerProgram,
+                image: preview, ended: { [unowned self] in reap() },
                 finished: { [unowned self] problem in
                     if let problem { return stay("the old program: \(problem)") }
                     giveUp(

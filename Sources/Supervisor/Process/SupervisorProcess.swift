@@ -296,7 +296,7 @@ public final class SupervisorProcess {
         exitCode = code
         reports.logIntake(exhausted: listeners.exhaustedCount, failed: listeners.failedCount)
         reports.logCounters(pages)
-        control?.close(reason: "ringmaster has stopped")
+        control?.close(reason: "the supervisor has stopped")
         check?.cancel()
         loop.remote.stop()
     }

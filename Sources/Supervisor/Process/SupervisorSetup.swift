@@ -17,13 +17,16 @@ public struct SupervisorSetup {
     public var controlPath: String?
     /// This program's file, by the name that an upgrade finds the new program under.
     public var programPath: String
+    /// This program's name: an upgrade goes to a program of the same name only.
+    public var name: String
     /// This program's version, for whoever asks.
     public var version: String
 
     /// A setup.
     public init(
         plan: SupervisorPlan, loopKind: LoopKind, launcher: WorkerLauncher, logger: Logger,
-        reload: @escaping ReloadSource, controlPath: String?, programPath: String, version: String
+        reload: @escaping ReloadSource, controlPath: String?, programPath: String, name: String,
+        version: String
     ) {
         self.plan = plan
         self.loopKind = loopKind
@@ -32,6 +35,7 @@ public struct SupervisorSetup {
         self.reload = reload
         self.controlPath = controlPath
         self.programPath = programPath
+        self.name = name
         self.version = version
     }
 }

@@ -40,8 +40,8 @@ private final class Script {
                 let image = try SealedMemory.make(Array("the image".utf8), name: "test")
                 defer { close(image) }
                 holder.check = try ProgramCheck(
-                    loop, launcher, path: path, image: image, timeout: timeout, ended: { holder.reap() },
-                    finished: { verdict.record($0) })
+                    loop, launcher, name: "ringmaster", path: path, image: image, timeout: timeout,
+                    ended: { holder.reap() }, finished: { verdict.record($0) })
             } catch {
                 verdict.record("not started: \(error)")
             }
@@ -66,7 +66,7 @@ private final class Script {
 
 @Suite("check of a new program")
 struct ProgramCheckTests {
-    private static let consent = "printf '\(ProgramCheck.consent)'"
+    private static let consent = "printf '\(ProgramCheck.consent(of: "ringmaster"))'"
 
     @Test("a program that says that it can go on is good; it finds the image, the command line and the question")
     func good() throws {
@@ -79,7 +79,8 @@ struct ProgramCheckTests {
     }
 
     @Test(
-        "one that ends well and says nothing, or something else, is not ringmaster", arguments: ["true", "echo hello"])
+        "one that ends well and says nothing, or something else, or another name, is not the program",
+        arguments: ["true", "echo hello", "printf '\(ProgramCheck.consent(of: "other"))'"])
     func silent(lines: String) throws {
         #expect(try Script(lines).check()?.contains("did not say") == true)
     }

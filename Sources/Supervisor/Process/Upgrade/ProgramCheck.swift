@@ -12,12 +12,13 @@ public final class ProgramCheck {
     public static let variable = "RINGMASTER_INTERNAL_CHECK"
     /// Where the child finds the image of the running supervisor.
     public static let imageDescriptor: Int32 = 3
-    /// What the child writes to standard output, and nothing else, when all is well.
-    public static let consent = "ringmaster can go on from here"
+    /// What a child that is the program of this name writes to standard output, and nothing else, when all is well.
+    public static func consent(of name: String) -> String { "\(name) can go on from here" }
     /// How long it may take.
     static let timeoutDefault: Duration = .seconds(30)
 
     let pid: pid_t
+    private let name: String
     private let path: String
     /// What the path named when the check began.
     private let file: FileIdentity?
@@ -33,14 +34,17 @@ public final class ProgramCheck {
     /// Starts the check of `path`.
     ///
     /// - Parameters:
+    ///   - name: the program that it must be.
     ///   - file: a descriptor of the program, when it is not to be found by its path any more. The child closes all that it
     ///     is not given, so it is given this one, and is executed by it.
     ///   - ended: is called when the child is to be reaped.
     ///   - finished: is given nil, or the sentence that is wrong, after ``reaped(_:)``.
     init(
-        _ loop: EventLoop, _ launcher: WorkerLauncher, path: String, file program: Int32? = nil, image: Int32,
+        _ loop: EventLoop, _ launcher: WorkerLauncher, name: String, path: String, file program: Int32? = nil,
+        image: Int32,
         timeout: Duration = timeoutDefault, ended: @escaping () -> Void, finished: @escaping (String?) -> Void
     ) throws {
+        self.name = name
         self.path = path
         self.timeout = timeout
         self.finished = finished
@@ -101,7 +105,9 @@ public final class ProgramCheck {
             let words = errors.text.split(separator: "\n").last.map(String.init) ?? "no reason given"
             return "its check ended with \(status): \(words)"
         }
-        guard output.text == Self.consent else { return "it did not say that it can go on: is \(path) ringmaster?" }
+        guard output.text == Self.consent(of: name) else {
+            return "it did not say that it can go on: is \(path) \(name)?"
+        }
         guard file != nil, FileIdentity(path) == file else {
             return Self.replaced(path)
         }
