@@ -42,13 +42,13 @@ let package = Package(
         .target(
             name: "RingmasterHummingbird",
             dependencies: [
-                "RingmasterNIO", nio("NIOCore"), nio("NIOHTTP1"), log,
+                "RingmasterNIO", nio("NIOCore"), nio("NIOHTTP1"), nio("NIOTLS"), log,
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "HummingbirdHTTP2", package: "hummingbird"),
-                .product(name: "HummingbirdTLS", package: "hummingbird"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
+                .product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ],
@@ -69,7 +69,11 @@ let package = Package(
             ],
             swiftSettings: strict),
         .executableTarget(
-            name: "ringmaster", dependencies: ["Ringmaster", "Services", "Transport", argumentParser],
+            name: "ringmaster",
+            dependencies: [
+                "Ringmaster", "Services", "Transport", "HTTPFiles", "RingmasterHummingbird", argumentParser,
+                nio("NIOCore"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
+            ],
             swiftSettings: strict),
         .executableTarget(
             name: "line-chat", dependencies: ["Transport"], path: "Examples/LineChat", swiftSettings: strict),

@@ -1,6 +1,7 @@
 import HTTPTypes
 import Hummingbird
 import Logging
+import Transport
 
 /// A directory served over HTTP: Hummingbird's file middleware, with what goes around it.
 public struct Website: Sendable {
@@ -17,6 +18,11 @@ public struct Website: Sendable {
     public init(root: String) {
         self.root = root
     }
+
+    /// Whether the root can be served.
+    ///
+    /// - Throws: as ``router(logger:)``.
+    public func check() throws(SystemError) { _ = try SiteRoot(root) }
 
     /// What answers requests.
     ///

@@ -1,12 +1,7 @@
-import HTTPTypes
 import HummingbirdCore
 import HummingbirdHTTP2
-import HummingbirdTLS
-import Logging
 import NIOCore
-import NIOHTTPTypes
 import NIOSSL
-import RingmasterNIO
 
 /// What connections speak: HTTP/1.1, or with TLS HTTP/2 and HTTP/1.1, or whatever a child channel of Hummingbird does.
 ///
@@ -16,45 +11,74 @@ public struct HTTPConnections: Sendable {
     public typealias Responder = HTTPChannelHandler.Responder
 
     let make: @Sendable (@escaping Responder) throws -> any ServerChildChannel
+    let idleTimeout: Duration?
     /// Whether connections between two requests can go on in another worker.
     let canMove: Bool
 
     /// Speaks what `make` says. Its connections do not move to other workers: what they have negotiated would be lost.
     public init(_ make: @escaping @Sendable (@escaping Responder) throws -> any ServerChildChannel) {
-        self.init(canMove: false, make)
+        self.init(idleTimeout: nil, canMove: false, make)
     }
 
-    private init(canMove: Bool, _ make: @escaping @Sendable (@escaping Responder) throws -> any ServerChildChannel) {
+    private init(
+        idleTimeout: Duration?, canMove: Bool,
+        _ make: @escaping @Sendable (@escaping Responder) throws -> any ServerChildChannel
+    ) {
         self.make = make
+        self.idleTimeout = idleTimeout
         self.canMove = canMove
     }
 
     /// HTTP/1.1 without TLS. Connections that are kept alive between two requests can go on in another worker.
-    public static func http1(_ configuration: HTTP1Channel.Configuration = .init()) -> HTTPConnections {
-        HTTPConnections(canMove: true) { responder in
-            var configuration = configuration
-            let handlers = configuration.additionalChannelHandlers
-            configuration.additionalChannelHandlers = { [RequestCounter()] + handlers() }
-            return HTTP1Channel(responder: responder, configuration: configuration)
+    ///
+    /// Of the configuration the idle timeout counts unless `limits` has one.
+    public static func http1(
+        _ configuration: HTTP1Channel.Configuration = .init(), limits: HTTPLimits = .init()
+    ) -> HTTPConnections {
+        let limits = limits.completed(by: configuration)
+        return HTTPConnections(idleTimeout: limits.idleTimeout, canMove: true) { responder in
+            HTTP1Connection(responder: responder, configuration: configuration, limits: limits, isSecure: false)
         }
     }
 
     /// HTTP/1.1 over TLS.
     public static func tls(
-        _ tls: TLSConfiguration, _ configuration: HTTP1Channel.Configuration = .init()
+        _ tls: TLSConfiguration, _ configuration: HTTP1Channel.Configuration = .init(), limits: HTTPLimits = .init()
     ) -> HTTPConnections {
-        HTTPConnections { responder in
-            try TLSChannel(
-                HTTP1Channel(responder: responder, configuration: configuration), tlsConfiguration: tls)
-        }
+        secure(tls, configuration, limits.completed(by: configuration)) { _ in nil }
     }
 
     /// HTTP/2 or HTTP/1.1 over TLS, as the client likes (ALPN).
     public static func http2(
-        _ tls: TLSConfiguration, _ configuration: HTTP2ChannelConfiguration = .init()
+        _ tls: TLSConfiguration, _ configuration: HTTP2ChannelConfiguration = .init(), limits: HTTPLimits = .init()
     ) -> HTTPConnections {
-        HTTPConnections { responder in
-            try HTTP2UpgradeChannel(tlsConfiguration: tls, configuration: configuration, responder: responder)
+        let limits = limits.completed(by: configuration.streamConfiguration)
+        return secure(tls, configuration.streamConfiguration, limits) { responder in
+            HTTP2Channel(responder: responder, configuration: configuration)
         }
+    }
+
+    private static func secure(
+        _ tls: TLSConfiguration, _ configuration: HTTP1Channel.Configuration, _ limits: HTTPLimits,
+        _ http2: @escaping @Sendable (@escaping Responder) -> HTTP2Channel?
+    ) -> HTTPConnections {
+        HTTPConnections(idleTimeout: limits.idleTimeout, canMove: false) { responder in
+            let http2 = http2(responder)
+            var tls = tls
+            tls.applicationProtocols = (http2 == nil ? [] : ["h2"]) + ["http/1.1"]
+            return SecureConnection(
+                tls: try NIOSSLContext(configuration: tls),
+                http1: HTTP1Connection(
+                    responder: responder, configuration: configuration, limits: limits, isSecure: true),
+                http2: http2, handshakeTimeout: limits.headTimeout)
+        }
+    }
+}
+
+extension HTTPLimits {
+    fileprivate func completed(by configuration: HTTP1Channel.Configuration) -> HTTPLimits {
+        var limits = self
+        limits.idleTimeout = idleTimeout ?? configuration.idleTimeout.map { .nanoseconds($0.nanoseconds) }
+        return limits
     }
 }

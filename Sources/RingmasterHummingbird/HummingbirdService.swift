@@ -45,7 +45,7 @@ public enum HummingbirdService {
             stopping: { loop in
                 loop.makeFutureWithTask { await running.stop() }
             },
-            canMove: connections.canMove ? HTTPConnections.isIdle : nil,
+            canMove: connections.canMove ? HTTP1Connection.isAtRest : nil,
             initializer: running.accept)
     }
 }

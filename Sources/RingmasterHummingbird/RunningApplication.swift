@@ -61,7 +61,7 @@ final class RunningApplication<App: ApplicationProtocol>: Sendable {
             }
             return channel.eventLoop.makeCompletedFuture {
                 try channel.syncOptions?.setOption(.allowRemoteHalfClosure, value: true)
-                if connections.canMove { try channel.pipeline.syncOperations.addHandler(MessageBoundary()) }
+                try channel.pipeline.syncOperations.addHandler(ConnectionEdge(idleTimeout: connections.idleTimeout))
             }.flatMap { [self] in
                 serve(channel, parts.child, parts.executor)
             }
@@ -95,7 +95,12 @@ final class RunningApplication<App: ApplicationProtocol>: Sendable {
             }
             response.headers[.date] = date.now
             if let serverName { response.headers[.server] = serverName }
-            try await writer.write(response: response.head, body: response.body)
+            do {
+                try await writer.write(response: response.head, body: response.body)
+            } catch is HTTPParserError {
+                // Hummingbird would answer to it a second time.
+                throw ChannelError.inputClosed
+            }
         }
     }
 }

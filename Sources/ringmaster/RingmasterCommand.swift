@@ -11,6 +11,7 @@ enum RingmasterCommand: RingmasterProgram {
         connections it had not taken yet go to another.
 
         Examples:
+          ringmaster http --root ./public --listen 0.0.0.0:8080
           ringmaster echo --listen 127.0.0.1:7000 --workers 2
           ringmaster proxy --listen 0.0.0.0:6379 --upstream 10.0.0.7:6379
           ringmaster run --config /etc/ringmaster.yaml
@@ -18,7 +19,7 @@ enum RingmasterCommand: RingmasterProgram {
           ringmaster status --control /run/ringmaster.sock
         """
 
-    static let services: [any ServiceOptions.Type] = [EchoOptions.self, ProxyOptions.self]
+    static let services: [any ServiceOptions.Type] = [HTTPOptions.self, EchoOptions.self, ProxyOptions.self]
 
     static let configurationExample = """
         workers: 4
@@ -26,7 +27,8 @@ enum RingmasterCommand: RingmasterProgram {
           - listen: 0.0.0.0:6379
             service: proxy
             upstream: [10.0.0.7:6379, 10.0.0.8:6379]
-          - listen: ['127.0.0.1:7000', '[::1]:7000']
-            service: echo
+          - listen: ['127.0.0.1:8080', '[::1]:8080']
+            service: http
+            root: /srv/www
         """
 }

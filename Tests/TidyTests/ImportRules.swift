@@ -15,14 +15,17 @@ enum ImportRules {
         "Ringmaster": ["Supervisor", "Worker", "Handoff", "Transport", "Logging", "ArgumentParser", "Yams"],
         "RingmasterNIO": ["Transport", "NIOCore", "Dispatch"],
         "RingmasterHummingbird": [
-            "RingmasterNIO", "NIOCore", "NIOHTTP1", "NIOHTTPTypes", "NIOSSL", "Logging", "HTTPTypes", "Hummingbird",
-            "HummingbirdCore", "HummingbirdHTTP2", "HummingbirdTLS", "ServiceLifecycle",
+            "RingmasterNIO", "NIOCore", "NIOHTTP1", "NIOTLS", "NIOHTTPTypes", "NIOHTTPTypesHTTP1", "NIOSSL", "Logging",
+            "HTTPTypes", "Hummingbird", "HummingbirdCore", "HummingbirdHTTP2", "ServiceLifecycle",
         ],
         "HTTPFiles": [
             "Transport", "CSocket", "NIOCore", "NIOPosix", "Logging", "HTTPTypes", "Hummingbird",
             "FoundationEssentials",
         ],
-        "ringmaster": ["Ringmaster", "Services", "Transport", "ArgumentParser"],
+        "ringmaster": [
+            "Ringmaster", "Services", "Transport", "ArgumentParser", "HTTPFiles", "RingmasterHummingbird", "NIOCore",
+            "NIOSSL",
+        ],
     ]
 
     /// What an example may import besides `system`: what its reader is offered.

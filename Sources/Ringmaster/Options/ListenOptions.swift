@@ -17,25 +17,26 @@ struct ListenOptions: ParsableArguments {
             throw ValidationError(
                 "--listen is given \(listen.count) times: \(Self.listenersMax) listeners are the most")
         }
-        _ = try parsed()
+        _ = try Self.parsed(listen)
     }
 
-    /// The addresses in the order in which they are given.
-    func addresses() throws(CommandError) -> [ListenAddress] {
-        guard !listen.isEmpty else {
+    /// The addresses in the order in which they are given; `texts` if none is.
+    func addresses(default texts: [String] = []) throws(CommandError) -> [ListenAddress] {
+        let texts = listen.isEmpty ? texts : listen
+        guard !texts.isEmpty else {
             throw CommandError(
                 .badUsage, "--listen is missing: say where to listen, for example --listen 127.0.0.1:7000")
         }
         do {
-            return try parsed()
+            return try Self.parsed(texts)
         } catch {
             throw CommandError(error.message)
         }
     }
 
-    private func parsed() throws(ValidationError) -> [ListenAddress] {
+    private static func parsed(_ texts: [String]) throws(ValidationError) -> [ListenAddress] {
         var addresses: [ListenAddress] = []
-        for text in listen {
+        for text in texts {
             do throws(AddressSyntaxError) {
                 addresses.append(try ListenAddress(parsing: text))
             } catch {

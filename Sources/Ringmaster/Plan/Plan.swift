@@ -61,7 +61,7 @@ extension Plan {
         _ listen: ListenOptions, _ options: CommonOptions, _ service: any ServiceOptions
     ) throws(CommandError) {
         self.options = options
-        let addresses = try listen.addresses()
+        let addresses = try listen.addresses(default: type(of: service).listenDefault)
         try service.checkComplete()
         let service = PlannedService(service)
         listeners = addresses.map { PlannedListener(address: $0, service: service) }

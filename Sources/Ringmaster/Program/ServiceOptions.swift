@@ -21,6 +21,10 @@ public protocol ServiceOptions: ParsableArguments, Sendable {
     /// More help; may have several paragraphs.
     static var discussion: String { get }
 
+    /// Where it listens when the command line does not say, as `--listen` would. By default nowhere: it must be said. A
+    /// configuration file says it always.
+    static var listenDefault: [String] { get }
+
     /// Descriptors that one connection needs in a worker at most, as ``Service/descriptorsPerConnection`` of the service that
     /// is made. By default 1, the connection's own.
     var descriptorsPerConnection: Int { get }
@@ -52,6 +56,9 @@ extension ServiceOptions {
 
     /// Nothing more to say.
     public static var discussion: String { "" }
+
+    /// Nowhere.
+    public static var listenDefault: [String] { [] }
 
     /// The connection's own.
     public var descriptorsPerConnection: Int { 1 }

@@ -1,0 +1,143 @@
+import NIOCore
+
+/// The handler nearest to the socket, whatever is spoken: ends connections on which nothing passes, and ends those that are
+/// finished without losing the answer.
+///
+/// A socket that is closed while the client still sends makes the kernel send RST, which may overtake what the client has
+/// not read yet. So when the output has been closed, what comes is read and dropped until the client has finished too, or
+/// for so long and so many bytes.
+///
+/// Loop thread, as every handler.
+final class ConnectionEdge: ChannelDuplexHandler, RemovableChannelHandler {
+    typealias InboundIn = ByteBuffer
+    typealias InboundOut = ByteBuffer
+    typealias OutboundIn = IOData
+    typealias OutboundOut = IOData
+
+    private enum State {
+        case open
+        /// The output is closed; so many bytes have been dropped.
+        case lingering(dropped: Int)
+        case closed
+    }
+
+    private static let lingeringMax: TimeAmount = .seconds(2)
+    private static let droppedBytesMax = 16 * 1024 * 1024
+
+    private let idleTimeout: TimeAmount?
+    private var state = State.open
+    private var timer: Scheduled<Void>?
+    private var passed = NIODeadline.distantPast
+    private var bufferedBytes = 0
+    /// A request is being answered: what does not pass is not the client's fault, unless it leaves bytes unread.
+    var isAnswering = false
+
+    init(idleTimeout: Duration?) {
+        self.idleTimeout = idleTimeout.map(TimeAmount.duration)
+    }
+
+    // MARK: Life
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        if context.channel.isActive { begin(context) }
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        begin(context)
+        context.fireChannelActive()
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        end()
+        context.fireChannelInactive()
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) { end() }
+
+    private func begin(_ context: ChannelHandlerContext) {
+        guard let idleTimeout, timer == nil else { return }
+        passed = .now()
+        schedule(context, in: idleTimeout)
+    }
+
+    private func end() {
+        state = .closed
+        timer?.cancel()
+        timer = nil
+    }
+
+    private func schedule(_ context: ChannelHandlerContext, in amount: TimeAmount) {
+        timer = context.eventLoop.assumeIsolatedUnsafeUnchecked().scheduleTask(in: amount) { [self] in
+            timer = nil
+            timeIsUp(context)
+        }
+    }
+
+    private func timeIsUp(_ context: ChannelHandlerContext) {
+        switch state {
+        case .open: break
+        case .lingering: return context.close(promise: nil)
+        case .closed: return
+        }
+        guard let idleTimeout else { return }
+        let idle = NIODeadline.now() - passed
+        if idle < idleTimeout { return schedule(context, in: idleTimeout - idle) }
+        let buffered = (try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
+        defer { bufferedBytes = buffered }
+        switch buffered {
+        case 0 where isAnswering: schedule(context, in: idleTimeout)
+        // Through the pipeline: TLS has its say.
+        case 0: context.channel.close(promise: nil)
+        case bufferedBytes: context.close(promise: nil)
+        default: schedule(context, in: idleTimeout)
+        }
+    }
+
+    // MARK: What passes
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard case .lingering(let dropped) = state else {
+            if idleTimeout != nil { passed = .now() }
+            return context.fireChannelRead(data)
+        }
+        let count = dropped + Self.unwrapInboundIn(data).readableBytes
+        state = .lingering(dropped: count)
+        if count > Self.droppedBytesMax { context.close(promise: nil) }
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        context.fireChannelReadComplete()
+        // Those behind ask for no more than they can take.
+        if case .lingering = state { context.read() }
+    }
+
+    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        if idleTimeout != nil { passed = .now() }
+        context.write(data, promise: promise)
+    }
+
+    // MARK: Closing
+
+    func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
+        switch (mode, state) {
+        case (.output, .open): linger(context, promise)
+        case (.output, .lingering): promise?.succeed(())
+        case (.all, .lingering): context.channel.closeFuture.cascade(to: promise)
+        default: context.close(mode: mode, promise: promise)
+        }
+    }
+
+    private func linger(_ context: ChannelHandlerContext, _ promise: EventLoopPromise<Void>?) {
+        state = .lingering(dropped: 0)
+        let closed = promise ?? context.eventLoop.makePromise()
+        closed.futureResult.assumeIsolatedUnsafeUnchecked().whenComplete { [self] result in
+            guard case .lingering = state else { return }
+            if case .failure = result { return context.close(promise: nil) }
+            // All that was to be sent has been.
+            timer?.cancel()
+            schedule(context, in: Self.lingeringMax)
+        }
+        context.close(mode: .output, promise: closed)
+        context.read()
+    }
+}

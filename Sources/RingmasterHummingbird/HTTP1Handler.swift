@@ -1,0 +1,165 @@
+import NIOCore
+import NIOHTTP1
+
+/// Keeps the rules of an HTTP/1.1 connection, between the encoder and what answers requests.
+///
+/// What a client is refused for is told to Hummingbird as a parser's error, which it answers in its turn, with a status
+/// that is put right here. Loop thread, as every handler.
+final class HTTP1Handler: ChannelDuplexHandler, RemovableChannelHandler {
+    typealias InboundIn = HTTPServerRequestPart
+    typealias InboundOut = HTTPServerRequestPart
+    typealias OutboundIn = HTTPServerResponsePart
+    typealias OutboundOut = HTTPServerResponsePart
+
+    private var state: HTTP1State
+    private let edge: ConnectionEdge?
+    private var context: ChannelHandlerContext?
+    /// Parts of requests that have come.
+    private(set) var partCount = 0
+    /// Whether the last request had a body of known length, which ends with no certain bytes.
+    private(set) var hadCountedBody = false
+
+    init(_ limits: HTTPLimits, edge: ConnectionEdge?) {
+        state = HTTP1State(bodyBytesMax: limits.bodyBytesMax)
+        self.edge = edge
+    }
+
+    var isBetweenRequests: Bool { state.isBetweenRequests }
+    var isAtRest: Bool { state.isAtRest }
+
+    func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+    func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
+
+    // MARK: Requests
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        partCount += 1
+        let action: HTTP1State.InputAction
+        switch Self.unwrapInboundIn(data) {
+        case .head(let head):
+            hadCountedBody = false
+            action = state.received(head)
+        case .body(let bytes):
+            hadCountedBody = true
+            action = state.receivedBody(bytes.readableBytes)
+        case .end:
+            action = state.receivedEnd()
+        }
+        edge?.isAnswering = state.isAnswering
+        switch action {
+        case .pass: context.fireChannelRead(data)
+        case .drop: break
+        case .refuse(let status): refuse(status)
+        }
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        switch error as? HTTPParserError {
+        case .headerOverflow?: refuse(.requestHeaderFieldsTooLarge)
+        case .invalidVersion?: refuse(.httpVersionNotSupported)
+        case .some: refuse(.badRequest)
+        case nil: context.fireErrorCaught(error)
+        }
+    }
+
+    /// Answers so when everything before has been answered, and closes.
+    func refuse(_ status: HTTPResponseStatus) {
+        if state.refuse(status) { context?.fireErrorCaught(HTTPParserError.unknown) }
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if event is ChannelShouldQuiesceEvent, state.leave() { context.close(mode: .output, promise: nil) }
+        context.fireUserInboundEventTriggered(event)
+    }
+
+    // MARK: Answers
+
+    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        // Behind a connection's last answer.
+        guard state.isOpen else { return promise?.fail(ChannelError.outputClosed) ?? () }
+        switch Self.unwrapOutboundIn(data) {
+        case .head(var head):
+            state.answer(&head)
+            context.write(Self.wrapOutboundOut(.head(head)), promise: promise)
+        case .body:
+            context.write(data, promise: promise)
+        case .end:
+            let closes = state.answered()
+            edge?.isAnswering = state.isAnswering
+            context.write(data, promise: promise)
+            guard closes else { return }
+            context.flush()
+            context.close(mode: .output, promise: nil)
+        }
+    }
+}
+
+/// Watches the bytes in front of the decoder, which holds parts of heads: how long it takes for one to be complete, how many
+/// bytes it has, and whether there is one at all.
+///
+/// Loop thread, as every handler.
+final class HeadWatch: ChannelInboundHandler, RemovableChannelHandler {
+    typealias InboundIn = ByteBuffer
+    typealias InboundOut = ByteBuffer
+
+    /// A head, and a body in chunks, end with an empty line.
+    private static let end: [UInt8] = Array("\r\n\r\n".utf8)
+
+    private let requests: HTTP1Handler
+    private let timeout: TimeAmount?
+    private let bytesMax: Int
+    /// The last bytes, as many as make an empty line.
+    private var tail: [UInt8] = []
+    private var hasReceived = false
+    /// Bytes of a head that is not complete; 0 when there is none, or none that one could know of.
+    private var headBytes = 0
+    private var timer: Scheduled<Void>?
+
+    init(_ requests: HTTP1Handler, _ limits: HTTPLimits) {
+        self.requests = requests
+        timeout = limits.headTimeout.map(TimeAmount.duration)
+        bytesMax = limits.headBytesMax
+    }
+
+    /// Whether the decoder is known to hold no part of a message. Bytes that end with an empty line and are the beginning of
+    /// another message would be a whole head, and so a request. After a body of known length one cannot know.
+    var isClear: Bool { !hasReceived || headBytes == 0 && tail == Self.end }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        let buffer = Self.unwrapInboundIn(data)
+        let before = requests.partCount
+        context.fireChannelRead(data)
+        guard buffer.readableBytes > 0 else { return }
+        hasReceived = true
+        tail = Array((tail + buffer.readableBytesView.suffix(Self.end.count)).suffix(Self.end.count))
+        let hasBegun = requests.partCount != before
+        switch hasBegun {
+        case _ where !requests.isBetweenRequests: headBytes = 0
+        // How many of these bytes are the head's is not known: one receive's more are allowed.
+        case true: headBytes = tail == Self.end || requests.hadCountedBody ? 0 : 1
+        case false: headBytes += buffer.readableBytes
+        }
+        watch(context)
+    }
+
+    private func watch(_ context: ChannelHandlerContext) {
+        guard headBytes > 0 else { return stop() }
+        if headBytes > bytesMax { return requests.refuse(.requestHeaderFieldsTooLarge) }
+        guard timer == nil, let timeout else { return }
+        timer = context.eventLoop.assumeIsolatedUnsafeUnchecked().scheduleTask(in: timeout) { [self] in
+            requests.refuse(.requestTimeout)
+        }
+    }
+
+    private func stop() {
+        timer?.cancel()
+        timer = nil
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        stop()
+        context.fireChannelInactive()
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) { stop() }
+}

@@ -1,0 +1,139 @@
+import NIOCore
+import NIOHTTP1
+
+/// An HTTP/1.1 connection's requests and answers: whether it is kept alive, when it is at rest, what an answer's head says
+/// of it.
+struct HTTP1State {
+    private struct Request {
+        var isOldVersion: Bool
+        var keepsAlive: Bool
+    }
+
+    private enum Input: Equatable {
+        case betweenRequests
+        /// A head has come, and so many bytes of its body.
+        case inRequest(bodyBytes: Int)
+        /// Nothing is listened to any more.
+        case stopped
+    }
+
+    private enum Output {
+        case open
+        /// An answer has begun behind which the connection is closed.
+        case closing
+        case closed
+    }
+
+    private let bodyBytesMax: Int
+    private var input = Input.betweenRequests
+    private var output = Output.open
+    /// Requests that have not been answered to the end.
+    private var unanswered = CircularBuffer<Request>(initialCapacity: 1)
+    /// The worker leaves.
+    private var isLeaving = false
+    /// What the client is told when everything before has been answered.
+    private var refusal: HTTPResponseStatus?
+
+    init(bodyBytesMax: Int?) { self.bodyBytesMax = bodyBytesMax ?? .max }
+
+    /// Whether the next thing to come is a request's head.
+    var isBetweenRequests: Bool { input == .betweenRequests }
+    /// Whether nothing is to be answered, and the next thing to come is a request's head.
+    var isAtRest: Bool { isBetweenRequests && unanswered.isEmpty && output == .open }
+    /// Whether it is our turn.
+    var isAnswering: Bool {
+        if case .inRequest = input { false } else { !unanswered.isEmpty }
+    }
+
+    // MARK: Requests
+
+    /// What is to be done with a part of a request.
+    enum InputAction: Equatable {
+        case pass, drop
+        case refuse(HTTPResponseStatus)
+    }
+
+    mutating func received(_ head: HTTPRequestHead) -> InputAction {
+        guard input == .betweenRequests else { return .drop }
+        let isOldVersion = head.version == .http1_0
+        // RFC 9112, 3.2.
+        let hosts = head.headers[canonicalForm: "host"].count
+        guard hosts == 1 || isOldVersion && hosts == 0 else { return .refuse(.badRequest) }
+        input = .inRequest(bodyBytes: 0)
+        unanswered.append(Request(isOldVersion: isOldVersion, keepsAlive: head.isKeepAlive))
+        return .pass
+    }
+
+    mutating func receivedBody(_ count: Int) -> InputAction {
+        guard case .inRequest(let before) = input else { return .drop }
+        guard before + count <= bodyBytesMax else { return .refuse(.payloadTooLarge) }
+        input = .inRequest(bodyBytes: before + count)
+        return .pass
+    }
+
+    mutating func receivedEnd() -> InputAction {
+        guard case .inRequest = input else { return .drop }
+        let goesOn = output == .open && unanswered.last?.keepsAlive != false
+        input = goesOn ? .betweenRequests : .stopped
+        return .pass
+    }
+
+    /// Nothing more is listened to; the client is told why. Returns false when nothing was listened to already.
+    mutating func refuse(_ status: HTTPResponseStatus) -> Bool {
+        guard input != .stopped else { return false }
+        input = .stopped
+        refusal = status
+        return true
+    }
+
+    /// The worker leaves. Returns whether the connection is to be closed now.
+    mutating func leave() -> Bool {
+        isLeaving = true
+        return isAtRest
+    }
+
+    // MARK: Answers
+
+    /// Whether there is somebody to answer to.
+    var isOpen: Bool { output != .closed }
+
+    mutating func answer(_ head: inout HTTPResponseHead) {
+        // 100 Continue and the like.
+        guard head.status.code >= 200 || head.status == .switchingProtocols else { return }
+        guard let request = unanswered.first else {
+            // None of the application's: Hummingbird tells that what came was no request.
+            if let refusal { head.status = refusal }
+            return close(&head)
+        }
+        if request.isOldVersion { head.version = .http1_0 }
+        let hasEnd = head.headers.contains(name: "content-length") || !head.status.mayHaveResponseBody
+        let isLast = isLeaving && unanswered.count == 1
+        if !request.keepsAlive || isLast || request.isOldVersion && !hasEnd
+            || head.headers[canonicalForm: "connection"].contains(where: { $0.lowercased() == "close" })
+        {
+            close(&head)
+        } else if request.isOldVersion {
+            head.headers.replaceOrAdd(name: "connection", value: "keep-alive")
+        }
+    }
+
+    private mutating func close(_ head: inout HTTPResponseHead) {
+        output = .closing
+        head.headers.replaceOrAdd(name: "connection", value: "close")
+        if isBetweenRequests { input = .stopped }
+    }
+
+    /// The end of an answer is written. Returns whether the output is to be closed behind it.
+    mutating func answered() -> Bool {
+        _ = unanswered.popFirst()
+        guard output == .closing else { return false }
+        output = .closed
+        input = .stopped
+        unanswered.removeAll()
+        return true
+    }
+}
+
+extension HTTPResponseStatus {
+    fileprivate var mayHaveResponseBody: Bool { code != 204 && code != 304 }
+}

@@ -1,0 +1,25 @@
+import NIOCore
+
+/// What a client may take its time for, and how much of it there may be.
+public struct HTTPLimits: Sendable {
+    /// A request's head is to be complete so long after its first byte, and a TLS handshake after the connection's begin; nil:
+    /// no limit. With HTTP/1.1 the client is told (408).
+    public var headTimeout: Duration?
+    /// A connection on which nothing has passed for so long is closed; nil: never. With HTTP/1.1 an answer that is being made
+    /// may take longer; with HTTP/2 nobody knows of it here.
+    public var idleTimeout: Duration?
+    /// Bytes of a request's head at most, of HTTP/1.1: above it the client is told (431).
+    public var headBytesMax = 80 * 1024
+    /// Bytes of a request's body at most, of HTTP/1.1: the connection is closed behind the answer. nil: no limit.
+    public var bodyBytesMax: Int?
+
+    /// Without timeouts.
+    public init() {}
+}
+
+extension TimeAmount {
+    static func duration(_ duration: Duration) -> TimeAmount {
+        let (seconds, attoseconds) = duration.components
+        return .seconds(seconds) + .nanoseconds(attoseconds / 1_000_000_000)
+    }
+}
