@@ -72,7 +72,7 @@ let package = Package(
             name: "ringmaster",
             dependencies: [
                 "Ringmaster", "Services", "Transport", "HTTPFiles", "RingmasterHummingbird", argumentParser,
-                nio("NIOCore"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
             ],
             swiftSettings: strict),
         .executableTarget(

@@ -24,7 +24,8 @@ public enum HummingbirdService {
         services: [any ServiceLifecycle.Service] = [], logger: Logger
     ) -> NIOService where Context.Source == ApplicationRequestContextSource {
         make(
-            Application(router: router, services: services, logger: logger), connections: connections,
+            RouterApplication(responder: router.buildResponder(), services: services, logger: logger),
+            connections: connections,
             descriptorsPerConnection: descriptorsPerConnection)
     }
 
@@ -48,4 +49,13 @@ public enum HummingbirdService {
             canMove: connections.canMove ? HTTP1Connection.isAtRest : nil,
             initializer: running.accept)
     }
+}
+
+/// A router as an application. Hummingbird's own would start threads for an event loop group that nobody needs.
+private struct RouterApplication<Context: RequestContext & InitializableFromSource<ApplicationRequestContextSource>>:
+    ApplicationProtocol
+where Context.Source == ApplicationRequestContextSource {
+    let responder: RouterResponder<Context>
+    let services: [any ServiceLifecycle.Service]
+    let logger: Logger
 }

@@ -1,5 +1,4 @@
 import Glibc
-import NIOCore
 import NIOSSL
 import Ringmaster
 
@@ -12,6 +11,8 @@ struct CertificateFiles {
     ///
     /// - Throws: which file cannot be used, and why.
     func configuration() throws(CommandError) -> TLSConfiguration {
+        try Self.checkReadable("--tls-certificate", certificate)
+        try Self.checkReadable("--tls-key", key)
         let chain = try Self.load("--tls-certificate \(certificate)", "it holds no certificate in PEM") {
             try NIOSSLCertificate.fromPEMFile(certificate)
         }
@@ -28,6 +29,12 @@ struct CertificateFiles {
         return configuration
     }
 
+    private static func checkReadable(_ option: String, _ path: String) throws(CommandError) {
+        guard access(path, R_OK) == 0 else {
+            throw CommandError("\(option) \(path): \(String(cString: strerror(errno)))")
+        }
+    }
+
     private struct Encrypted: Error {}
 
     private static func load<Value>(
@@ -35,8 +42,6 @@ struct CertificateFiles {
     ) throws(CommandError) -> Value {
         do {
             return try load()
-        } catch let error as IOError {
-            throw CommandError("\(option): \(String(cString: strerror(error.errnoCode)))")
         } catch {
             throw CommandError("\(option): \(otherwise)")
         }

@@ -23,8 +23,7 @@ enum ImportRules {
             "FoundationEssentials",
         ],
         "ringmaster": [
-            "Ringmaster", "Services", "Transport", "ArgumentParser", "HTTPFiles", "RingmasterHummingbird", "NIOCore",
-            "NIOSSL",
+            "Ringmaster", "Services", "Transport", "ArgumentParser", "HTTPFiles", "RingmasterHummingbird", "NIOSSL",
         ],
     ]
 
