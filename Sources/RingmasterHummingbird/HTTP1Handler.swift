@@ -11,6 +11,9 @@ final class HTTP1Handler: ChannelDuplexHandler, RemovableChannelHandler {
     typealias OutboundIn = HTTPServerResponsePart
     typealias OutboundOut = HTTPServerResponsePart
 
+    /// A connection that rests for so long is not busy.
+    private static let restMin: TimeAmount = .milliseconds(250)
+
     private var state: HTTP1State
     private let edge: ConnectionEdge?
     private var context: ChannelHandlerContext?
@@ -68,8 +71,17 @@ final class HTTP1Handler: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        if event is ChannelShouldQuiesceEvent, state.leave() { context.close(mode: .output, promise: nil) }
+        if event is ChannelShouldQuiesceEvent, state.leave() { closeIfItRests(context) }
         context.fireUserInboundEventTriggered(event)
+    }
+
+    /// Not at once: the client of a busy connection rests for a moment only, and its next request would be lost. That one is
+    /// answered, and the answer says that it is the last.
+    private func closeIfItRests(_ context: ChannelHandlerContext) {
+        context.eventLoop.assumeIsolatedUnsafeUnchecked().scheduleTask(in: Self.restMin) { [self] in
+            // It may have been closed meanwhile.
+            if self.context != nil, state.isAtRest { context.close(mode: .output, promise: nil) }
+        }
     }
 
     // MARK: Answers

@@ -53,7 +53,9 @@ public struct HTTPConnections: Sendable {
         _ tls: TLSConfiguration, _ configuration: HTTP2ChannelConfiguration = .init(), limits: HTTPLimits = .init()
     ) -> HTTPConnections {
         let limits = limits.completed(by: configuration.streamConfiguration)
-        return secure(tls, configuration.streamConfiguration, limits) { responder in
+        var configuration = configuration
+        configuration.idleTimeout = configuration.idleTimeout ?? limits.idleTimeout
+        return secure(tls, configuration.streamConfiguration, limits) { [configuration] responder in
             HTTP2Channel(responder: responder, configuration: configuration)
         }
     }

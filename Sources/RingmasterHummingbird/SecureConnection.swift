@@ -2,6 +2,7 @@ import HummingbirdCore
 import HummingbirdHTTP2
 import Logging
 import NIOCore
+import NIOHTTP2
 import NIOSSL
 import NIOTLS
 
@@ -29,7 +30,11 @@ struct SecureConnection: ServerChildChannel {
             try pipeline.addHandler(NIOSSLServerHandler(context: tls))
             let negotiation = NIOTypedApplicationProtocolNegotiationHandler<Agreed> { result, channel in
                 if let http2, case .negotiated("h2") = result {
-                    return http2.setup(channel: channel, logger: logger).map { .http2($0) }
+                    return channel.eventLoop.makeCompletedFuture {
+                        try channel.pipeline.syncOperations.addHandler(StreamShield())
+                    }.flatMap {
+                        http2.setup(channel: channel, logger: logger).map { .http2($0) }
+                    }
                 }
                 return http1.setup(channel: channel, logger: logger).map { .http1($0) }
             }
@@ -57,5 +62,20 @@ struct SecureConnection: ServerChildChannel {
         } catch {
             logger.debug("TLS: no connection came about", metadata: ["error": "\(error)"])
         }
+    }
+}
+
+/// Tells the connection that the worker leaves, and not its streams: of those, each would close that has not heard of its
+/// request yet, and the client has begun it in good faith. Hummingbird's connection manager ends the connection when all
+/// streams have ended that the client began before it knew.
+private final class StreamShield: ChannelInboundHandler, RemovableChannelHandler {
+    typealias InboundIn = NIOAny
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        guard event is ChannelShouldQuiesceEvent,
+            let http2 = try? context.pipeline.syncOperations.context(handlerType: NIOHTTP2Handler.self)
+        else { return context.fireUserInboundEventTriggered(event) }
+        // To those behind it.
+        http2.fireUserInboundEventTriggered(event)
     }
 }

@@ -15,8 +15,8 @@ enum ImportRules {
         "Ringmaster": ["Supervisor", "Worker", "Handoff", "Transport", "Logging", "ArgumentParser", "Yams"],
         "RingmasterNIO": ["Transport", "NIOCore", "Dispatch"],
         "RingmasterHummingbird": [
-            "RingmasterNIO", "NIOCore", "NIOHTTP1", "NIOTLS", "NIOHTTPTypes", "NIOHTTPTypesHTTP1", "NIOSSL", "Logging",
-            "HTTPTypes", "Hummingbird", "HummingbirdCore", "HummingbirdHTTP2", "ServiceLifecycle",
+            "RingmasterNIO", "NIOCore", "NIOHTTP1", "NIOHTTP2", "NIOTLS", "NIOHTTPTypes", "NIOHTTPTypesHTTP1", "NIOSSL",
+            "Logging", "HTTPTypes", "Hummingbird", "HummingbirdCore", "HummingbirdHTTP2", "ServiceLifecycle",
         ],
         "HTTPFiles": [
             "Transport", "CSocket", "NIOCore", "NIOPosix", "Logging", "HTTPTypes", "Hummingbird",
