@@ -31,6 +31,8 @@ final class ConnectionEdge: ChannelDuplexHandler, RemovableChannelHandler {
     private var bufferedBytes = 0
     /// A request is being answered: what does not pass is not the client's fault, unless it leaves bytes unread.
     var isAnswering = false
+    /// The worker leaves: for those who come into the pipeline when they have missed the event.
+    private(set) var isLeaving = false
 
     init(idleTimeout: Duration?) {
         self.idleTimeout = idleTimeout.map(TimeAmount.duration)
@@ -114,6 +116,11 @@ final class ConnectionEdge: ChannelDuplexHandler, RemovableChannelHandler {
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
         if idleTimeout != nil { passed = .now() }
         context.write(data, promise: promise)
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if event is ChannelShouldQuiesceEvent { isLeaving = true }
+        context.fireUserInboundEventTriggered(event)
     }
 
     // MARK: Closing

@@ -30,7 +30,11 @@ final class HTTP1Handler: ChannelDuplexHandler, RemovableChannelHandler {
     var isBetweenRequests: Bool { state.isBetweenRequests }
     var isAtRest: Bool { state.isAtRest }
 
-    func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        if edge?.isLeaving == true, state.leave() { closeIfItRests(context) }
+    }
+
     func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
 
     // MARK: Requests

@@ -55,7 +55,10 @@ public struct HTTPConnections: Sendable {
         let limits = limits.completed(by: configuration.streamConfiguration)
         var configuration = configuration
         configuration.idleTimeout = configuration.idleTimeout ?? limits.idleTimeout
-        return secure(tls, configuration.streamConfiguration, limits) { [configuration] responder in
+        let handlers = configuration.streamConfiguration.additionalChannelHandlers
+        let http1 = configuration.streamConfiguration
+        configuration.streamConfiguration.additionalChannelHandlers = { [HTTP2Answers()] + handlers() }
+        return secure(tls, http1, limits) { [configuration] responder in
             HTTP2Channel(responder: responder, configuration: configuration)
         }
     }

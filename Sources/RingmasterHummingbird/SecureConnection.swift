@@ -30,11 +30,7 @@ struct SecureConnection: ServerChildChannel {
             try pipeline.addHandler(NIOSSLServerHandler(context: tls))
             let negotiation = NIOTypedApplicationProtocolNegotiationHandler<Agreed> { result, channel in
                 if let http2, case .negotiated("h2") = result {
-                    return channel.eventLoop.makeCompletedFuture {
-                        try channel.pipeline.syncOperations.addHandler(StreamShield())
-                    }.flatMap {
-                        http2.setup(channel: channel, logger: logger).map { .http2($0) }
-                    }
+                    return setUp(http2, channel, logger)
                 }
                 return http1.setup(channel: channel, logger: logger).map { .http1($0) }
             }
@@ -42,6 +38,21 @@ struct SecureConnection: ServerChildChannel {
             let agreed = negotiation.protocolNegotiationResult
             limit(agreed, channel)
             return Value(agreed: agreed, channel: channel)
+        }
+    }
+
+    private func setUp(
+        _ http2: HTTP2Channel, _ channel: any Channel, _ logger: Logger
+    ) -> EventLoopFuture<Agreed> {
+        channel.eventLoop.makeCompletedFuture {
+            try channel.pipeline.syncOperations.addHandler(StreamShield())
+        }.flatMap {
+            http2.setup(channel: channel, logger: logger)
+        }.flatMapThrowing { value in
+            let pipeline = channel.pipeline.syncOperations
+            let handler = try pipeline.handler(type: NIOHTTP2Handler.self)
+            try pipeline.addHandler(HTTP2Farewell(), position: .after(handler))
+            return .http2(value)
         }
     }
 
@@ -62,20 +73,5 @@ struct SecureConnection: ServerChildChannel {
         } catch {
             logger.debug("TLS: no connection came about", metadata: ["error": "\(error)"])
         }
-    }
-}
-
-/// Tells the connection that the worker leaves, and not its streams: of those, each would close that has not heard of its
-/// request yet, and the client has begun it in good faith. Hummingbird's connection manager ends the connection when all
-/// streams have ended that the client began before it knew.
-private final class StreamShield: ChannelInboundHandler, RemovableChannelHandler {
-    typealias InboundIn = NIOAny
-
-    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        guard event is ChannelShouldQuiesceEvent,
-            let http2 = try? context.pipeline.syncOperations.context(handlerType: NIOHTTP2Handler.self)
-        else { return context.fireUserInboundEventTriggered(event) }
-        // To those behind it.
-        http2.fireUserInboundEventTriggered(event)
     }
 }
