@@ -1,0 +1,127 @@
+import Foundation
+import Testing
+import Transport
+
+@testable import IntegrationTesting
+
+extension Integration {
+    /// Clients that mean no good, byte by byte. Beside each, one that behaves is served by the same worker.
+    @Suite(.serialized)
+    struct HTTPRefusalTests {
+        private static let host = "Host: x\r\n"
+
+        @Test(
+            "what is no request is answered with the status that says so, and the connection closed",
+            arguments: [
+                ("\u{16}\u{03}\u{01} no HTTP\r\n\r\n", 400), ("GET /a.txt HTTP/1.1\r\n\r\n", 400),
+                ("GET /a.txt HTTP/1.1\r\n\(host)\(host)\r\n", 400), ("GET /a.txt HTTP/2.0\r\n\(host)\r\n", 505),
+                ("GET /a.txt HTTP/1.1\r\n\(host)A: " + String(repeating: "a", count: 40_000) + "\r\n\r\n", 431),
+                ("GET /a.txt HTTP/1.1\r\n\(host)A: " + String(repeating: "a", count: 900_000), 431),
+                ("GET /a.txt HTTP/1.1\r\n\(host)" + String(repeating: "A: a\r\n", count: 2000) + "\r\n", 431),
+                ("GET /" + String(repeating: "a", count: 900_000), 431),
+                ("GET /a.txt HTTP/1.1\r\n\(host)Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n", 400),
+                ("GET /a.txt HTTP/1.1\r\n\(host)Content-Length: -1\r\n\r\n", 400),
+                ("GET /a.txt HTTP/1.1\r\n\(host)Content-Length: 2000000\r\n\r\n", 413),
+                (
+                    "GET /a.txt HTTP/1.1\r\n\(host)Content-Length: 9000000\r\n\r\n"
+                        + String(repeating: "a", count: 2_000_000), 413
+                ),
+                ("POST /a.txt HTTP/1.1\r\n\(host)Content-Length: 2000\r\n\r\nabc", 405),
+                ("DELETE /a.txt HTTP/1.1\r\n\(host)\r\n", 405),
+            ])
+        func refused(text: String, status: Int) throws {
+            let site = try HTTPSite(workers: 1)
+            defer { site.kill() }
+            let neighbour = try site.pool.ringmaster.connect()
+            defer { neighbour.close() }
+            #expect(try HTTPSite.gets("hello\n", neighbour))
+            let answer = try site.exchange(text)
+            #expect(answer.hasPrefix("HTTP/1.1 \(status) "), "\(answer)")
+            #expect(answer.lowercased().contains("connection: close\r\n"), "\(answer)")
+            #expect(answer.split(separator: "HTTP/1.1 ").count == 1, "one answer")
+            #expect(try HTTPSite.gets("hello\n", neighbour))
+        }
+
+        @Test(
+            "no way leads out of the root, nor to what is hidden",
+            arguments: [
+                "/../../../../etc/passwd", "/%2e%2e/%2e%2e/%2e%2e/etc/passwd", "/..%2f..%2f..%2fetc/passwd", "//etc/passwd",
+                "/./../etc/passwd", "/a.txt/../../etc/passwd", "/%252e%252e/etc/passwd", "/..\\..\\etc\\passwd", "/out",
+                "/out/passwd", "/.hidden", "/%2ehidden", "/a.txt%00.html",
+            ])
+        func traversal(path: String) throws {
+            let site = try HTTPSite(workers: 1, files: ["a.txt": "hello\n", ".hidden": "root:"])
+            defer { site.kill() }
+            symlink("/etc", site.path("out"))
+            let answer = try site.exchange("GET \(path) HTTP/1.1\r\n\(Self.host)Connection: close\r\n\r\n")
+            #expect(["400", "404"].contains(answer.dropFirst(9).prefix(3)), "\(answer)")
+            #expect(!answer.contains("root:"))
+        }
+
+        @Test("a head that takes too long is answered with 408; one that is complete in time is not")
+        func slowHead() throws {
+            let site = try HTTPSite(workers: 1, arguments: ["--header-timeout", "0.5"])
+            defer { site.kill() }
+            let (slow, behind) = (try site.pool.ringmaster.connect(), try site.pool.ringmaster.connect())
+            defer { [slow, behind].closeAll() }
+            try slow.send("GET /a.txt HTT")
+            // A request, and the beginning of another.
+            try behind.send("GET /a.txt HTTP/1.1\r\n\(Self.host)\r\nGET /a")
+            #expect(try slow.receive(.max).hasPrefix("HTTP/1.1 408 "))
+            let answers = try behind.receive(.max).split(separator: "HTTP/1.1 ")
+            #expect(answers.map { $0.prefix(3) } == ["200", "408"])
+            let patient = try site.pool.ringmaster.connect()
+            defer { patient.close() }
+            #expect(try HTTPSite.gets("hello\n", patient))
+            usleep(700_000)
+            #expect(try HTTPSite.gets("hello\n", patient), "between requests there is no head that could be slow")
+        }
+
+        @Test("a connection on which nothing passes is closed; a download that is slow, but passes, is not")
+        func idle() throws {
+            let site = try HTTPSite(workers: 1, arguments: ["--idle-timeout", "0.5"])
+            defer { site.kill() }
+            try site.write("large", Data(count: 8 << 20))
+            let (silent, kept, half) = (
+                try site.pool.ringmaster.connect(), try site.pool.ringmaster.connect(), try site.pool.ringmaster.connect()
+            )
+            let (slow, stuck) = (
+                try Client(to: site.address, bufferBytes: 64 << 10), try Client(to: site.address, bufferBytes: 64 << 10)
+            )
+            defer { [silent, kept, half, slow, stuck].closeAll() }
+            #expect(try HTTPSite.gets("hello\n", kept))
+            try half.send("GET /a.txt HTTP/1.1\r\n\(Self.host)Content-Length: 10\r\n\r\nabc")
+            for client in [slow, stuck] { try client.send("GET /large HTTP/1.1\r\n\(Self.host)\r\n") }
+            for _ in 0..<16 {
+                #expect(try slow.receive(256 << 10).utf8.count > 0)
+                usleep(80_000)
+            }
+            #expect(try silent.receive(.max).isEmpty)
+            #expect(try kept.receive(.max).isEmpty)
+            #expect(try half.receive(.max).hasPrefix("HTTP/1.1 200 "))
+            // More than is on its way would come if the server still had the connection.
+            #expect(((try? stuck.receive(.max)) ?? "").utf8.count < 8 << 20)
+            #expect(try slow.receive(256 << 10).utf8.count == 256 << 10)
+        }
+
+        @Test("`Connection: close`, in any spelling, and HTTP/1.0 end behind the answer; the rest of a pipeline is not answered")
+        func closing() throws {
+            let site = try HTTPSite(workers: 1)
+            defer { site.kill() }
+            for request in [
+                "GET /a.txt HTTP/1.1\r\n\(Self.host)Connection: close\r\n\r\n",
+                "GET /a.txt HTTP/1.1\r\n\(Self.host)Connection: Close\r\n\r\nGET /a.txt HTTP/1.1\r\n\(Self.host)\r\n",
+                "GET /a.txt HTTP/1.0\r\n\r\n",
+            ] {
+                let answer = try site.exchange(request)
+                #expect(answer.split(separator: "HTTP/1.").count == 1, "\(answer)")
+                #expect(answer.hasSuffix("\r\n\r\nhello\n"), "\(answer)")
+            }
+            let client = try site.pool.ringmaster.connect()
+            defer { client.close() }
+            try client.send("GET /a.txt HTTP/1.1\r\n\(Self.host)\r\n")
+            try client.finishSending()
+            #expect(try client.receive(.max).hasSuffix("hello\n"), "a client that has finished sending is answered")
+        }
+    }
+}
