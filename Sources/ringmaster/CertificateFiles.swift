@@ -16,7 +16,9 @@ struct CertificateFiles {
         let chain = try Self.load("--tls-certificate \(certificate)", "it holds no certificate in PEM") {
             try NIOSSLCertificate.fromPEMFile(certificate)
         }
-        guard !chain.isEmpty else { throw CommandError("--tls-certificate \(certificate): it holds no certificate in PEM") }
+        guard !chain.isEmpty else {
+            throw CommandError("--tls-certificate \(certificate): it holds no certificate in PEM")
+        }
         let privateKey = try Self.load("--tls-key \(key)", "it holds no private key in PEM that is not encrypted") {
             try NIOSSLPrivateKey(file: key, format: .pem) { (_: NIOSSLPassphraseSetter<[UInt8]>) in throw Encrypted() }
         }

@@ -133,7 +133,9 @@ struct HTTPOptions: ServiceOptions {
 
     func makeService(_ context: ServiceContext) throws -> any Service {
         let connections: HTTPConnections =
-            if let certificate { .http2(try certificate.configuration(), limits: limits) } else { .http1(limits: limits) }
+            if let certificate { .http2(try certificate.configuration(), limits: limits) } else {
+                .http1(limits: limits)
+            }
         return HummingbirdService.make(
             router: try website.router(logger: context.logger), connections: connections,
             descriptorsPerConnection: descriptorsPerConnection, logger: context.logger)

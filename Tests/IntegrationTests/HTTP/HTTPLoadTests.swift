@@ -46,9 +46,12 @@ extension Integration {
         func ab(options: [String]) throws {
             let site = try HTTPSite()
             defer { site.kill() }
-            let output = try ChildProcess.succeed("ab", ["-q", "-n", "2000", "-c", "20"] + options + [site.url("/a.txt")])
+            let output = try ChildProcess.succeed(
+                "ab", ["-q", "-n", "2000", "-c", "20"] + options + [site.url("/a.txt")])
             func number(_ name: String) -> Int? {
-                output.split(separator: "\n").first { $0.hasPrefix(name) }?.split(separator: " ").last.flatMap { Int($0) }
+                output.split(separator: "\n").first { $0.hasPrefix(name) }?.split(separator: " ").last.flatMap {
+                    Int($0)
+                }
             }
             #expect(number("Complete requests:") == 2000 && number("Failed requests:") == 0, "\(output)")
             #expect((number("Keep-Alive requests:") ?? 0) == (options.isEmpty ? 0 : 2000), "\(output)")
@@ -166,7 +169,10 @@ extension Integration {
             // It connects again. A request that it has put on a connection that ends, and not begun, it must be told to repeat.
             let client = try ChildProcess(
                 "curl",
-                ["-sSk", "--retry", "3", "--retry-all-errors", "--http2", "-Z", "--parallel-max", "16", "-o", "/dev/null", "-w", "%{http_code} %{http_version}\n"]
+                [
+                    "-sSk", "--retry", "3", "--retry-all-errors", "--http2", "-Z", "--parallel-max", "16", "-o",
+                    "/dev/null", "-w", "%{http_code} %{http_version}\n",
+                ]
                     + [site.url("/a.txt?[1-3000]")])
             defer { client.kill() }
             for _ in 0..<3 { try site.pool.succeed("reload") }
@@ -194,9 +200,11 @@ extension Integration {
             }
             #expect(load.poll() == nil, "the load outlasts the kills")
             #expect(try load.waitForEnd() == .exited(0))
-            let lost = site.pool.ringmaster.process.errors.split(separator: "\n").filter { $0.contains(": worker died") }
-                .flatMap { $0.split(separator: " ") }.filter { $0.hasPrefix("lost=") }
-                .reduce(0) { $0 + (Int($1.dropFirst(5)) ?? 0) }
+            let lost = site.pool.ringmaster.process.errors.split(separator: "\n").filter {
+                $0.contains(": worker died")
+            }
+            .flatMap { $0.split(separator: " ") }.filter { $0.hasPrefix("lost=") }
+            .reduce(0) { $0 + (Int($1.dropFirst(5)) ?? 0) }
             #expect(lost > 0)
             // Connect, read, write, timeout.
             let errors = Self.socketErrors(load.output)

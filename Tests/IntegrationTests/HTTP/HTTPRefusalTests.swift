@@ -45,7 +45,8 @@ extension Integration {
         @Test(
             "no way leads out of the root, nor to what is hidden",
             arguments: [
-                "/../../../../etc/passwd", "/%2e%2e/%2e%2e/%2e%2e/etc/passwd", "/..%2f..%2f..%2fetc/passwd", "//etc/passwd",
+                "/../../../../etc/passwd", "/%2e%2e/%2e%2e/%2e%2e/etc/passwd", "/..%2f..%2f..%2fetc/passwd",
+                "//etc/passwd",
                 "/./../etc/passwd", "/a.txt/../../etc/passwd", "/%252e%252e/etc/passwd", "/..\\..\\etc\\passwd", "/out",
                 "/out/passwd", "/.hidden", "/%2ehidden", "/a.txt%00.html",
             ])
@@ -83,7 +84,8 @@ extension Integration {
             defer { site.kill() }
             try site.write("large", Data(count: 8 << 20))
             let (silent, kept, half) = (
-                try site.pool.ringmaster.connect(), try site.pool.ringmaster.connect(), try site.pool.ringmaster.connect()
+                try site.pool.ringmaster.connect(), try site.pool.ringmaster.connect(),
+                try site.pool.ringmaster.connect()
             )
             let (slow, stuck) = (
                 try Client(to: site.address, bufferBytes: 64 << 10), try Client(to: site.address, bufferBytes: 64 << 10)
@@ -104,7 +106,9 @@ extension Integration {
             #expect(try slow.receive(256 << 10).utf8.count == 256 << 10)
         }
 
-        @Test("`Connection: close`, in any spelling, and HTTP/1.0 end behind the answer; the rest of a pipeline is not answered")
+        @Test(
+            "`Connection: close`, in any spelling, and HTTP/1.0 end behind the answer; the rest of a pipeline is not answered"
+        )
         func closing() throws {
             let site = try HTTPSite(workers: 1)
             defer { site.kill() }
