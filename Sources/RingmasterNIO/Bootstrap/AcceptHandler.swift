@@ -10,46 +10,53 @@ final class AcceptHandler<Output: Sendable>: ChannelInboundHandler, @unchecked S
 
     private let childSetUp: ChannelSetUp
     private let initialize: @Sendable (any NIOCore.Channel) -> EventLoopFuture<Output>
-    /// Of several loops, some are quicker: what is set up is handed on in any order, but not after the end.
-    private let handsOn: Bool
 
-    /// - Parameter handsOn: whether there is a handler behind this one that wants the outputs.
     init(
-        _ childSetUp: ChannelSetUp, handsOn: Bool,
+        _ childSetUp: ChannelSetUp,
         _ initialize: @escaping @Sendable (any NIOCore.Channel) -> EventLoopFuture<Output>
     ) {
         self.childSetUp = childSetUp
-        self.handsOn = handsOn
         self.initialize = initialize
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        if event is ChannelShouldQuiesceEvent { context.close(promise: nil) }
+        if event is ChannelShouldQuiesceEvent {
+            let bound = context.loopBound
+            context.channel.close().whenFailure { bound.value.fireErrorCaught($0) }
+        }
         context.fireUserInboundEventTriggered(event)
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let child = Self.unwrapInboundIn(data)
-        let initialize = initialize
-        let childSetUp = childSetUp
-        let output = child.onLoop {
-            childSetUp.apply(to: child).flatMap { initialize(child) }.flatMap { output in
-                child.registerConfigured().map { output }
+        let listenerLoop = context.eventLoop
+        let bound = context.loopBound
+        let (childSetUp, initialize) = (childSetUp, initialize)
+        let begin: @Sendable () -> Void = {
+            let output = child.closingOnFailure(
+                childSetUp.apply(to: child).flatMap { initialize(child) }.flatMap { output in
+                    child.registerConfigured().map { output }
+                })
+            output.whenComplete { result in
+                let end: @Sendable () -> Void = { self.setUp(child, result, bound.value) }
+                if listenerLoop.inEventLoop { end() } else { listenerLoop.execute(end) }
             }
         }
-        let bound = context.loopBound
-        output.hop(to: context.eventLoop).assumeIsolated().whenComplete { result in
-            let context = bound.value
-            switch result {
-            case .success(let output):
-                if context.channel.isActive {
-                    if self.handsOn { context.fireChannelRead(Self.wrapInboundOut(output)) }
-                } else {
-                    child.close(promise: nil)
-                }
-            case .failure(let error):
-                context.fireErrorCaught(error)
-            }
+        // Not by futures from loop to loop: when the loops shut down, nobody would be left to keep their promises.
+        if child.loop.inEventLoop { begin() } else { child.loop.execute(begin) }
+    }
+
+    private func setUp(
+        _ child: RingStreamChannel, _ result: Result<Output, any Error>, _ context: ChannelHandlerContext
+    ) {
+        switch result {
+        // Of several loops some are quicker: in any order, but not after the end.
+        case .success(let output) where context.channel.isActive:
+            context.fireChannelRead(Self.wrapInboundOut(output))
+        case .success:
+            child.close(promise: nil)
+        case .failure(let error):
+            context.fireErrorCaught(error)
         }
     }
 }

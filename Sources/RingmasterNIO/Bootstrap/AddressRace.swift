@@ -58,6 +58,8 @@ final class AddressRace<Output: Sendable>: @unchecked Sendable {
     private func limit(to timeout: TimeAmount) {
         guard !isOver else { return }
         deadline = loop.scheduleTask(in: timeout) { self.end(.failure(ChannelError.connectTimeout(timeout))) }
+        // Cancelled by the end of the race, or of the loop.
+        deadline?.futureResult.assumeIsolated().whenFailure { self.end(.failure($0)) }
     }
 
     private func begin(_ addresses: [NIOCore.SocketAddress]) {

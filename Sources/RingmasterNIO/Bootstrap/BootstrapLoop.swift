@@ -33,13 +33,16 @@ extension RingChannel {
     func onLoop<Output: Sendable>(
         _ body: @escaping @Sendable () -> EventLoopFuture<Output>
     ) -> EventLoopFuture<Output> {
-        let run: @Sendable () -> EventLoopFuture<Output> = {
-            body().flatMapError { error in
-                self.close0(error: error, mode: .all, promise: nil)
-                return self.loop.makeFailedFuture(error)
-            }
-        }
+        let run: @Sendable () -> EventLoopFuture<Output> = { self.closingOnFailure(body()) }
         return loop.inEventLoop ? run() : loop.flatSubmit(run)
+    }
+
+    /// Closes the channel if `future`, which is its loop's, fails.
+    func closingOnFailure<Output: Sendable>(_ future: EventLoopFuture<Output>) -> EventLoopFuture<Output> {
+        future.flatMapError { error in
+            self.close0(error: error, mode: .all, promise: nil)
+            return self.loop.makeFailedFuture(error)
+        }
     }
 
     /// Registers, and does `body` in the same turn.

@@ -41,7 +41,7 @@ public final class RingClientBootstrap: NIOClientTCPBootstrapProtocol {
         return self
     }
 
-    /// Handlers to be in the pipeline before those of the initializer.
+    /// Handlers to be in the pipeline before those of the initializer, which is called first.
     public func protocolHandlers(_ handlers: @escaping @Sendable () -> [any ChannelHandler]) -> Self {
         precondition(protocolHandlers == nil, "protocol handlers are set once")
         protocolHandlers = handlers
@@ -88,7 +88,7 @@ public final class RingClientBootstrap: NIOClientTCPBootstrapProtocol {
         }
     }
 
-    /// Takes over a connected socket in blocking mode.
+    /// Takes over a connected socket, and its blocking mode with it: O_NONBLOCK is cleared.
     public func withConnectedSocket(_ socket: NIOBSDSocket.Handle) -> EventLoopFuture<any NIOCore.Channel> {
         connect(.socket(socket), Self.nothingMore).map(\.0)
     }
@@ -119,7 +119,7 @@ public final class RingClientBootstrap: NIOClientTCPBootstrapProtocol {
         try await connect(to: .init(unixDomainSocketPath: path), channelInitializer: channelInitializer)
     }
 
-    /// Takes over a connected socket in blocking mode; returns what `channelInitializer` has made of the channel.
+    /// Takes over a connected socket, and its blocking mode with it: O_NONBLOCK is cleared; returns what `channelInitializer` has made of the channel.
     public func withConnectedSocket<Output: Sendable>(
         _ socket: NIOBSDSocket.Handle,
         channelInitializer: @escaping @Sendable (any NIOCore.Channel) -> EventLoopFuture<Output>
@@ -170,9 +170,10 @@ public final class RingClientBootstrap: NIOClientTCPBootstrapProtocol {
         if let protocolHandlers {
             let initializer = setUp.initializer
             setUp.initializer = { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandlers(protocolHandlers(), position: .first)
-                }.flatMap { initializer?(channel) ?? channel.eventLoop.makeSucceededVoidFuture() }
+                (initializer?(channel) ?? channel.eventLoop.makeSucceededVoidFuture()).hop(to: channel.eventLoop)
+                    .flatMapThrowing {
+                        try channel.pipeline.syncOperations.addHandlers(protocolHandlers(), position: .first)
+                    }
             }
         }
         return Plan(setUp: setUp, localAddress: localAddress, timeout: timeout)
@@ -188,6 +189,7 @@ public final class RingClientBootstrap: NIOClientTCPBootstrapProtocol {
             case .address(let address):
                 channel = RingStreamChannel(loop, fd: try CoreSocket.stream(CoreAddress(address).family))
             case .socket(let fd):
+                CoreSocket.setBlocking(fd)
                 channel = RingStreamChannel(loop, fd: fd)
             }
         } catch {

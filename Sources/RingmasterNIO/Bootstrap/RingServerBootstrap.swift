@@ -73,7 +73,7 @@ public final class RingServerBootstrap {
 
     /// Listens on an address. Its future fails with what socket(2), bind(2) or listen(2) says.
     public func bind(to address: NIOCore.SocketAddress) -> EventLoopFuture<any NIOCore.Channel> {
-        bind(.address(address), handsOn: false, childInitializer: Self.nothingMore) { $0 }
+        bind(.address(address), childInitializer: Self.itself) { $0 }
     }
 
     /// Listens on the first address of `host`; blocks while the name is looked up.
@@ -98,9 +98,9 @@ public final class RingServerBootstrap {
         }
     }
 
-    /// Listens on a socket that is bound already, in blocking mode; the channel owns it from then on.
+    /// Listens on a socket that is bound already, whose O_NONBLOCK is cleared; the channel owns it from then on.
     public func withBoundSocket(_ socket: NIOBSDSocket.Handle) -> EventLoopFuture<any NIOCore.Channel> {
-        bind(.socket(socket), handsOn: false, childInitializer: Self.nothingMore) { $0 }
+        bind(.socket(socket), childInitializer: Self.itself) { $0 }
     }
 
     // MARK: Binding, with an asynchronous sequence of connections
@@ -150,7 +150,7 @@ public final class RingServerBootstrap {
         _ origin: Origin, _ backPressure: NIOAsyncSequenceProducerBackPressureStrategies.HighLowWatermark?,
         _ childInitializer: @escaping @Sendable (any NIOCore.Channel) -> EventLoopFuture<Output>
     ) async throws -> NIOAsyncChannel<Output, Never> {
-        try await bind(origin, handsOn: true, childInitializer: childInitializer) { channel in
+        try await bind(origin, childInitializer: childInitializer) { channel in
             var configuration = NIOAsyncChannel<Output, Never>.Configuration()
             if let backPressure { configuration.backPressureStrategy = backPressure }
             return try NIOAsyncChannel<Output, Never>(
@@ -166,19 +166,21 @@ public final class RingServerBootstrap {
 
         func socket() throws(CoreError) -> Int32 {
             switch self {
-            case .address(let address): try CoreSocket.stream(CoreAddress(address).family)
-            case .socket(let fd): fd
+            case .address(let address): return try CoreSocket.stream(CoreAddress(address).family)
+            case .socket(let fd):
+                CoreSocket.setBlocking(fd)
+                return fd
             }
         }
     }
 
-    private static var nothingMore: @Sendable (any NIOCore.Channel) -> EventLoopFuture<Void> {
-        { $0.eventLoop.makeSucceededVoidFuture() }
+    private static var itself: @Sendable (any NIOCore.Channel) -> EventLoopFuture<any NIOCore.Channel> {
+        { $0.eventLoop.makeSucceededFuture($0) }
     }
 
     /// - Parameter wrap: makes the result of the channel, on its loop, when it is set up and before it is registered.
     private func bind<Output: Sendable, Result: Sendable>(
-        _ origin: Origin, handsOn: Bool,
+        _ origin: Origin,
         childInitializer: @escaping @Sendable (any NIOCore.Channel) -> EventLoopFuture<Output>,
         wrap: @escaping @Sendable (any NIOCore.Channel) throws -> Result
     ) -> EventLoopFuture<Result> {
@@ -193,7 +195,7 @@ public final class RingServerBootstrap {
         let (setUp, childSetUp) = (setUp, childSetUp)
         return channel.onLoop {
             setUp.apply(to: channel).flatMapThrowing {
-                let accept = AcceptHandler(childSetUp, handsOn: handsOn, childInitializer)
+                let accept = AcceptHandler(childSetUp, childInitializer)
                 try channel.pipeline.syncOperations.addHandler(accept, name: "AcceptHandler")
                 return try wrap(channel)
             }.flatMap { result in

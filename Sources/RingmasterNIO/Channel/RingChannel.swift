@@ -52,7 +52,10 @@ class RingChannel: NIOCore.Channel, ChannelCore, @unchecked Sendable {
     /// The socket; only asked for while the channel is open. Loop thread.
     var descriptor: Int32 { preconditionFailure("every channel overrides this") }
 
-    /// The channel has become active: begin to read and to write what was written before.
+    /// The channel becomes active: prepare to read and write. Calls nobody.
+    func activating() {}
+
+    /// The pipeline knows that the channel is active: send what was flushed before. May call out.
     func activated() {}
 
     /// A `read` is pending: see to it that something comes, or that ``finishRead()`` is called if it is there already.
@@ -160,16 +163,24 @@ class RingChannel: NIOCore.Channel, ChannelCore, @unchecked Sendable {
 
     func registerAlreadyConfigured0(promise: EventLoopPromise<Void>?) {
         let registered = eventLoop.makePromise(of: Void.self)
-        registered.futureResult.assumeIsolated().whenFailure { error in
-            promise?.fail(error)
-            self.close(promise: nil)
-        }
         register0(promise: registered)
-        if lifecycle.isRegistered, !lifecycle.isActive { becomeActive0(promise: promise) }
+        registered.futureResult.assumeIsolated().whenComplete { result in
+            switch result {
+            case .success where self.lifecycle.isRegistered && !self.lifecycle.isActive:
+                self.becomeActive0(promise: promise)
+            case .success:
+                // A handler has closed it when it was told of the registration.
+                promise?.fail(ChannelError.ioOnClosedChannel)
+            case .failure(let error):
+                promise?.fail(error)
+                self.close(promise: nil)
+            }
+        }
     }
 
     func becomeActive0(promise: EventLoopPromise<Void>?) {
         lifecycle.beginActivation()
+        activating()
         activeFlag.store(true, ordering: .relaxed)
         promise?.succeed(())
         // Whoever waited for it may have closed the channel.
@@ -204,11 +215,11 @@ class RingChannel: NIOCore.Channel, ChannelCore, @unchecked Sendable {
     /// The socket is closed.
     final func released() {
         assert(!lifecycle.isOpen)
-        closing?.succeed(())
-        closing = nil
-        // Later, since who is calling may be in the pipeline.
+        // Later, since who is calling may be in the pipeline, or about to tell it of the end.
         loop.tasks.add(
             .function { [self] in
+                closing?.succeed(())
+                closing = nil
                 removeHandlers(pipeline: pipeline)
                 closePromise.succeed(())
                 setAddresses(local: nil, remote: nil)
@@ -242,12 +253,16 @@ class RingChannel: NIOCore.Channel, ChannelCore, @unchecked Sendable {
         if messagesRead > 0 { completeRead() } else if lifecycle.isActive, readPending { readMore() }
     }
 
-    /// Ends a burst.
+    /// Ends a burst, and asks for the next.
     final func completeRead() {
-        messagesRead = 0
-        guard lifecycle.isActive else { return }
-        pipeline.syncOperations.fireChannelReadComplete()
+        fireReadComplete()
         readIfNeeded()
+    }
+
+    /// Ends a burst.
+    final func fireReadComplete() {
+        messagesRead = 0
+        if lifecycle.isActive { pipeline.syncOperations.fireChannelReadComplete() }
     }
 
     final func readIfNeeded() {

@@ -26,6 +26,12 @@ final class RingListenerChannel: RingChannel, @unchecked Sendable {
         var origin: ConnectionOrigin?
         /// It was to leave for another worker, and nobody would have it.
         var isRefused = false
+
+        /// Closes the socket. A copy elsewhere must not keep the peer waiting.
+        func discard() {
+            if isShared { shutdown(fd, Int32(SHUT_RDWR)) }
+            Glibc.close(fd)
+        }
     }
 
     private var source: Source
@@ -88,7 +94,7 @@ final class RingListenerChannel: RingChannel, @unchecked Sendable {
         super.becomeActive0(promise: promise)
     }
 
-    override func activated() {
+    override func activating() {
         guard case .socket(let fd) = source else { return }
         let listener = CoreListener(loop.core, fd: fd, removesPath: false) { [unowned self] fd in
             deliver(Accepted(fd: fd))
@@ -118,7 +124,7 @@ final class RingListenerChannel: RingChannel, @unchecked Sendable {
     }
 
     private func closeParked() {
-        for accepted in parked { Glibc.close(accepted.fd) }
+        for accepted in parked { accepted.discard() }
         parked.removeAll()
     }
 
@@ -126,10 +132,7 @@ final class RingListenerChannel: RingChannel, @unchecked Sendable {
 
     /// A connection for this listener. The channel owns the socket from now on: connected, in blocking mode.
     func deliver(_ accepted: Accepted) {
-        guard lifecycle.isActive else {
-            Glibc.close(accepted.fd)
-            return
-        }
+        guard lifecycle.isActive else { return accepted.discard() }
         if mayRead, parked.isEmpty { return fire(accepted) }
         parked.append(accepted)
         if case .listener(let listener, _) = source { listener.pause() }
@@ -149,9 +152,11 @@ final class RingListenerChannel: RingChannel, @unchecked Sendable {
         if case .listener(let listener, _) = source { listener.resume() }
     }
 
-    /// A connection that no handler has taken: it begins its life.
+    /// A connection that no handler has set up: it begins its life as it is.
     override func channelRead0(_ data: NIOAny) {
-        let channel = unwrapData(data, as: RingStreamChannel.self)
+        guard let channel = tryUnwrapData(data, as: (any NIOCore.Channel).self) as? RingStreamChannel,
+            !channel.isActive
+        else { return }
         if channel.loop.inEventLoop { return channel.registerAlreadyConfigured0(promise: nil) }
         channel.loop.execute { channel.registerAlreadyConfigured0(promise: nil) }
     }

@@ -86,7 +86,7 @@ public final class NIOService: Service, @unchecked Sendable {
 
     private func begin(_ listener: RingListenerChannel, _ loop: RingEventLoop) {
         listener.setMessagesPerRead(Self.connectionsPerTurnMax)
-        let accept = AcceptHandler(ChannelSetUp(), handsOn: false) { [unowned self] channel in
+        let accept = AcceptHandler(ChannelSetUp()) { [unowned self] channel in
             accepted(channel)
         }
         do {

@@ -34,9 +34,9 @@ public enum Socket {
         return protocolNumber == Int32(IPPROTO_TCP)
     }
 
-    /// Takes O_NONBLOCK from a listening socket, which its former user (epoll, another process) may have set: an older
+    /// Takes O_NONBLOCK from a socket, which its former user (epoll, another process) may have set: an older
     /// kernel's ring would tell EAGAIN instead of waiting for a connection (6.18 waits).
-    static func setBlocking(_ fd: Int32) {
+    package static func setBlocking(_ fd: Int32) {
         let mode = fcntl(fd, F_GETFL)
         if mode >= 0, mode & O_NONBLOCK != 0 { _ = fcntl(fd, F_SETFL, mode & ~O_NONBLOCK) }
     }

@@ -19,10 +19,14 @@ struct PendingWrites {
     private(set) var bufferedBytes = 0
     var marks = ChannelOptions.Types.WriteBufferWaterMark(low: 32 * 1024, high: 64 * 1024)
     private(set) var isWritable = true
+    /// Something could not be handed over: what was written behind it must not be sent.
+    private var isBroken = false
 
     var isEmpty: Bool { waiting.isEmpty && sent == handed && promises.isEmpty }
     /// Whether something was flushed that has not been handed over.
-    var isFlushPending: Bool { waiting.hasMark }
+    var isFlushPending: Bool { waiting.hasMark && !isBroken }
+    /// Whether the kernel has taken all that was handed over.
+    var isAllSent: Bool { sent == handed }
 
     /// Returns false when this has made it unwritable.
     mutating func append(_ data: IOData, _ promise: EventLoopPromise<Void>?) -> Bool {
@@ -38,7 +42,7 @@ struct PendingWrites {
 
     /// The next of what was flushed, for the caller to hand over.
     mutating func handOver() -> IOData? {
-        guard waiting.hasMark, let write = waiting.popFirst() else { return nil }
+        guard isFlushPending, let write = waiting.popFirst() else { return nil }
         handed += UInt64(write.data.readableBytes)
         if let promise = write.promise { promises.append((handed, promise)) }
         return write.data
@@ -66,18 +70,16 @@ struct PendingWrites {
         return true
     }
 
-    /// Drops what was not handed over. Returns the promises, which cannot be kept.
-    mutating func dropWaiting() -> [EventLoopPromise<Void>] {
-        var promises: [EventLoopPromise<Void>] = []
-        while let write = waiting.popFirst() {
-            if let promise = write.promise { promises.append(promise) }
-        }
-        return promises
-    }
+    /// What was handed over last cannot be sent: nothing else is handed over.
+    mutating func breakOff() { isBroken = true }
 
-    /// Drops everything. Returns the promises, which cannot be kept.
+    /// Drops everything. Returns the promises, which cannot be kept, in the order of the writes.
     mutating func dropAll() -> [EventLoopPromise<Void>] {
-        defer { promises.removeAll() }
-        return promises.map(\.promise) + dropWaiting()
+        var dropped = promises.map(\.promise)
+        promises.removeAll()
+        while let write = waiting.popFirst() {
+            if let promise = write.promise { dropped.append(promise) }
+        }
+        return dropped
     }
 }

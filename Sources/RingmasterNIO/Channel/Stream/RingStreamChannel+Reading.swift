@@ -20,9 +20,24 @@ extension RingStreamChannel {
 
     /// Nobody has asked, or asks for pieces of another size.
     private func receivedSlowly(_ bytes: RawSpan) {
+        if parked.readableBytes == 0, mayRead || drainsInput, let buffer = wholePiece(bytes) {
+            return fireRead(NIOAny(buffer))
+        }
         bytes.withUnsafeBytes { _ = parked.writeBytes($0) }
-        connection?.pauseReading()
         giveParked()
+        if parked.readableBytes > 0 { connection?.pauseReading() }
+    }
+
+    /// All of it, if the allocator's next buffer has room: copied once.
+    private func wholePiece(_ bytes: RawSpan) -> ByteBuffer? {
+        guard var allocator = receiveAllocator else { return nil }
+        var buffer = allocator.buffer(allocator: bufferAllocator)
+        guard buffer.capacity >= bytes.byteCount else { return nil }
+        buffer.clear()
+        bytes.withUnsafeBytes { _ = buffer.writeBytes($0) }
+        _ = allocator.record(actualReadBytes: bytes.byteCount)
+        receiveAllocator = allocator
+        return buffer
     }
 
     func askForMore() {
@@ -36,13 +51,14 @@ extension RingStreamChannel {
             guard let buffer = takeParked() else { return }
             fireRead(NIOAny(buffer))
         }
-        if parked.readableBytes == 0 { parked.clear() }
     }
 
     /// As much as the allocator's next buffer has room for, which it is then told.
     private func takeParked() -> ByteBuffer? {
         guard var allocator = receiveAllocator else {
-            return parked.readSlice(length: parked.readableBytes)
+            // The next to be parked goes into new memory: this is the handlers'.
+            defer { parked = ByteBuffer() }
+            return parked
         }
         var buffer = allocator.buffer(allocator: bufferAllocator)
         buffer.clear()
@@ -51,6 +67,7 @@ extension RingStreamChannel {
         buffer.writeImmutableBuffer(piece)
         _ = allocator.record(actualReadBytes: count)
         receiveAllocator = allocator
+        if parked.readableBytes == 0 { parked = ByteBuffer() }
         return buffer
     }
 
@@ -62,12 +79,18 @@ extension RingStreamChannel {
         finishReadLater()
     }
 
+    /// Nothing comes any more: what is parked is told whether asked for or not.
+    func drainParked() {
+        drainsInput = true
+        giveParked()
+    }
+
     /// The peer has finished, and all it sent has come.
     func inputEnded() {
         guard lifecycle.isActive, !isInputClosed else { return }
-        drainsInput = true
-        giveParked()
-        completeRead()
+        drainParked()
+        guard lifecycle.isActive, !isInputClosed else { return }
+        fireReadComplete()
         guard lifecycle.isActive, !isInputClosed else { return }
         close0(error: ChannelError.eof, mode: allowsRemoteHalfClosure ? .input : .all, promise: nil)
     }

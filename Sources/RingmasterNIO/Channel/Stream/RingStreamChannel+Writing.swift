@@ -67,6 +67,7 @@ extension RingStreamChannel {
                 file: try CoreFileRegion(file, offset: Int64(region.readerIndex), count: region.readableBytes))
         } catch {
             // As a failed write: nothing can be sent behind the hole.
+            writes.pointee.breakOff()
             close(error, nil)
         }
     }

@@ -140,12 +140,13 @@ final class RingStreamChannel: RingChannel, @unchecked Sendable {
         }
     }
 
-    override func activated() {
+    override func activating() {
         let connection = StreamConnection(self, fd: fd, isShared: isShared)
         holder = .connection(connection)
         connection.start(reading: readsAutomatically || readPending)
-        handOverFlushed()
     }
+
+    override func activated() { handOverFlushed() }
 
     // MARK: Reading and writing
 
@@ -178,7 +179,7 @@ final class RingStreamChannel: RingChannel, @unchecked Sendable {
         guard let connection else { return fail(promise, IOError(errnoCode: ENOTCONN, reason: "shutdown")) }
         isInputClosed = true
         readPending = false
-        parked.clear()
+        parked = ByteBuffer()
         // Does nothing after the peer's FIN.
         connection.finishInput()
         promise?.succeed(())
@@ -188,6 +189,7 @@ final class RingStreamChannel: RingChannel, @unchecked Sendable {
     override func release() {
         switch holder {
         case .channel:
+            if isShared { shutdown(fd, Int32(SHUT_RDWR)) }
             Glibc.close(fd)
             holder = .nobody
             released()
@@ -212,12 +214,17 @@ final class RingStreamChannel: RingChannel, @unchecked Sendable {
             // What the connection was handed may still be sent.
             progress(connection)
             while let kept = writes.pointee.takeKept() { kept.succeed(()) }
-            for promise in writes.pointee.dropWaiting() { promise.fail(error) }
+            // None is told before one that was made earlier.
+            if writes.pointee.isAllSent { failWrites(error) }
         } else {
-            for promise in writes.pointee.dropAll() { promise.fail(error) }
+            failWrites(error)
         }
         failOutputClosing(error)
         connecting?.fail(error)
+    }
+
+    private func failWrites(_ error: any Error) {
+        for promise in writes.pointee.dropAll() { promise.fail(error) }
     }
 
     /// The kernel is done with the socket.
@@ -227,9 +234,14 @@ final class RingStreamChannel: RingChannel, @unchecked Sendable {
         holder = .nobody
         guard lifecycle.isOpen else {
             while let kept = writes.pointee.takeKept() { kept.succeed(()) }
-            for promise in writes.pointee.dropAll() { promise.fail(closeError ?? ChannelError.ioOnClosedChannel) }
+            failWrites(closeError ?? ChannelError.ioOnClosedChannel)
             return released()
         }
+        if parked.readableBytes > 0 {
+            drainParked()
+            fireReadComplete()
+        }
+        guard lifecycle.isOpen else { return }
         let error = Self.error(reason)
         if error is IOError { pipeline.syncOperations.fireErrorCaught(error) }
         if lifecycle.isOpen { close(error, nil) }

@@ -205,6 +205,12 @@ struct EpollCore: ~Copyable {
     /// Goes on with whatever waits and may succeed now.
     @inline(__always)
     private mutating func advance(_ entry: UnsafeMutablePointer<EpollEntry>) {
+        if entry.pointee.readiness.contains(.failed), entry.pointee.waits(for: .receive) {
+            // The first call takes the socket's error. A send that has sent something could not tell it, and the
+            // receive would meet an end of file.
+            receive(entry)
+            if entry.pointee.isListed { return }
+        }
         if entry.pointee.readiness.contains(.writable) {
             if entry.pointee.waits(for: .connect) { connect(entry) }
             if entry.pointee.waiting & EpollEntry.sends != 0 { send(entry) }

@@ -1,0 +1,108 @@
+import NIOCore
+import Testing
+
+@testable import RingmasterNIO
+@testable import Transport
+@testable import TransportTesting
+
+private let localhostHasTwoAddresses = ((try? HostLookup.addresses(of: "localhost", port: 1))?.count ?? 0) >= 2
+
+/// The addresses of a name, raced with attempts that the tests decide about.
+@Suite("Races between addresses of a name", .enabled(if: localhostHasTwoAddresses, "localhost has one address"))
+struct AddressRaceTests {
+    private struct Refused: Error {}
+
+    private struct Race {
+        let result: EventLoopFuture<Int>
+        /// The attempts made so far, which the test ends.
+        let attempts: Recorder<EventLoopPromise<Int>>
+        let discarded: Recorder<Int>
+
+        func attempt(_ number: Int) async throws -> EventLoopPromise<Int> {
+            try await soon("attempt \(number)") { attempts.all.count > number }
+            return attempts.all[number]
+        }
+    }
+
+    private static func withRace(
+        _ transport: TransportKind, timeout: TimeAmount = .seconds(20), _ body: (Race) async throws -> Void
+    ) async throws {
+        try await withRingGroup(transport) { group async throws in
+            let attempts = Recorder<EventLoopPromise<Int>>()
+            let discarded = Recorder<Int>()
+            let loop = group.loops[0]
+            let result = AddressRace<Int>.run("localhost", 1, on: loop, timeout: timeout) { _ in
+                let promise = loop.makePromise(of: Int.self)
+                attempts.record(promise)
+                return promise.futureResult
+            } discard: {
+                discarded.record($0)
+            }
+            try await body(Race(result: result, attempts: attempts, discarded: discarded))
+        }
+    }
+
+    @Test(
+        "The second begins though the first goes on, and wins; what the first brings is discarded",
+        arguments: streamTransports)
+    func secondWins(transport: TransportKind) async throws {
+        try await Self.withRace(transport) { race async throws in
+            try await race.attempt(1).succeed(2)
+            #expect(try await outcome(race.result).get() == 2)
+            try await race.attempt(0).succeed(1)
+            try await soon("the late one") { race.discarded.all == [1] }
+        }
+    }
+
+    @Test("The second begins when the first has failed", arguments: streamTransports)
+    func firstFails(transport: TransportKind) async throws {
+        try await Self.withRace(transport) { race async throws in
+            try await race.attempt(0).fail(Refused())
+            try await race.attempt(1).succeed(2)
+            #expect(try await outcome(race.result).get() == 2)
+            #expect(race.discarded.all.isEmpty)
+        }
+    }
+
+    @Test("The first may still win when the second has begun", arguments: streamTransports)
+    func firstWins(transport: TransportKind) async throws {
+        try await Self.withRace(transport) { race async throws in
+            try await race.attempt(1).fail(Refused())
+            try await race.attempt(0).succeed(1)
+            #expect(try await outcome(race.result).get() == 1)
+            #expect(race.discarded.all.isEmpty)
+        }
+    }
+
+    @Test("When all have failed the last error is told", arguments: streamTransports)
+    func allFail(transport: TransportKind) async throws {
+        try await Self.withRace(transport) { race async throws in
+            let count = try HostLookup.addresses(of: "localhost", port: 1).count
+            for number in 0..<count { try await race.attempt(number).fail(Refused()) }
+            #expect(try await failure(race.result) is Refused)
+        }
+    }
+
+    @Test("When nobody has won in time it fails, and what comes later is discarded", arguments: streamTransports)
+    func timeout(transport: TransportKind) async throws {
+        try await Self.withRace(transport, timeout: .milliseconds(50)) { race async throws in
+            let first = try await race.attempt(0)
+            #expect(try await failure(race.result) as? ChannelError == .connectTimeout(.milliseconds(50)))
+            first.succeed(1)
+            try await soon("the late one") { race.discarded.all == [1] }
+        }
+    }
+
+    @Test("The end of the loop ends the race", arguments: streamTransports)
+    func loopEnds(transport: TransportKind) async throws {
+        let told = Journal()
+        try await Self.withRace(transport) { race async throws in
+            let attempts = [try await race.attempt(0), try await race.attempt(1)]
+            race.result.whenFailure { error in
+                told.note("\(error)")
+                for attempt in attempts { attempt.fail(error) }
+            }
+        }
+        #expect(told.events == ["\(EventLoopError.shutdown)"])
+    }
+}
