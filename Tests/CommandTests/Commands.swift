@@ -3,6 +3,7 @@
 
 typealias Root = RootCommand<RingmasterCommand>
 typealias EchoCommand = ServeCommand<RingmasterCommand, EchoOptions>
+typealias HTTPCommand = ServeCommand<RingmasterCommand, HTTPOptions>
 typealias ProxyCommand = ServeCommand<RingmasterCommand, ProxyOptions>
 
 extension PlanReader {

@@ -14,6 +14,8 @@ struct OptionTests {
             switch try Root.parseAsRoot(arguments) {
             case let echo as EchoCommand:
                 _ = try Plan(echo.listen, echo.common, echo.options)
+            case let http as HTTPCommand:
+                _ = try Plan(http.listen, http.common, http.options)
             case let proxy as ProxyCommand:
                 try proxy.options.checkComplete()
             default:
@@ -56,6 +58,11 @@ struct OptionTests {
             (echo + ["--transport", "kqueue"], ["--transport", "kqueue", "auto", "io_uring", "epoll"]),
             (echo + ["--log-level", "loud"], ["--log-level", "loud", "trace", "debug", "info", "warning", "error"]),
             (echo + ["--log-format", "xml"], ["--log-format", "xml", "text", "json"]),
+            (["http", "--header-max", "0"], ["--header-max 0", "from 1 to 1024"]),
+            (["http", "--body-max", "-1"], ["--body-max"]),
+            (["http", "--header-timeout", "0"], ["--header-timeout 0", "positive number of seconds"]),
+            (["http", "--tls-key", "k"], ["--tls-certificate is missing"]),
+            (["http", "--tls-certificate", "c"], ["--tls-key is missing"]),
             (["proxy"], ["--upstream is missing", "--upstream 127.0.0.1:6379"]),
             (["proxy", "--upstream", "10.0.0.7"], ["--upstream", "'10.0.0.7'", "write HOST:PORT"]),
             (["proxy", "--upstream", "redis:0"], ["--upstream", "port 0", "from 1 to 65535"]),
@@ -153,5 +160,16 @@ struct OptionTests {
                 OptionName("send-proxy"), OptionName("resolve-interval"),
             ])
         #expect(OptionName.declared(in: EchoOptions.self).isEmpty)
+    }
+
+    @Test("the web server needs to be told nothing, and then listens on 127.0.0.1:8080 alone; what is said counts")
+    func webServerDefaults() throws {
+        for (arguments, address) in [([], "127.0.0.1:8080"), (["--listen", "127.0.0.1:0"], "127.0.0.1:0")] {
+            let command = try #require(try Root.parseAsRoot(["http"] + arguments) as? HTTPCommand)
+            let plan = try Plan(command.listen, command.common, command.options)
+            #expect(plan.listeners.map { "\($0.address)" } == [address])
+        }
+        let command = try #require(try Root.parseAsRoot(["http"]) as? HTTPCommand)
+        #expect(command.options.root == ".")
     }
 }

@@ -128,8 +128,8 @@ struct PlanReaderTests {
             ("listeners: []\n", ["f.yaml:1:", "listeners must be a list", "empty"]),
             ("listeners: 5\n", ["f.yaml:1:", "listeners must be a list", "a single value"]),
             ("listeners:\n  - a\n", ["f.yaml:2:", "a listener must be a mapping"]),
-            ("listeners:\n  - listen: 127.0.0.1:1\n", ["f.yaml:2:", "service is missing", "echo or proxy"]),
-            ("listeners:\n  - service: ecko\n", ["f.yaml:2:", "'ecko'", "echo or proxy"]),
+            ("listeners:\n  - listen: 127.0.0.1:1\n", ["f.yaml:2:", "service is missing", "http or echo or proxy"]),
+            ("listeners:\n  - service: ecko\n", ["f.yaml:2:", "'ecko'", "http or echo or proxy"]),
             ("listeners:\n  - service: [echo]\n", ["f.yaml:2:", "service must be", "a list"]),
             ("listeners:\n  - service: echo\n", ["f.yaml:2:", "listen is missing", "listen: 127.0.0.1:7000"]),
             (

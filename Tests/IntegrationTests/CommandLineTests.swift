@@ -28,13 +28,14 @@ extension Integration {
         func help() throws {
             let process = try Ringmaster.run(["--help"])
             #expect(process.poll() == .exited(0))
-            for word in ["example", "ringmaster proxy", "ringmaster echo", "ringmaster check"] {
+            for word in ["example", "ringmaster http", "ringmaster proxy", "ringmaster echo", "ringmaster check"] {
                 #expect(process.output.localizedCaseInsensitiveContains(word), "\(process.output)")
             }
         }
 
         @Test(
-            "a command's --help names every common option and its environment variable", arguments: ["echo", "proxy"])
+            "a command's --help names every common option and its environment variable",
+            arguments: ["http", "echo", "proxy"])
         func commandHelp(command: String) throws {
             let process = try Ringmaster.run([command, "--help"])
             #expect(process.poll() == .exited(0))
