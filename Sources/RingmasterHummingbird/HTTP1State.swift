@@ -60,7 +60,9 @@ struct HTTP1State {
         let hosts = head.headers[canonicalForm: "host"].count
         guard hosts == 1 || isOldVersion && hosts == 0 else { return .refuse(.badRequest) }
         input = .inRequest(bodyBytes: 0)
-        unanswered.append(Request(isOldVersion: isOldVersion, keepsAlive: head.isKeepAlive))
+        // Behind these NIO's decoder reads no more, in case another protocol follows.
+        let asksForOther = head.method == .CONNECT || head.headers.contains(name: "upgrade")
+        unanswered.append(Request(isOldVersion: isOldVersion, keepsAlive: head.isKeepAlive && !asksForOther))
         return .pass
     }
 

@@ -11,21 +11,22 @@ public struct HTTPConnections: Sendable {
     public typealias Responder = HTTPChannelHandler.Responder
 
     let make: @Sendable (@escaping Responder) throws -> any ServerChildChannel
-    let idleTimeout: Duration?
+    /// Nil when whoever makes the connections sees to that.
+    let limits: HTTPLimits?
     /// Whether connections between two requests can go on in another worker.
     let canMove: Bool
 
     /// Speaks what `make` says. Its connections do not move to other workers: what they have negotiated would be lost.
     public init(_ make: @escaping @Sendable (@escaping Responder) throws -> any ServerChildChannel) {
-        self.init(idleTimeout: nil, canMove: false, make)
+        self.init(limits: nil, canMove: false, make)
     }
 
     private init(
-        idleTimeout: Duration?, canMove: Bool,
+        limits: HTTPLimits?, canMove: Bool,
         _ make: @escaping @Sendable (@escaping Responder) throws -> any ServerChildChannel
     ) {
         self.make = make
-        self.idleTimeout = idleTimeout
+        self.limits = limits
         self.canMove = canMove
     }
 
@@ -36,7 +37,7 @@ public struct HTTPConnections: Sendable {
         _ configuration: HTTP1Channel.Configuration = .init(), limits: HTTPLimits = .init()
     ) -> HTTPConnections {
         let limits = limits.completed(by: configuration)
-        return HTTPConnections(idleTimeout: limits.idleTimeout, canMove: true) { responder in
+        return HTTPConnections(limits: limits, canMove: true) { responder in
             HTTP1Connection(responder: responder, configuration: configuration, limits: limits, isSecure: false)
         }
     }
@@ -67,7 +68,7 @@ public struct HTTPConnections: Sendable {
         _ tls: TLSConfiguration, _ configuration: HTTP1Channel.Configuration, _ limits: HTTPLimits,
         _ http2: @escaping @Sendable (@escaping Responder) -> HTTP2Channel?
     ) -> HTTPConnections {
-        HTTPConnections(idleTimeout: limits.idleTimeout, canMove: false) { responder in
+        HTTPConnections(limits: limits, canMove: false) { responder in
             let http2 = http2(responder)
             var tls = tls
             tls.applicationProtocols = (http2 == nil ? [] : ["h2"]) + ["http/1.1"]

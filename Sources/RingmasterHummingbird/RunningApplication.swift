@@ -61,7 +61,8 @@ final class RunningApplication<App: ApplicationProtocol>: Sendable {
             }
             return channel.eventLoop.makeCompletedFuture {
                 try channel.syncOptions?.setOption(.allowRemoteHalfClosure, value: true)
-                try channel.pipeline.syncOperations.addHandler(ConnectionEdge(idleTimeout: connections.idleTimeout))
+                guard let limits = connections.limits else { return }
+                try channel.pipeline.syncOperations.addHandler(ConnectionEdge(idleTimeout: limits.idleTimeout))
             }.flatMap { [self] in
                 serve(channel, parts.child, parts.executor)
             }

@@ -107,7 +107,7 @@ extension Integration {
         }
 
         @Test(
-            "`Connection: close`, in any spelling, and HTTP/1.0 end behind the answer; the rest of a pipeline is not answered"
+            "`Connection: close`, in any spelling, HTTP/1.0 and a wish for another protocol end behind the answer; the rest of a pipeline is not answered"
         )
         func closing() throws {
             let site = try HTTPSite(workers: 1)
@@ -116,6 +116,7 @@ extension Integration {
                 "GET /a.txt HTTP/1.1\r\n\(Self.host)Connection: close\r\n\r\n",
                 "GET /a.txt HTTP/1.1\r\n\(Self.host)Connection: Close\r\n\r\nGET /a.txt HTTP/1.1\r\n\(Self.host)\r\n",
                 "GET /a.txt HTTP/1.0\r\n\r\n",
+                "GET /a.txt HTTP/1.1\r\n\(Self.host)Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
             ] {
                 let answer = try site.exchange(request)
                 #expect(answer.split(separator: "HTTP/1.").count == 1, "\(answer)")
