@@ -58,11 +58,6 @@ struct OptionTests {
             (echo + ["--transport", "kqueue"], ["--transport", "kqueue", "auto", "io_uring", "epoll"]),
             (echo + ["--log-level", "loud"], ["--log-level", "loud", "trace", "debug", "info", "warning", "error"]),
             (echo + ["--log-format", "xml"], ["--log-format", "xml", "text", "json"]),
-            (["http", "--header-max", "0"], ["--header-max 0", "from 1 to 1024"]),
-            (["http", "--body-max", "-1"], ["--body-max"]),
-            (["http", "--header-timeout", "0"], ["--header-timeout 0", "positive number of seconds"]),
-            (["http", "--tls-key", "k"], ["--tls-certificate is missing"]),
-            (["http", "--tls-certificate", "c"], ["--tls-key is missing"]),
             (["proxy"], ["--upstream is missing", "--upstream 127.0.0.1:6379"]),
             (["proxy", "--upstream", "10.0.0.7"], ["--upstream", "'10.0.0.7'", "write HOST:PORT"]),
             (["proxy", "--upstream", "redis:0"], ["--upstream", "port 0", "from 1 to 65535"]),
@@ -171,5 +166,19 @@ struct OptionTests {
         }
         let command = try #require(try Root.parseAsRoot(["http"]) as? HTTPCommand)
         #expect(command.options.root == ".")
+    }
+
+    @Test(
+        "options of the web server that are out of range, or miss another, are refused alike",
+        arguments: [
+            (["http", "--header-max", "0"], ["--header-max 0", "from 1 to 1024"]),
+            (["http", "--body-max", "-1"], ["--body-max"]),
+            (["http", "--header-timeout", "0"], ["--header-timeout 0", "positive number of seconds"]),
+            (["http", "--tls-key", "k"], ["--tls-certificate is missing"]),
+            (["http", "--tls-certificate", "c"], ["--tls-key is missing"]),
+        ] as [([String], [String])])
+    func refusedByWebServer(arguments: [String], parts: [String]) throws {
+        let message = try message(arguments)
+        for part in parts { #expect(message.contains(part), "\(message)") }
     }
 }
