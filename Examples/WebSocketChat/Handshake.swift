@@ -9,7 +9,7 @@ extension Room {
     /// The child-channel initialiser: HTTP/1.1 until the handshake, WebSocket and a ``Member`` after it.
     @Sendable func enter(_ channel: any Channel) -> EventLoopFuture<Void> {
         let upgrader = NIOWebSocketServerUpgrader(
-            maxFrameSize: Self.messageBytesMax,
+            maxFrameSize: Self.messageBytesMax, automaticErrorHandling: false,
             shouldUpgrade: { channel, _ in channel.eventLoop.makeSucceededFuture([:]) },
             upgradePipelineHandler: { [self] channel, _ in
                 channel.eventLoop.makeCompletedFuture {

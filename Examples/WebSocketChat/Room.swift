@@ -76,9 +76,15 @@ final class Member: ChannelInboundHandler {
         context.fireUserInboundEventTriggered(event)
     }
 
-    /// A message that is too long, or in too many pieces.
+    /// What came is no message, or one that is too long. Nothing more is understood, a close frame neither: what else
+    /// there is to say is FIN.
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        leave(error is NIOWebSocketFrameAggregator.Error ? .messageTooLarge : .protocolError, context)
+        switch error {
+        case NIOWebSocketError.invalidFrameLength, is NIOWebSocketFrameAggregator.Error:
+            leave(.messageTooLarge, context)
+        default: leave(.protocolError, context)
+        }
+        context.close(mode: .output, promise: nil)
     }
 
     private func leave(_ code: WebSocketErrorCode, _ context: ChannelHandlerContext) {

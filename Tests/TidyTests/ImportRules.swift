@@ -26,7 +26,15 @@ enum ImportRules {
     ]
 
     /// What an example may import besides `system`: what its reader is offered.
-    private static let products: Set<String> = ["Transport", "Ringmaster"]
+    private static let products: Set<String> = ["Transport", "Ringmaster", "RingmasterNIO", "RingmasterHummingbird"]
+
+    /// What an example may import of other packages, by the example's directory.
+    private static let exampleImports: [String: Set<String>] = [
+        "API": ["Hummingbird", "HTTPTypes"],
+        "GRPC": ["GRPCCore", "GRPCNIOTransportHTTP2Posix", "Logging", "NIOCore"],
+        "NIOLineServer": ["NIOCore"],
+        "WebSocketChat": ["NIOCore", "NIOHTTP1", "NIOWebSocket"],
+    ]
 
     /// Test targets that test no single target, and what they may import besides `system` and `testing`.
     private static let ownTests: [String: Set<String>] = [
@@ -51,7 +59,8 @@ enum ImportRules {
         else { return [] }
         let permitted =
             file.path.hasPrefix("Examples/")
-            ? products.union(system) : permittedModules(of: target, isTest: file.path.hasPrefix("Tests/"))
+            ? products.union(exampleImports[target, default: []]).union(system)
+            : permittedModules(of: target, isTest: file.path.hasPrefix("Tests/"))
         return file.code.enumerated().compactMap { index, line in
             guard let module = importedModule(line), !permitted.contains(module) else { return nil }
             return Finding(
