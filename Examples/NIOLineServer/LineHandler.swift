@@ -34,7 +34,7 @@ final class LineHandler: ChannelInboundHandler {
         switch words.first {
         case "pid": say("\(getpid())", context)
         case "sum": say(sum(words.dropFirst()), context)
-        case "quit": context.close(promise: nil)
+        case "quit": leave(context)
         default: say("say pid, sum 1 2 3 or quit", context)
         }
     }
@@ -54,6 +54,7 @@ final class LineHandler: ChannelInboundHandler {
         context.write(Self.wrapOutboundOut(ByteBuffer(string: line + "\n")), promise: nil)
     }
 
+    /// The answers to all that came at once go out at once.
     func channelReadComplete(context: ChannelHandlerContext) {
         context.flush()
         leaveIfAsked(context)
@@ -69,7 +70,13 @@ final class LineHandler: ChannelInboundHandler {
     }
 
     private func leaveIfAsked(_ context: ChannelHandlerContext) {
-        if isLeaving, decoder.isBetweenLines { context.close(promise: nil) }
+        if isLeaving, decoder.isBetweenLines { leave(context) }
+    }
+
+    /// What has been answered is sent still.
+    private func leave(_ context: ChannelHandlerContext) {
+        context.flush()
+        context.close(promise: nil)
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
