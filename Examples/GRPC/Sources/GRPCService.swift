@@ -46,6 +46,13 @@ private final class RunningServer: Sendable {
     private let logger: Logger
     private let parts = Mutex<Parts?>(nil)
 
+    private static var configuration: HTTP2ServerTransport.Custom<WorkerListener>.Config {
+        var configuration = HTTP2ServerTransport.Custom<WorkerListener>.Config.defaults
+        // NIOHTTP2 allows 100 in any case, and a client that has not been told so loses its connection for the next one.
+        configuration.http2.maxConcurrentStreams = 100
+        return configuration
+    }
+
     init(_ services: [any RegistrableRPCService], _ logger: Logger) {
         self.services = services
         self.logger = logger
@@ -53,7 +60,8 @@ private final class RunningServer: Sendable {
 
     /// Returns when the server listens, or has failed to.
     func start(on connections: WorkerConnections) async {
-        let transport = HTTP2ServerTransport.Custom(listenerFactory: WorkerListener(connections: connections))
+        let transport = HTTP2ServerTransport.Custom(
+            listenerFactory: WorkerListener(connections: connections), config: Self.configuration)
         let server = GRPCServer(transport: transport, services: services)
         let logger = logger
         let serving = Task(executorPreference: connections.loop.taskExecutor) {
