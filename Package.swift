@@ -144,3 +144,18 @@ let package = Package(
         .testTarget(name: "TidyTests", swiftSettings: strict),
     ]
 )
+
+// A developer of the core does not wait for SwiftNIO: RINGMASTER_CORE=1 leaves out what stands on it, and what it needs.
+if Context.environment["RINGMASTER_CORE"] != nil {
+    let core: Set = ["swift-argument-parser", "swift-log", "Yams"]
+    let standsOnNIO: Set = [
+        "RingmasterNIO", "RingmasterHummingbird", "HTTPFiles", "ringmaster", "RingmasterNIOTests", "HTTPFilesTests",
+        "CommandTests", "IntegrationTesting", "IntegrationTests", "FaultTests",
+    ]
+    package.dependencies.removeAll { dependency in
+        guard case .sourceControl(_, let location, _) = dependency.kind else { return true }
+        return !core.contains(String(location.split(separator: "/").last ?? ""))
+    }
+    package.products.removeAll { standsOnNIO.contains($0.name) }
+    package.targets.removeAll { standsOnNIO.contains($0.name) }
+}

@@ -10,7 +10,8 @@ struct RangeTests {
     @Test(
         "one range is answered with those bytes",
         arguments: [
-            ("bytes=0-0", "0", "bytes 0-0/10"), ("bytes=2-4", "234", "bytes 2-4/10"), ("bytes=7-", "789", "bytes 7-9/10"),
+            ("bytes=0-0", "0", "bytes 0-0/10"), ("bytes=2-4", "234", "bytes 2-4/10"),
+            ("bytes=7-", "789", "bytes 7-9/10"),
             ("bytes=-3", "789", "bytes 7-9/10"), ("bytes=-99", "0123456789", "bytes 0-9/10"),
             ("bytes=8-99", "89", "bytes 8-9/10"), ("BYTES=1-1", "1", "bytes 1-1/10"),
         ])
@@ -81,7 +82,9 @@ struct PrecompressedTests {
         #expect(answer.headers[.contentType]?.hasPrefix("text/css") == true)
     }
 
-    @Test("without a variant that it takes the client gets the file, and caches are warned", arguments: ["", "identity", "gzip;q=0"])
+    @Test(
+        "without a variant that it takes the client gets the file, and caches are warned",
+        arguments: ["", "identity", "gzip;q=0"])
     func none(accepted: String) async throws {
         let site = try Site(["a.css": "plain", "a.css.gz": "zipped"])
         let answer = try await site.get("/a.css", accepted.isEmpty ? [:] : [.acceptEncoding: accepted])

@@ -57,7 +57,7 @@ final class Site {
     }
 }
 
-/// Unchecked: one task writes, and reads when it has written.
+/// Unchecked: safe, since one task writes, and reads when it has written, on whatever thread.
 private final class Collected: @unchecked Sendable {
     var buffer = ByteBuffer()
 }

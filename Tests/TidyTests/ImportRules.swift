@@ -39,13 +39,25 @@ enum ImportRules {
     /// Test targets that test no single target, and what they may import besides `system` and `testing`.
     private static let ownTests: [String: Set<String>] = [
         "TidyTests": [],
-        "Benchmarks": ["Transport"],
+        "Benchmarks": [
+            "Transport", "RingmasterNIO", "RingmasterHummingbird", "NIOCore", "NIOPosix", "NIOSSL", "Hummingbird",
+            "HummingbirdHTTP2", "Logging",
+        ],
+        "RingmasterNIOTests": [
+            "RingmasterNIO", "Transport", "TransportTesting", "NIOCore", "NIOPosix", "NIOHTTP1", "NIOExtras",
+            "NIOConcurrencyHelpers", "Dispatch",
+        ],
+        "HTTPFilesTests": ["HTTPFiles", "NIOCore", "NIOEmbedded", "Logging", "HTTPTypes", "Hummingbird"],
         "TransportTesting": ["Transport", "CRing", "CSocket"],
         "TransportTests": ["Transport", "TransportTesting", "CRing", "CSocket"],
         "ConformanceTests": ["Transport", "TransportTesting", "CRing", "CSocket"],
         "IntegrationTesting": ["Transport", "CSocket"],
         "IntegrationTests": ["Transport", "IntegrationTesting"],
         "FaultTests": ["Transport", "IntegrationTesting"],
+        "RingmasterNIOTests": allowed["RingmasterNIO", default: []].union([
+            "RingmasterNIO", "TransportTesting", "NIOPosix", "NIOHTTP1", "NIOConcurrencyHelpers", "NIOExtras",
+        ]),
+        "HTTPFilesTests": allowed["HTTPFiles", default: []].union(["HTTPFiles", "NIOEmbedded"]),
         "ControlTests": ["Supervisor", "Transport", "TransportTesting"],
         "CommandTests": allowed["ringmaster", default: []].union(allowed["Ringmaster", default: []])
             .union(["ringmaster"]),

@@ -4,7 +4,7 @@ import NIOCore
 /// A listening socket as SwiftNIO's channel: what it reads are the channels of accepted connections. Or, without a socket,
 /// what stands for one where another process accepts, and connections are handed over.
 ///
-/// Unchecked: as ``RingChannel``.
+/// Unchecked: what changes is touched on the loop's thread only.
 final class RingListenerChannel: RingChannel, @unchecked Sendable {
     private enum Source {
         /// A socket that is not listening yet.

@@ -31,6 +31,7 @@ extension RingEventLoop {
         _scheduleTaskIsolatedUnsafeUnchecked(deadline: .now() + delay, task)
     }
 
+    /// As ``scheduleTask(in:_:)``, for what may only run on this loop. Loop thread.
     @discardableResult
     public func _scheduleTaskIsolatedUnsafeUnchecked<T>(
         in delay: TimeAmount, _ task: @escaping () throws -> T
@@ -38,6 +39,7 @@ extension RingEventLoop {
         _scheduleTaskIsolatedUnsafeUnchecked(deadline: .now() + delay, task)
     }
 
+    /// As ``scheduleTask(deadline:_:)``, for what may only run on this loop. Loop thread.
     @discardableResult
     public func _scheduleTaskIsolatedUnsafeUnchecked<T>(
         deadline: NIODeadline, _ task: @escaping () throws -> T
@@ -65,6 +67,7 @@ extension RingEventLoop {
         _scheduleCallbackIsolatedUnsafeUnchecked(at: deadline, handler: handler)
     }
 
+    /// As ``scheduleCallback(at:handler:)``, for a handler that may only be called on this loop. Loop thread.
     @discardableResult
     public func _scheduleCallbackIsolatedUnsafeUnchecked(
         at deadline: NIODeadline, handler: some NIOScheduledCallbackHandler
@@ -75,6 +78,7 @@ extension RingEventLoop {
         return NIOScheduledCallback(self, id: schedule(work))
     }
 
+    /// Calls `handler` after `delay`, which may only be called on this loop. Loop thread.
     @discardableResult
     public func _scheduleCallbackIsolatedUnsafeUnchecked(
         in delay: TimeAmount, handler: some NIOScheduledCallbackHandler

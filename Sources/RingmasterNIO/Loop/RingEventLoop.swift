@@ -126,10 +126,12 @@ public final class RingEventLoop: NIOCore.EventLoop, NIOSerialEventLoopExecutor,
         tasks.add(.function(task))
     }
 
+    /// As ``execute(_:)``, for what may only run on this loop. Loop thread.
     public func _executeIsolatedUnsafeUnchecked(_ task: @escaping () -> Void) {
         tasks.add(.function(task))
     }
 
+    /// As `submit`, for what may only run on this loop. Loop thread.
     public func _submitIsolatedUnsafeUnchecked<T>(_ task: @escaping () throws -> T) -> EventLoopFuture<T> {
         let promise = makePromise(of: T.self)
         tasks.add(

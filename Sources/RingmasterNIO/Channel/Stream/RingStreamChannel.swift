@@ -3,7 +3,7 @@ import NIOCore
 
 /// A stream socket (TCP or Unix-domain) as SwiftNIO's channel: accepted, handed over, or to be connected.
 ///
-/// Unchecked: as ``RingChannel``.
+/// Unchecked: what changes is touched on the loop's thread only.
 final class RingStreamChannel: RingChannel, @unchecked Sendable {
     /// Who has the socket.
     enum Holder {
