@@ -150,7 +150,8 @@ if Context.environment["RINGMASTER_CORE"] != nil {
     let core: Set = ["swift-argument-parser", "swift-log", "Yams"]
     let standsOnNIO: Set = [
         "RingmasterNIO", "RingmasterHummingbird", "HTTPFiles", "ringmaster", "RingmasterNIOTests", "HTTPFilesTests",
-        "CommandTests", "IntegrationTesting", "IntegrationTests", "FaultTests",
+        "CommandTests", "IntegrationTesting", "IntegrationTests", "FaultTests", "nio-line-server", "websocket-chat",
+        "todo-api",
     ]
     package.dependencies.removeAll { dependency in
         guard case .sourceControl(_, let location, _) = dependency.kind else { return true }

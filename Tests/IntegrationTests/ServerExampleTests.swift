@@ -8,10 +8,13 @@ extension Integration {
     /// The examples on SwiftNIO, each with a real client.
     @Suite(.serialized)
     struct ServerExampleTests {
-        private static func pool(_ example: String, workers: Int = 1) throws -> Pool {
+        private static let transports = ["auto", "epoll"]
+
+        private static func pool(_ example: String, _ transport: String, workers: Int = 1) throws -> Pool {
             let program = Ringmaster.built(example)
             return try Pool(
-                ["--listen", "127.0.0.1:0", "--workers", "\(workers)"], binary: program, speaker: program)
+                ["--listen", "127.0.0.1:0", "--workers", "\(workers)", "--transport", transport], binary: program,
+                speaker: program)
         }
 
         // MARK: todo-api
@@ -47,9 +50,9 @@ extension Integration {
                 worker: lines[lines.count - 1])
         }
 
-        @Test("todo-api: curl makes, reads, changes and removes things to do", .needs("curl"))
-        func todos() throws {
-            let pool = try Self.pool("todo-api")
+        @Test("todo-api: curl makes, reads, changes and removes things to do", .needs("curl"), arguments: transports)
+        func todos(transport: String) throws {
+            let pool = try Self.pool("todo-api", transport)
             defer { pool.kill() }
             #expect(try Self.ask(pool, "/todos").body == "[]")
             let made = try Self.ask(pool, "/todos", "POST", body: #"{"title":"write"}"#)
@@ -70,9 +73,10 @@ extension Integration {
             }
         }
 
-        @Test("todo-api: each worker has a list of its own, and says which it is", .needs("curl"))
-        func todosOfTwoWorkers() throws {
-            let pool = try Self.pool("todo-api", workers: 2)
+        @Test(
+            "todo-api: each worker has a list of its own, and says which it is", .needs("curl"), arguments: transports)
+        func todosOfTwoWorkers(transport: String) throws {
+            let pool = try Self.pool("todo-api", transport, workers: 2)
             defer { pool.kill() }
             let keeper = try Self.ask(pool, "/todos", "POST", body: #"{"title":"write"}"#).worker
             var lists: [String: Set<Int>] = [:]
@@ -98,9 +102,11 @@ extension Integration {
             return String(answer.dropLast())
         }
 
-        @Test("nio-line-server: lines are answered in order, however they are cut; a line without an end is not")
-        func lines() throws {
-            let pool = try Self.pool("nio-line-server")
+        @Test(
+            "nio-line-server: lines are answered in order, however they are cut; a line without an end is not",
+            arguments: transports)
+        func lines(transport: String) throws {
+            let pool = try Self.pool("nio-line-server", transport)
             defer { pool.kill() }
             let client = try pool.ringmaster.connect()
             #expect(try Self.line(client, "pid\n") == "\(pool.workers[0])")
@@ -115,9 +121,10 @@ extension Integration {
         }
 
         @Test(
-            "nio-line-server: at a reload, clients between two lines go on in another worker, others get their answer")
-        func linesMove() throws {
-            let pool = try Self.pool("nio-line-server", workers: 2)
+            "nio-line-server: at a reload, clients between two lines go on in another worker, others get their answer",
+            arguments: transports)
+        func linesMove(transport: String) throws {
+            let pool = try Self.pool("nio-line-server", transport, workers: 2)
             defer { pool.kill() }
             let old = pool.workers
             let idle = try (0..<10).map { _ in try pool.ringmaster.connect() }
@@ -137,9 +144,10 @@ extension Integration {
         // MARK: websocket-chat
 
         @Test(
-            "websocket-chat: PyPI's websockets talk, in pieces too; at the end they are told", .needs(Programs.python))
-        func chat() throws {
-            let pool = try Self.pool("websocket-chat")
+            "websocket-chat: PyPI's websockets talk, in pieces too; at the end they are told", .needs(Programs.python),
+            arguments: transports)
+        func chat(transport: String) throws {
+            let pool = try Self.pool("websocket-chat", transport)
             defer { pool.kill() }
             let script = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Fixtures/chat.py").path
             let port = try #require(pool.address.port)
@@ -154,9 +162,11 @@ extension Integration {
             #expect(try pool.ringmaster.process.waitForEnd() == .exited(0), "\(pool.ringmaster.process.errors)")
         }
 
-        @Test("websocket-chat: a request that is no handshake is told what is wanted", .needs("curl"))
-        func noHandshake() throws {
-            let pool = try Self.pool("websocket-chat")
+        @Test(
+            "websocket-chat: a request that is no handshake is told what is wanted", .needs("curl"),
+            arguments: transports)
+        func noHandshake(transport: String) throws {
+            let pool = try Self.pool("websocket-chat", transport)
             defer { pool.kill() }
             #expect(try Self.ask(pool, "/").status == "426")
         }
