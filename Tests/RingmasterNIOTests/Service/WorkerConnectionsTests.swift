@@ -46,7 +46,9 @@ private final class Stage: Sendable {
     /// Gives the service a connection; returns its other end.
     func connect() throws -> Peer {
         var ends: [Int32] = [-1, -1]
-        guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends) == 0 else { throw SystemError(errno) }
+        guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends) == 0 else {
+            throw SystemError("socketpair", code: errno)
+        }
         let ours = ends[0]
         on {
             $0.serve(
@@ -67,8 +69,24 @@ private final class Stage: Sendable {
 struct WorkerConnectionsTests {
     private typealias Stream = NIOAsyncChannel<ByteBuffer, ByteBuffer>
 
-    /// Sends everything back, then says that no more connections will come.
-    private static func serve(_ listener: NIOAsyncChannel<Stream, Never>, _ isOver: Recorder<Bool>) async throws {
+    /// Not on the threads that tests like these block.
+    private static func task(
+        on loop: RingEventLoop, _ body: @escaping @Sendable () async throws -> Void
+    ) -> EventLoopFuture<Void> {
+        let promise = loop.makePromise(of: Void.self)
+        Task(executorPreference: loop.taskExecutor) {
+            do {
+                try await body()
+                promise.succeed()
+            } catch {
+                promise.fail(error)
+            }
+        }
+        return promise.futureResult
+    }
+
+    /// Sends everything back, until no more connections will come.
+    private static func serve(_ listener: NIOAsyncChannel<Stream, Never>) async throws {
         try await listener.executeThenClose { connections in
             try await withThrowingDiscardingTaskGroup { group in
                 for try await connection in connections {
@@ -80,20 +98,23 @@ struct WorkerConnectionsTests {
                 }
             }
         }
-        isOver.record(true)
     }
 
     @Test("connections are elements of its sequence, which ends when it is closed", arguments: TransportKind.here)
     func sequence(kind: TransportKind) throws {
-        let (isOver, listening) = (Recorder<Bool>(), Recorder<any NIOCore.Channel>())
+        let (listening, serving) = (Recorder<any NIOCore.Channel>(), Recorder<Task<Void, any Error>>())
+        let isOver = Recorder<Bool>()
         let service = NIOService(
             stopping: { loop in
-                loop.makeFutureWithTask {
+                Self.task(on: loop) {
                     for listener in listening.all { try await listener.close() }
+                    // Before the loop ends, on which it depends.
+                    for task in serving.all { try await task.value }
+                    isOver.record(true)
                 }
             },
             listening: { connections in
-                connections.loop.makeFutureWithTask {
+                Self.task(on: connections.loop) {
                     let listener = try await connections.listen(
                         serverChannelInitializer: { channel in
                             listening.record(channel)
@@ -102,7 +123,8 @@ struct WorkerConnectionsTests {
                         childChannelInitializer: { channel in
                             channel.eventLoop.makeCompletedFuture { try Stream(wrappingChannelSynchronously: channel) }
                         })
-                    Task { try await Self.serve(listener, isOver) }
+                    serving.record(
+                        Task(executorPreference: connections.loop.taskExecutor) { try await Self.serve(listener) })
                 }
             })
         let stage = try Stage(kind, service)
