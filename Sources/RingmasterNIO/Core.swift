@@ -17,6 +17,7 @@ typealias CoreDatagram = Transport.Datagram
 typealias CoreFileRegion = Transport.FileRegion
 typealias CoreDescriptor = Transport.OwnedDescriptor
 typealias CoreSocket = Transport.Socket
+typealias CoreSocketOption = Transport.SocketOption
 typealias CoreAddress = Transport.SocketAddress
 typealias ConnectionOrigin = Transport.ConnectionOrigin
 typealias CoreError = Transport.SystemError

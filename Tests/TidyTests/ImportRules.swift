@@ -49,10 +49,6 @@ enum ImportRules {
         "IntegrationTesting": ["Transport", "CSocket"],
         "IntegrationTests": ["Transport", "IntegrationTesting"],
         "FaultTests": ["Transport", "IntegrationTesting"],
-        "RingmasterNIOTests": allowed["RingmasterNIO", default: []].union([
-            "RingmasterNIO", "TransportTesting", "NIOPosix", "NIOHTTP1", "NIOConcurrencyHelpers", "NIOExtras",
-        ]),
-        "HTTPFilesTests": allowed["HTTPFiles", default: []].union(["HTTPFiles", "NIOEmbedded"]),
         "ControlTests": ["Supervisor", "Transport", "TransportTesting"],
         "CommandTests": allowed["ringmaster", default: []].union(allowed["Ringmaster", default: []])
             .union(["ringmaster"]),

@@ -6,6 +6,8 @@ import Testing
 enum DatagramHappening: Hashable, Sendable {
     case received([UInt8], DatagramHeader)
     case failed(SystemError)
+    /// Recorded when `onSettled` is set.
+    case settled(Int, DatagramOutcome)
     case becameWritable
     case closed(CloseReason)
 
@@ -27,6 +29,7 @@ final class RecordingDatagram: Datagram {
     let recorder: Recorder<DatagramHappening>
     var onReceived: ((RecordingDatagram, [UInt8], DatagramHeader) -> Void)?
     var onFailed: ((RecordingDatagram, SystemError) -> Void)?
+    var onSettled: ((RecordingDatagram, Int, DatagramOutcome) -> Void)?
     var onWritable: ((RecordingDatagram) -> Void)?
 
     init(
@@ -48,6 +51,12 @@ final class RecordingDatagram: Datagram {
         onFailed?(self, error)
     }
 
+    override func settled(_ count: Int, _ outcome: DatagramOutcome) {
+        guard let onSettled else { return super.settled(count, outcome) }
+        recorder.record(.settled(count, outcome))
+        onSettled(self, count, outcome)
+    }
+
     override func becameWritable() {
         recorder.record(.becameWritable)
         onWritable?(self)
@@ -58,8 +67,10 @@ final class RecordingDatagram: Datagram {
     }
 
     @discardableResult
-    func send(_ bytes: [UInt8], to address: SocketAddress? = nil, segmentSize: Int? = nil) -> Bool {
-        bytes.withUnsafeBytes { send($0, to: address, segmentSize: segmentSize) }
+    func send(
+        _ bytes: [UInt8], to address: SocketAddress? = nil, segmentSize: Int? = nil, trafficClass: UInt8? = nil
+    ) -> Bool {
+        bytes.withUnsafeBytes { send($0, to: address, segmentSize: segmentSize, trafficClass: trafficClass) }
     }
 
     /// Sends each datagram back to where it came from.
@@ -71,6 +82,21 @@ final class RecordingDatagram: Datagram {
 }
 
 extension Recorder<DatagramHappening> {
+    /// How each send ended, so far: one outcome for each.
+    var outcomes: [DatagramOutcome] { Self.outcomes(all) }
+
+    private static func outcomes(_ happenings: [DatagramHappening]) -> [DatagramOutcome] {
+        happenings.flatMap { happening in
+            if case .settled(let count, let outcome) = happening { return Array(repeating: outcome, count: count) }
+            return []
+        }
+    }
+
+    /// Waits for a number of sends to end, and returns how each did.
+    func waitForOutcomes(_ count: Int) throws -> [DatagramOutcome] {
+        Self.outcomes(try wait { Self.outcomes($0).count >= count })
+    }
+
     /// The datagrams received so far.
     var datagrams: [[UInt8]] { all.compactMap(\.bytes) }
 

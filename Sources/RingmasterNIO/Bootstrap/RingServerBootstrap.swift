@@ -92,7 +92,7 @@ public final class RingServerBootstrap {
         unixDomainSocketPath path: String, cleanupExistingSocketFile: Bool = false
     ) -> EventLoopFuture<any NIOCore.Channel> {
         resolved {
-            try Self.address(unixDomainSocketPath: path, cleaningUp: cleanupExistingSocketFile)
+            try .init(unixDomainSocketPath: path, cleaningUp: cleanupExistingSocketFile)
         } then: {
             self.bind(to: $0)
         }
@@ -133,7 +133,7 @@ public final class RingServerBootstrap {
         serverBackPressureStrategy: NIOAsyncSequenceProducerBackPressureStrategies.HighLowWatermark? = nil,
         childChannelInitializer: @escaping @Sendable (any NIOCore.Channel) -> EventLoopFuture<Output>
     ) async throws -> NIOAsyncChannel<Output, Never> {
-        let address = try Self.address(unixDomainSocketPath: path, cleaningUp: cleanupExistingSocketFile)
+        let address = try NIOCore.SocketAddress(unixDomainSocketPath: path, cleaningUp: cleanupExistingSocketFile)
         return try await bind(.address(address), serverBackPressureStrategy, childChannelInitializer)
     }
 
@@ -219,22 +219,4 @@ public final class RingServerBootstrap {
             return group.next().makeFailedFuture(error)
         }
     }
-
-    private static func address(unixDomainSocketPath path: String, cleaningUp: Bool) throws -> NIOCore.SocketAddress {
-        if cleaningUp { try removeSocket(path) }
-        return try .init(unixDomainSocketPath: path)
-    }
-
-    private static func removeSocket(_ path: String) throws {
-        var status = stat()
-        guard lstat(path, &status) == 0 else {
-            if errno == ENOENT { return }
-            throw IOError(errnoCode: errno, reason: "lstat")
-        }
-        guard status.st_mode & S_IFMT == S_IFSOCK else { throw UnixDomainSocketPathWrongType() }
-        if unlink(path) != 0 { throw IOError(errnoCode: errno, reason: "unlink") }
-    }
 }
-
-/// Something else than a socket is where one is to be made.
-public struct UnixDomainSocketPathWrongType: Error {}

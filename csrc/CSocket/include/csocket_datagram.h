@@ -20,12 +20,14 @@ struct csocket_datagram {
     size_t length;
     uint32_t name_length;
     uint16_t segment_size; /* bytes, or 0 */
+    int16_t traffic_class; /* or IPv4's type of service: 0 to 255, or -1 for the socket's */
 };
 
 /*
- * sendmmsg(2) of 1 to CSOCKET_DATAGRAMS_MAX datagrams, without blocking and without SIGPIPE. How many were
- * sent, or why the first was not: an error of a later one comes when that one is the first.
+ * sendmmsg(2) of 1 to CSOCKET_DATAGRAMS_MAX datagrams on a socket of this address family, without blocking
+ * and without SIGPIPE. How many were sent, or why the first was not: an error of a later one comes when that
+ * one is the first.
  */
-int csocket_send_datagrams(int socket, const struct csocket_datagram *datagrams, uint32_t count);
+int csocket_send_datagrams(int socket, int family, const struct csocket_datagram *datagrams, uint32_t count);
 
 #endif

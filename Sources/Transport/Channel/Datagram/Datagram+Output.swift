@@ -12,26 +12,32 @@ extension Datagram {
 
     /// Queues a datagram to be sent at the end of the loop's turn, in order. Copies it.
     ///
-    /// Whether the kernel took it is told by ``failed(_:)`` only, if it did not. On a Unix-domain socket that is not
+    /// What has become of it is told by ``settled(_:_:)``. On a Unix-domain socket that is not
     /// connected to it, a receiver whose queue is full loses the datagram (EAGAIN): the kernel tells nobody when there
     /// is room again. Connected, the queue here waits for it.
     ///
     /// - Parameters:
     ///   - address: where to; nil for the connected peer.
     ///   - segmentSize: send `bytes` as datagrams of this many bytes (1 to 65,535), the last perhaps shorter. The
-    ///     kernel splits them (UDP_SEGMENT, Linux 4.18) where it and the network device can.
+    ///     kernel splits them (UDP_SEGMENT, Linux 4.18) where it and the network device can. If one of them cannot be
+    ///     sent, those behind it are not.
+    ///   - trafficClass: IPv4's type of service or IPv6's traffic class, 0 to 255; nil for the socket's.
     /// - Returns: false when the queue has no room for it (``DatagramConfiguration/queuedBytesMax``; counted) or the
     ///   channel is closing: nothing was queued.
     /// - Precondition: a Unix-domain path has at most ``SocketAddress/unixPathLengthMax`` bytes.
     @discardableResult
-    public func send(_ bytes: RawSpan, to address: SocketAddress? = nil, segmentSize: Int? = nil) -> Bool {
-        bytes.withUnsafeBytes { send($0, to: address, segmentSize: segmentSize) }
+    public func send(
+        _ bytes: RawSpan, to address: SocketAddress? = nil, segmentSize: Int? = nil, trafficClass: UInt8? = nil
+    ) -> Bool {
+        bytes.withUnsafeBytes { send($0, to: address, segmentSize: segmentSize, trafficClass: trafficClass) }
     }
 
-    /// Queues a datagram, as ``send(_:to:segmentSize:)-(RawSpan,_,_)``.
+    /// Queues a datagram, as ``send(_:to:segmentSize:trafficClass:)-(RawSpan,_,_,_)``.
     @discardableResult
-    public func send(_ bytes: UnsafeRawBufferPointer, to address: SocketAddress? = nil, segmentSize: Int? = nil) -> Bool
-    {
+    public func send(
+        _ bytes: UnsafeRawBufferPointer, to address: SocketAddress? = nil, segmentSize: Int? = nil,
+        trafficClass: UInt8? = nil
+    ) -> Bool {
         guard !isClosing else { return false }
         var storage = sockaddr_storage()
         let nameLength = address.map { Int($0.write(to: &storage)) } ?? 0
@@ -53,7 +59,8 @@ extension Datagram {
                 let size = segmentSize.flatMap { $0 < part.count ? UInt16($0) : nil } ?? 0
                 state.pointee.queue.append(
                     UnsafeRawBufferPointer(rebasing: part), name: name, segmentSize: size,
-                    isSplit: size > 0 && family == AF_UNIX)
+                    trafficClass: trafficClass.map(Int16.init) ?? -1, isSplit: size > 0 && family == AF_UNIX,
+                    endsSend: index == entries - 1)
             }
         }
         markDirty()
@@ -83,8 +90,7 @@ extension Datagram {
     /// - Throws: ENETUNREACH, EACCES (a broadcast address that is not allowed), ECONNREFUSED or ENOENT (no such
     ///   Unix-domain socket), EAFNOSUPPORT, ENAMETOOLONG, …; EBADF when closing.
     public func connect(to address: SocketAddress) throws(SystemError) {
-        try address.check(for: "connect")
-        try changePeer { fd in address.withSockaddr { Glibc.connect(fd, $0, $1) } }
+        try changePeer { fd throws(SystemError) in try Socket.connectDatagram(fd, to: address) }
     }
 
     /// Dissolves the connection: the socket receives from everybody again, at the same address.
@@ -92,20 +98,20 @@ extension Datagram {
     /// - Throws: EADDRINUSE when another process has got the port meanwhile.
     public func disconnect() throws(SystemError) {
         let port = localAddress?.port
-        try changePeer { fd in
+        try changePeer { fd throws(SystemError) in
             var address = sockaddr()
             address.sa_family = sa_family_t(AF_UNSPEC)
-            return Glibc.connect(fd, &address, socklen_t(MemoryLayout<sockaddr>.size))
+            if Glibc.connect(fd, &address, socklen_t(MemoryLayout<sockaddr>.size)) < 0 { throw .last("connect") }
         }
         // The kernel takes a port that was not asked for by number, and only that, away again (__udp_disconnect()).
         guard let port, port != 0, let address = localAddress, address.port == 0 else { return }
         try Socket.bind(fd, to: address.withPort(port))
     }
 
-    private func changePeer(_ call: (Int32) -> Int32) throws(SystemError) {
+    private func changePeer(_ change: (Int32) throws(SystemError) -> Void) throws(SystemError) {
         guard !isClosing else { throw SystemError("connect", code: EBADF) }
         sendOrDropQueue()
-        if call(fd) < 0 { throw .last("connect") }
+        try change(fd)
     }
 
     // MARK: Emptying the queue
@@ -136,10 +142,12 @@ extension Datagram {
     /// Without a callback: what is not sent at once is lost.
     func sendOrDropQueue() {
         guard !state.pointee.queue.isEmpty else { return }
-        _ = send(telling: false)
+        var progress = Progress.interrupted
+        for _ in 0..<state.pointee.queue.count where progress == .interrupted { progress = send(telling: false) }
         state.pointee.statistics.dropped &+= UInt64(state.pointee.queue.count)
+        state.pointee.settle(state.pointee.queue.count, .dropped)
         state.pointee.queue.removeAll()
-        // For becameWritable(), if a send was refused.
+        // For settled(), and for becameWritable(), if a send was refused.
         markDirty()
     }
 
@@ -147,12 +155,14 @@ extension Datagram {
         for _ in 0..<Self.callsPerTurnMax {
             if state.pointee.queue.isEmpty { return .emptied }
             let count = state.pointee.queue.gather(into: state.pointee.batch)
-            let result = csocket_send_datagrams(fd, state.pointee.batch.baseAddress, UInt32(count))
+            let result = csocket_send_datagrams(fd, family, state.pointee.batch.baseAddress, UInt32(count))
             if result > 0 {
                 let taken = state.pointee.queue.sent(Int(result))
                 state.pointee.statistics.sent &+= UInt64(taken.datagrams)
                 state.pointee.statistics.sentBytes &+= UInt64(taken.bytes)
                 if state.pointee.output == .roomConfirmed { state.pointee.output = .open }
+                settle(taken.sends, .taken, telling: telling)
+                if isClosing { return .closed }
             } else if result == -EAGAIN, !isFirstUndeliverable {
                 return .blocked
             } else if result == -ECONNREFUSED, family != AF_UNIX {
@@ -160,13 +170,23 @@ extension Datagram {
                 if telling { failed(SystemError("sendmmsg", code: result)) }
                 if isClosing { return .closed }
             } else if !Self.meansCannotSplit(-result) || !state.pointee.queue.splitFirst() {
-                state.pointee.queue.removeFirst()
+                state.pointee.queue.removeFirstSend()
                 state.pointee.statistics.dropped &+= 1
-                if telling { failed(SystemError("sendmmsg", code: result)) }
+                settle(1, .failed(SystemError("sendmmsg", code: result)), telling: telling)
                 if isClosing { return .closed }
             }
         }
         return state.pointee.queue.isEmpty ? .emptied : .interrupted
+    }
+
+    private func settle(_ count: Int, _ outcome: DatagramOutcome, telling: Bool) {
+        state.pointee.settle(count, outcome)
+        if telling { tellSettled() }
+    }
+
+    /// Calls out, also for what the callbacks add.
+    func tellSettled() {
+        while let (count, outcome) = state.pointee.takeSettled() { settled(count, outcome) }
     }
 
     /// The socket has room and still the first datagram is not taken: its receiver's queue is full, and no poll would

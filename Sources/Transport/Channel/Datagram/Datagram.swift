@@ -17,6 +17,8 @@ open class Datagram: Channel {
     /// Room for one control message with an int: the size of the joined datagrams. None on a Unix-domain socket,
     /// where a peer could otherwise put descriptors into this process.
     private static let joinedControlRoom = 24
+    /// Room for that, for another with an int (the traffic class), and for one of 20 bytes (`in6_pktinfo`).
+    private static let fullControlRoom = 24 + 24 + 40
 
     /// Takes ownership of a datagram socket in blocking mode. Call ``start(reading:)`` next.
     ///
@@ -29,7 +31,7 @@ open class Datagram: Channel {
         // Multiples of 8 at least as large as the family's addresses.
         let nameRoom = family == AF_UNIX ? 112 : 32
         let joins = configuration.joinsReceived && family != AF_UNIX
-        let controlRoom = joins ? Self.joinedControlRoom : 0
+        let controlRoom = Self.controlRoom(configuration, family)
         state = .allocate(capacity: 1)
         state.initialize(to: DatagramState(nameRoom: nameRoom, controlRoom: controlRoom))
         let room = loop.receiveBufferSize - ReceivedMessage.headerSize - nameRoom - controlRoom
@@ -38,8 +40,20 @@ open class Datagram: Channel {
         receiveSizeMax = room
         // Where the kernel cannot, datagrams come one by one: no harm.
         if joins { _ = Socket.set(fd, Int32(IPPROTO_UDP), Int32(CSOCKET_UDP_GRO), 1) }
-        unixPath = Socket.boundPath(of: fd)
+        unixPath = configuration.removesPath ? Socket.boundPath(of: fd) : nil
         super.init(loop, fd: fd)
+    }
+
+    /// Whether the loop's receive buffers hold whatever the kernel may join (``SocketOption/joinsReceived``), beside a head
+    /// with all that can be told.
+    package static func fitsJoined(_ loop: EventLoop) -> Bool {
+        loop.receiveBufferSize >= ReceivedMessage.headerSize + 32 + fullControlRoom + Int(UInt16.max)
+    }
+
+    private static func controlRoom(_ configuration: DatagramConfiguration, _ family: Int32) -> Int {
+        if family == AF_UNIX { return 0 }
+        if configuration.receivesControl { return fullControlRoom }
+        return configuration.joinsReceived ? joinedControlRoom : 0
     }
 
     deinit {
@@ -56,9 +70,15 @@ open class Datagram: Channel {
     open func received(_ bytes: RawSpan, _ header: DatagramHeader) {}
 
     /// The kernel reported an error, and the channel goes on: an earlier datagram of a connected socket met no
-    /// receiver (ECONNREFUSED, EHOSTUNREACH, …), or a queued one could not be sent and was dropped (EMSGSIZE, EACCES,
-    /// ENETUNREACH, …; EAGAIN: see ``send(_:to:segmentSize:)-(RawSpan,_,_)``).
+    /// receiver (ECONNREFUSED, EHOSTUNREACH, …), or, unless ``settled(_:_:)`` is overridden, a queued one could not be
+    /// sent and was dropped.
     open func failed(_ error: SystemError) {}
+
+    /// The oldest `count` sends of which this was not told yet are over, each with this outcome. Every send that was
+    /// queued is told of once, in order, and before ``closed(_:)``. Does nothing but tell ``failed(_:)``, unless closing.
+    open func settled(_ count: Int, _ outcome: DatagramOutcome) {
+        if case .failed(let error) = outcome, !isClosing { failed(error) }
+    }
 
     /// After a refused send: all that was queued has been sent or dropped.
     open func becameWritable() {}
@@ -92,7 +112,7 @@ open class Datagram: Channel {
     }
 
     /// Sends what the socket has room for now, drops what is left in the queue, and closes once the kernel is done with
-    /// the socket. A Unix-domain path that it is bound to is removed.
+    /// the socket. A Unix-domain path that it is bound to is removed (``DatagramConfiguration/removesPath``).
     public func close() {
         close(.closed)
     }
@@ -131,6 +151,7 @@ open class Datagram: Channel {
     override func released() {
         super.released()
         releaseSocket()
+        tellSettled()
         closed(state.pointee.closeReason)
     }
 
@@ -199,9 +220,7 @@ open class Datagram: Channel {
         state.pointee.statistics.received &+= 1
         state.pointee.statistics.receivedBytes &+= UInt64(message.payload.count)
         if message.isTruncated { state.pointee.statistics.truncated &+= 1 }
-        let header = DatagramHeader(
-            sender: message.sender, isTruncated: message.isTruncated, segmentSize: message.segmentSize)
-        received(message.payload.bytes, header)
+        received(message.payload.bytes, message.header)
     }
 
     private func perform(_ action: ReadState.Action) {
@@ -248,7 +267,8 @@ open class Datagram: Channel {
     override func flush() {
         state.pointee.isDirty = false
         guard !isClosing else { return }
-        deliverParked()
+        tellSettled()
+        if !isClosing { deliverParked() }
         if !isClosing, state.pointee.output != .waiting { sendQueue() }
     }
 

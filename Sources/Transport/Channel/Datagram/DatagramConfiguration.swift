@@ -7,6 +7,12 @@ public struct DatagramConfiguration: Sendable {
     /// ``DatagramHeader/segmentSize`` tells the parts. UDP only; needs receive buffers that hold 65,535 bytes beside a
     /// datagram's head (``ReceiveBufferConfiguration/size`` of 65,607 or more).
     public var joinsReceived = false
+    /// Leave room beside each received datagram for what the socket can be asked to tell of it, at any time:
+    /// ``SocketOption/tellsTrafficClass``, ``SocketOption/tellsDestination``, ``SocketOption/joinsReceived``. Not on
+    /// Unix-domain sockets.
+    public var receivesControl = false
+    /// Remove the Unix-domain path that the socket is bound to when it is closed.
+    public var removesPath = true
 
     /// The defaults: 1 MiB of queue, datagrams as they were sent.
     public init() {}
@@ -21,6 +27,12 @@ public struct DatagramHeader: Hashable, Sendable {
     public var isTruncated: Bool
     /// The bytes are several datagrams of this size, the last perhaps shorter; nil for a single one.
     public var segmentSize: Int?
+    /// IPv4's type of service or IPv6's traffic class: differentiated services in the upper six bits, congestion (ECN)
+    /// in the lower two. Nil without ``SocketOption/tellsTrafficClass`` and ``DatagramConfiguration/receivesControl``.
+    public var trafficClass: UInt8?
+    /// Where it was sent to. Nil without ``SocketOption/tellsDestination`` and
+    /// ``DatagramConfiguration/receivesControl``.
+    public var destination: DatagramDestination?
 
     /// States what came with a datagram.
     public init(sender: SocketAddress?, isTruncated: Bool = false, segmentSize: Int? = nil) {
@@ -28,6 +40,31 @@ public struct DatagramHeader: Hashable, Sendable {
         self.isTruncated = isTruncated
         self.segmentSize = segmentSize
     }
+}
+
+/// Where a received datagram was sent to.
+public struct DatagramDestination: Hashable, Sendable {
+    /// The address in its head, with port 0.
+    public var address: SocketAddress
+    /// The index of the interface that it came in by.
+    public var interface: UInt32
+
+    /// States where a datagram was sent to.
+    public init(address: SocketAddress, interface: UInt32) {
+        self.address = address
+        self.interface = interface
+    }
+}
+
+/// What has become of a send.
+public enum DatagramOutcome: Hashable, Sendable {
+    /// The kernel has taken all of it.
+    case taken
+    /// The kernel did not take it (EMSGSIZE, EACCES, ENETUNREACH, …; EAGAIN: see
+    /// ``Datagram/send(_:to:segmentSize:trafficClass:)-(RawSpan,_,_,_)``). Of several segments some may have gone.
+    case failed(SystemError)
+    /// The channel closed or changed its peer before the socket had room for it.
+    case dropped
 }
 
 /// What a datagram channel has counted since it was made.

@@ -16,6 +16,10 @@ struct DatagramQueue: ~Copyable {
         var nameLength: UInt16
         /// Of each datagram that the payload is to become; 0 when it is one.
         var segmentSize: UInt16
+        /// 0 to 255, or -1 for the socket's.
+        var trafficClass: Int16
+        /// It is a send, or the last part of one.
+        var endsSend: Bool
         /// Segments are sent one by one, instead of by the kernel.
         var isSplit: Bool
 
@@ -33,7 +37,7 @@ struct DatagramQueue: ~Copyable {
     private var tail = 0
     /// Bytes of payload that are queued and not sent.
     private(set) var payloadBytes = 0
-    /// Entries queued.
+    /// Sends queued, in whole or in part; each is an entry or several.
     private(set) var count = 0
 
     private static let capacityMin = 4096
@@ -53,20 +57,23 @@ struct DatagramQueue: ~Copyable {
     static func bytesNeeded(payload: Int, name: Int) -> Int { Entry.stride(name: name, payload: payload) }
 
     /// Queues a copy of `bytes`.
+    ///
+    /// - Parameter endsSend: no other part of the same send follows.
     mutating func append(
         _ bytes: UnsafeRawBufferPointer, name: UnsafeRawBufferPointer = .init(start: nil, count: 0),
-        segmentSize: UInt16 = 0, isSplit: Bool = false
+        segmentSize: UInt16 = 0, trafficClass: Int16 = -1, isSplit: Bool = false, endsSend: Bool = true
     ) {
         assert(!isSplit || segmentSize > 0, "what is split has segments")
         let entry = Entry(
-            length: UInt32(bytes.count), nameLength: UInt16(name.count), segmentSize: segmentSize, isSplit: isSplit)
+            length: UInt32(bytes.count), nameLength: UInt16(name.count), segmentSize: segmentSize,
+            trafficClass: trafficClass, endsSend: endsSend, isSplit: isSplit)
         let place = reserve(entry.stride) + tail
         place.storeBytes(of: entry, as: Entry.self)
         if let start = name.baseAddress { memcpy(place + Entry.size, start, name.count) }
         if let start = bytes.baseAddress { memcpy(place + entry.payloadOffset, start, bytes.count) }
         tail += entry.stride
         payloadBytes += bytes.count
-        count += 1
+        if endsSend { count += 1 }
     }
 
     /// Makes room behind the last entry and returns the block.
@@ -107,7 +114,8 @@ struct DatagramQueue: ~Copyable {
                 batch[number] = csocket_datagram(
                     name: entry.nameLength == 0 ? nil : UnsafeRawPointer(memory! + offset + Entry.size),
                     bytes: memory! + offset + entry.payloadOffset + sent, length: length,
-                    name_length: UInt32(entry.nameLength), segment_size: entry.isSplit ? 0 : entry.segmentSize)
+                    name_length: UInt32(entry.nameLength), segment_size: entry.isSplit ? 0 : entry.segmentSize,
+                    traffic_class: entry.trafficClass)
                 sent += length
                 number += 1
             } while sent < Int(entry.length) && number < batch.count
@@ -117,9 +125,9 @@ struct DatagramQueue: ~Copyable {
     }
 
     /// The first `number` datagrams, as ``gather(into:)`` counts them, are sent. Returns how many datagrams that makes
-    /// for the peers, and of how many bytes.
-    mutating func sent(_ number: Int) -> (datagrams: Int, bytes: Int) {
-        let before = payloadBytes
+    /// for the peers, of how many bytes, and how many sends are over.
+    mutating func sent(_ number: Int) -> (datagrams: Int, bytes: Int, sends: Int) {
+        let (before, sendsBefore) = (payloadBytes, count)
         var datagrams = 0
         for _ in 0..<number {
             var entry = entry(at: head)
@@ -134,7 +142,7 @@ struct DatagramQueue: ~Copyable {
             entry.sent += UInt32(entry.segmentSize)
             (memory! + head).storeBytes(of: entry, as: Entry.self)
         }
-        return (datagrams, before - payloadBytes)
+        return (datagrams, before - payloadBytes, sendsBefore - count)
     }
 
     private func segments(_ length: Int, _ size: Int) -> Int { max(1, (length + size - 1) / size) }
@@ -144,8 +152,14 @@ struct DatagramQueue: ~Copyable {
         let entry = entry(at: head)
         payloadBytes -= Int(entry.length - entry.sent)
         head += entry.stride
-        count -= 1
+        if entry.endsSend { count -= 1 }
         if head == tail { emptied() }
+    }
+
+    /// Drops what is left of the first send.
+    mutating func removeFirstSend() {
+        let before = count
+        while count == before { removeFirst() }
     }
 
     /// Has the first entry's segments sent one by one, since the kernel would not split it. False when there is

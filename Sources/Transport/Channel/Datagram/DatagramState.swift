@@ -18,6 +18,8 @@ struct DatagramState: ~Copyable {
     var queue = DatagramQueue()
     var output = Output.open
     var statistics = DatagramStatistics()
+    /// What has become of sends, oldest first, until the channel is told: neighbours that ended alike are one.
+    var settled: [(count: Int, outcome: DatagramOutcome)] = []
     var closeReason = CloseReason.closed
     /// False from a refused send until the queue is empty.
     var isWritable = true
@@ -38,6 +40,20 @@ struct DatagramState: ~Copyable {
     deinit {
         receiveMessage.deallocate()
         batch.deallocate()
+    }
+
+    /// The next that the channel is to be told of.
+    mutating func takeSettled() -> (count: Int, outcome: DatagramOutcome)? {
+        settled.isEmpty ? nil : settled.removeFirst()
+    }
+
+    mutating func settle(_ count: Int, _ outcome: DatagramOutcome) {
+        guard count > 0 else { return }
+        if let last = settled.last, last.outcome == outcome {
+            settled[settled.count - 1].count += count
+        } else {
+            settled.append((count, outcome))
+        }
     }
 
     /// Reads a completion's bytes, or parked ones.

@@ -50,23 +50,14 @@ struct ReceivedMessage {
         }
     }
 
-    /// The size of the datagrams that the kernel joined to this payload (UDP_GRO, udp(7)), the last of which may be
-    /// shorter; nil when it is one datagram.
-    var segmentSize: Int? {
-        var rest = control
-        // A control message: its length with this head (8 bytes), level, type, and data up to the next multiple of 8.
-        let headSize = 16
-        while rest.count >= headSize {
-            let length = rest.loadUnaligned(as: UInt64.self)
-            guard length >= headSize, length <= rest.count else { return nil }
-            let level = rest.loadUnaligned(fromByteOffset: 8, as: Int32.self)
-            let type = rest.loadUnaligned(fromByteOffset: 12, as: Int32.self)
-            if level == Int32(IPPROTO_UDP), type == Int32(CSOCKET_UDP_GRO), length >= headSize + 4 {
-                let size = Int(rest.loadUnaligned(fromByteOffset: headSize, as: Int32.self))
-                return size > 0 && size < payload.count ? size : nil
-            }
-            rest = UnsafeRawBufferPointer(rebasing: rest.dropFirst((Int(length) + 7) & ~7))
-        }
-        return nil
+    /// What comes with the payload.
+    var header: DatagramHeader {
+        var header = DatagramHeader(sender: sender, isTruncated: isTruncated)
+        guard !control.isEmpty else { return header }
+        let control = ReceivedControl(control)
+        if let size = control.joinedSize, size > 0, size < payload.count { header.segmentSize = size }
+        header.trafficClass = control.trafficClass
+        header.destination = control.destination
+        return header
     }
 }

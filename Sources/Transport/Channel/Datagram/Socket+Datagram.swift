@@ -4,9 +4,10 @@ extension Socket {
     /// A datagram socket of an address family (AF_INET, AF_INET6 or AF_UNIX), close-on-exec, in blocking mode, bound to
     /// nothing: the kernel binds a UDP socket to a free port at its first send.
     ///
-    /// - Throws: EAFNOSUPPORT, EMFILE, ENFILE, …
-    public static func datagram(family: Int32) throws(SystemError) -> Int32 {
-        let fd = socket(family, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+    /// - Parameter protocol: as socket(2) has it, such as IPPROTO_ICMP (icmp(7)); 0 for UDP.
+    /// - Throws: EAFNOSUPPORT, EPROTONOSUPPORT, EACCES, EMFILE, ENFILE, …
+    public static func datagram(family: Int32, protocol: Int32 = 0) throws(SystemError) -> Int32 {
+        let fd = socket(family, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), `protocol`)
         if fd < 0 { throw .last("socket") }
         return fd
     }
@@ -38,6 +39,12 @@ extension Socket {
             close(fd)
             throw error
         }
+    }
+
+    /// Connects a datagram socket (connect(2)), again or for the first time. Nothing is sent, and nothing waited for.
+    package static func connectDatagram(_ fd: Int32, to address: SocketAddress) throws(SystemError) {
+        try address.check(for: "connect")
+        if address.withSockaddr({ Glibc.connect(fd, $0, $1) }) < 0 { throw .last("connect") }
     }
 
     /// Has the kernel choose a name for a Unix-domain socket: an address of nothing but the family asks for one.

@@ -87,6 +87,25 @@ struct DatagramQueueTests {
         #expect(!wasSplitAlone, "one datagram has no segments")
     }
 
+    @Test("a send of several entries counts once: it is over with its last, or dropped with the first that fails")
+    func sends() {
+        var queue = DatagramQueue()
+        func append(_ byte: UInt8, endsSend: Bool) {
+            withUnsafeBytes(of: byte) { queue.append($0, endsSend: endsSend) }
+        }
+        for byte in 0..<3 { append(UInt8(byte), endsSend: byte == 2) }
+        append(3, endsSend: true)
+        for byte in 4..<6 { append(UInt8(byte), endsSend: byte == 5) }
+        #expect(queue.count == 3)
+        let part = queue.sent(2)
+        #expect(part.sends == 0 && part.datagrams == 2 && queue.count == 3)
+        let more = queue.sent(2)
+        #expect(more.sends == 2 && more.datagrams == 2 && queue.count == 1)
+        append(6, endsSend: true)
+        queue.removeFirstSend()
+        #expect(Self.pieces(queue) == [Piece(bytes: [6])] && queue.count == 1)
+    }
+
     @Test("any sequence of appending and sending gives what a list would", arguments: 0..<20)
     func model(seed: UInt64) {
         var generator = SeededGenerator(seed: seed + 1)
@@ -105,7 +124,7 @@ struct DatagramQueueTests {
                 let number = Int.random(in: 1...min(64, model.count), using: &generator)
                 let bytes = model.prefix(number).reduce(0) { $0 + $1.bytes.count }
                 let sent = queue.sent(number)
-                #expect(sent.datagrams == number && sent.bytes == bytes)
+                #expect(sent.datagrams == number && sent.bytes == bytes && sent.sends == number)
                 model.removeFirst(number)
             }
             #expect(queue.count == model.count)

@@ -55,7 +55,7 @@ struct ReceivedMessageTests {
             #expect(message?.sender == address)
             #expect(message.map { Array($0.payload) } == [1, 2, 3])
             #expect(message?.isTruncated == false)
-            #expect(message?.segmentSize == nil)
+            #expect(message?.header.segmentSize == nil)
         }
     }
 
@@ -100,7 +100,9 @@ struct ReceivedMessageTests {
         let payload = [UInt8](repeating: 1, count: 100)
         let udp = Int32(IPPROTO_UDP)
         let gro = Int32(CSOCKET_UDP_GRO)
-        func size(_ control: [UInt8]) -> Int? { parse(buffer(control: control, payload: payload)) { $0?.segmentSize } }
+        func size(_ control: [UInt8]) -> Int? {
+            parse(buffer(control: control, payload: payload)) { $0?.header.segmentSize }
+        }
         #expect(size(controlMessage(level: udp, type: gro, value: 40)) == 40)
         #expect(size(controlMessage(level: udp, type: gro, value: 100)) == nil, "one segment is one datagram")
         #expect(size(controlMessage(level: udp, type: gro, value: -1)) == nil)
@@ -121,8 +123,42 @@ struct ReceivedMessageTests {
         for number in [0, control.count, 90, 0] { withUnsafeBytes(of: UInt32(number)) { bytes += $0 } }
         bytes += control + [UInt8](repeating: 1, count: 90)
         bytes.withUnsafeBytes {
-            #expect(ReceivedMessage($0, nameRoom: 0, controlRoom: control.count)?.segmentSize == 30)
+            #expect(ReceivedMessage($0, nameRoom: 0, controlRoom: control.count)?.header.segmentSize == 30)
         }
+    }
+
+    /// A control message of any data.
+    private func controlMessage(level: Int, type: Int32, data: [UInt8]) -> [UInt8] {
+        var bytes: [UInt8] = []
+        withUnsafeBytes(of: UInt64(16 + data.count)) { bytes += $0 }
+        for number in [Int32(level), type] { withUnsafeBytes(of: number) { bytes += $0 } }
+        return bytes + data + [UInt8](repeating: 0xcc, count: (8 - data.count % 8) % 8)
+    }
+
+    @Test("traffic class and destination are found, of either family, and not in messages that are too short")
+    func control() {
+        func read(_ control: [UInt8]) -> ReceivedControl { control.withUnsafeBytes { ReceivedControl($0) } }
+        let tos = controlMessage(level: IPPROTO_IP, type: IP_TOS, data: [0xb9])
+        let trafficClass = controlMessage(level: IPPROTO_IPV6, type: IPV6_TCLASS, data: [3, 0, 0, 0])
+        #expect(read(tos).trafficClass == 0xb9)
+        #expect(read(trafficClass).trafficClass == 3)
+        let v4: [UInt8] = [2, 0, 0, 0, 127, 0, 0, 9, 10, 0, 0, 1]
+        let v6 = [0x20, 0x01] + [UInt8](repeating: 0, count: 13) + [7, 5, 0, 0, 0]
+        let v4Message = controlMessage(level: IPPROTO_IP, type: IP_PKTINFO, data: v4)
+        let v6Message = controlMessage(level: IPPROTO_IPV6, type: IPV6_PKTINFO, data: v6)
+        let v4Destination = DatagramDestination(address: .ipv4(0x0a00_0001, port: 0), interface: 2)
+        let v6Address = SocketAddress.ipv6(high: 0x2001 << 48, low: 7, port: 0, scope: 0)
+        #expect(read(v4Message).destination == v4Destination)
+        #expect(read(v6Message).destination == DatagramDestination(address: v6Address, interface: 5))
+        let all = read(tos + v4Message + controlMessage(level: Int32(IPPROTO_UDP), type: 104, value: 40))
+        #expect(all.trafficClass == 0xb9 && all.destination == v4Destination && all.joinedSize == 40)
+        #expect(read(controlMessage(level: IPPROTO_IP, type: IP_TOS, data: [])).trafficClass == nil)
+        #expect(read(controlMessage(level: IPPROTO_IPV6, type: IPV6_TCLASS, data: [3])).trafficClass == nil)
+        #expect(
+            read(controlMessage(level: IPPROTO_IP, type: IP_PKTINFO, data: Array(v4.dropLast()))).destination == nil)
+        #expect(
+            read(controlMessage(level: IPPROTO_IPV6, type: IPV6_PKTINFO, data: Array(v6.dropLast()))).destination == nil
+        )
     }
 
     @Test("whatever the bytes are, nothing outside them is read", arguments: 0..<20)
@@ -145,8 +181,8 @@ struct ReceivedMessageTests {
                     #expect(part.baseAddress! >= whole.baseAddress! + 16)
                     #expect(part.baseAddress! + part.count <= whole.baseAddress! + whole.count)
                 }
-                _ = message.sender
-                if let size = message.segmentSize { #expect(size > 0 && size < message.payload.count) }
+                _ = message.header
+                if let size = message.header.segmentSize { #expect(size > 0 && size < message.payload.count) }
             }
         }
     }
