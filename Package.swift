@@ -82,6 +82,23 @@ let package = Package(
         .executableTarget(
             name: "line-server", dependencies: ["Ringmaster", "Transport"], path: "Examples/LineServer",
             swiftSettings: strict),
+        .executableTarget(
+            name: "nio-line-server", dependencies: ["Ringmaster", "RingmasterNIO", "Transport", nio("NIOCore")],
+            path: "Examples/NIOLineServer", swiftSettings: strict),
+        .executableTarget(
+            name: "websocket-chat",
+            dependencies: [
+                "Ringmaster", "RingmasterNIO", "Transport", nio("NIOCore"), nio("NIOHTTP1"), nio("NIOWebSocket"),
+            ],
+            path: "Examples/WebSocketChat", swiftSettings: strict),
+        .executableTarget(
+            name: "todo-api",
+            dependencies: [
+                "Ringmaster", "RingmasterHummingbird", "Transport",
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+            ],
+            path: "Examples/API", swiftSettings: strict),
         // Support without tests of its own: peers, recorders, loops on threads, kernels that a test scripts.
         .testTarget(
             name: "TransportTesting", dependencies: ["Transport", "CRing", "CSocket"], swiftSettings: strict),
@@ -139,7 +156,8 @@ if Context.environment["RINGMASTER_CORE"] != nil {
     let core: Set = ["swift-argument-parser", "swift-log", "Yams"]
     let standsOnNIO: Set = [
         "RingmasterNIO", "RingmasterHummingbird", "HTTPFiles", "ringmaster", "RingmasterNIOTests", "HTTPFilesTests",
-        "CommandTests", "IntegrationTesting", "IntegrationTests", "FaultTests",
+        "CommandTests", "IntegrationTesting", "IntegrationTests", "FaultTests", "nio-line-server", "websocket-chat",
+        "todo-api",
     ]
     package.dependencies.removeAll { dependency in
         guard case .sourceControl(_, let location, _) = dependency.kind else { return true }

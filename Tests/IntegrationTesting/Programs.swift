@@ -10,6 +10,11 @@ enum Programs {
             + versions.sorted().reversed().map { "/usr/lib/postgresql/\($0)/bin" }
     }()
 
+    /// Python with the packages of `.ci/requirements.txt`.
+    static let python = URL(filePath: #filePath)
+        .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+        .appending(path: ".build/python/bin/python").path
+
     /// Whether this is a run of CI, where nothing is skipped for want of a program.
     static let isCI = ProcessInfo.processInfo.environment["CI"] == "true"
 

@@ -9,9 +9,9 @@ extension Integration {
     struct ExampleTests {
         @Test("line-chat: what one client writes reaches the others and not itself, line by line")
         func chat() throws {
-            let program = URL(filePath: Ringmaster.binary).deletingLastPathComponent().appending(path: "line-chat")
+            let program = Ringmaster.built("line-chat")
             let port = try Self.freePort()
-            let server = try ChildProcess(program.path, ["\(port)"])
+            let server = try ChildProcess(program, ["\(port)"])
             defer { server.kill() }
             let address = SocketAddress.ipv4(0x7f00_0001, port: port)
             try wait(for: "line-chat to listen") { (try? Client(to: address)) != nil }

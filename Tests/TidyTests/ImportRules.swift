@@ -28,7 +28,15 @@ enum ImportRules {
     ]
 
     /// What an example may import besides `system`: what its reader is offered.
-    private static let products: Set<String> = ["Transport", "Ringmaster"]
+    private static let products: Set<String> = ["Transport", "Ringmaster", "RingmasterNIO", "RingmasterHummingbird"]
+
+    /// What an example may import of other packages, by the example's directory.
+    private static let exampleImports: [String: Set<String>] = [
+        "API": ["Hummingbird", "HTTPTypes"],
+        "GRPC": ["GRPCCore", "GRPCNIOTransportHTTP2Posix", "Logging", "NIOCore"],
+        "NIOLineServer": ["NIOCore"],
+        "WebSocketChat": ["NIOCore", "NIOHTTP1", "NIOWebSocket"],
+    ]
 
     /// Test targets that test no single target, and what they may import besides `system` and `testing`.
     private static let ownTests: [String: Set<String>] = [
@@ -37,11 +45,6 @@ enum ImportRules {
             "Transport", "RingmasterNIO", "RingmasterHummingbird", "NIOCore", "NIOPosix", "NIOSSL", "Hummingbird",
             "HummingbirdHTTP2", "Logging",
         ],
-        "RingmasterNIOTests": [
-            "RingmasterNIO", "Transport", "TransportTesting", "NIOCore", "NIOPosix", "NIOHTTP1", "NIOExtras",
-            "NIOConcurrencyHelpers", "Dispatch",
-        ],
-        "HTTPFilesTests": ["HTTPFiles", "NIOCore", "NIOEmbedded", "Logging", "HTTPTypes", "Hummingbird"],
         "TransportTesting": ["Transport", "CRing", "CSocket"],
         "TransportTests": ["Transport", "TransportTesting", "CRing", "CSocket"],
         "ConformanceTests": ["Transport", "TransportTesting", "CRing", "CSocket"],
@@ -61,7 +64,8 @@ enum ImportRules {
         else { return [] }
         let permitted =
             file.path.hasPrefix("Examples/")
-            ? products.union(system) : permittedModules(of: target, isTest: file.path.hasPrefix("Tests/"))
+            ? products.union(exampleImports[target, default: []]).union(system)
+            : permittedModules(of: target, isTest: file.path.hasPrefix("Tests/"))
         return file.code.enumerated().compactMap { index, line in
             guard let module = importedModule(line), !permitted.contains(module) else { return nil }
             return Finding(

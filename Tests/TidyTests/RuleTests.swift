@@ -25,6 +25,8 @@ import Testing
             ("Sources/Worker/a.swift", "import Foundation"),
             ("Sources/NotInTheTable/a.swift", "import Transport"),
             ("Tests/HandoffTests/a.swift", "@testable import Supervisor"),
+            ("Examples/LineServer/a.swift", "import NIOCore"),
+            ("Examples/API/a.swift", "import Worker"),
             ("Tests/TidyTests/a.swift", "import Transport"),
         ])
     func importAgainstTheOrder(path: String, text: String) {
@@ -41,6 +43,7 @@ import Testing
             ("Sources/Transport/a.swift", "// import Worker\nlet s = \"import Worker\""),
             ("Sources/Transport/a.swift", "let x = file.import"),
             ("Tests/HandoffTests/a.swift", "import Foundation\nimport Testing\n@testable import Handoff"),
+            ("Examples/GRPC/Sources/a.swift", "import GRPCCore\nimport RingmasterNIO"),
             ("Tests/CommandTests/a.swift", "@testable import ringmaster\nimport ArgumentParser"),
         ])
     func importInTheOrder(path: String, text: String) {

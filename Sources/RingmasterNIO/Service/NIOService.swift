@@ -17,16 +17,24 @@ public final class NIOService: Service, @unchecked Sendable {
     /// Called on the loop, which is running.
     public typealias Hook = @Sendable (RingEventLoop) -> EventLoopFuture<Void>
 
+    /// Called on the loop, which is running, to have the connections listened to.
+    public typealias Listening = @Sendable (WorkerConnections) -> EventLoopFuture<Void>
+
+    /// What becomes of connections.
+    private enum Use {
+        case initializing(Initializer, starting: Hook?)
+        case listening(Listening)
+    }
+
     private struct Running {
         let host: ServiceHost
         let loop: RingEventLoop
-        let listener: RingListenerChannel
+        var listener: RingListenerChannel?
     }
 
     /// What one connection needs at most: its own socket, and what its handlers open for it.
     public let descriptorsPerConnection: Int
-    private let initializer: Initializer
-    private let starting: Hook?
+    private let use: Use
     private let stopping: Hook?
     let canMove: Movability?
     private var running: Running?
@@ -59,10 +67,26 @@ public final class NIOService: Service, @unchecked Sendable {
     ) {
         precondition(descriptorsPerConnection >= 1, "a connection has a socket")
         self.descriptorsPerConnection = descriptorsPerConnection
-        self.initializer = initializer
-        self.starting = starting
+        use = .initializing(initializer, starting: starting)
         self.stopping = stopping
         self.canMove = canMove
+    }
+
+    /// For a server that reads connections from a listening channel of its own, such as gRPC's. They do not move to other
+    /// workers.
+    ///
+    /// - Parameters:
+    ///   - descriptorsPerConnection: 1, and more when handlers open files or connections of their own.
+    ///   - stopping: called when the last connection has ended and the worker leaves, which waits for its future until
+    ///     the grace is over.
+    ///   - listening: has the server call ``WorkerConnections/listen(serverChannelInitializer:childChannelInitializer:)``.
+    ///     Connections come when its future has succeeded; the worker ends when that fails, or when nothing listens then.
+    public init(descriptorsPerConnection: Int = 1, stopping: Hook? = nil, listening: @escaping Listening) {
+        precondition(descriptorsPerConnection >= 1, "a connection has a socket")
+        self.descriptorsPerConnection = descriptorsPerConnection
+        use = .listening(listening)
+        self.stopping = stopping
+        canMove = nil
     }
 
     /// Of all connections so far.
@@ -78,28 +102,47 @@ public final class NIOService: Service, @unchecked Sendable {
     /// Ready when the hook is done.
     public func start(_ host: ServiceHost) throws {
         let loop = RingEventLoop(on: host.loop)
-        let listener = RingListenerChannel(loop)
-        running = Running(host: host, loop: loop, listener: listener)
+        running = Running(host: host, loop: loop)
         // From here on it runs on the loop, which turns when all services have been started.
-        loop._executeIsolatedUnsafeUnchecked { [self] in begin(listener, loop) }
+        loop._executeIsolatedUnsafeUnchecked { [self] in begin(loop) }
     }
 
-    private func begin(_ listener: RingListenerChannel, _ loop: RingEventLoop) {
-        listener.setMessagesPerRead(Self.connectionsPerTurnMax)
-        let accept = AcceptHandler(ChannelSetUp()) { [unowned self] channel in
-            accepted(channel)
+    private func begin(_ loop: RingEventLoop) {
+        let isReady: EventLoopFuture<Void>
+        switch use {
+        case .initializing(let initializer, let starting):
+            isReady = listen(on: loop, initializer: initializer) { _ in }.flatMap {
+                starting?(loop) ?? loop.makeSucceededVoidFuture()
+            }
+        case .listening(let listening):
+            isReady = listening(WorkerConnections(of: self, on: loop))
         }
-        do {
-            try listener.pipeline.syncOperations.addHandler(accept, name: "AcceptHandler")
-        } catch {
-            preconditionFailure("a new pipeline takes a handler: \(error)")
-        }
-        listener.registerAlreadyConfigured0(promise: nil)
-        guard let starting else { return running?.host.ready() ?? () }
-        starting(loop).hop(to: loop).assumeIsolated().whenComplete { [self] result in
+        isReady.hop(to: loop).assumeIsolated().whenComplete { [self] result in
             switch result {
+            case .success where running?.listener == nil: running?.host.failed(WorkerConnections.NobodyListens())
             case .success: running?.host.ready()
             case .failure(let error): running?.host.failed(error)
+            }
+        }
+    }
+
+    /// Makes the listener and what is wanted of it. Loop thread, once.
+    func listen<Output: Sendable, Listener: Sendable>(
+        on loop: RingEventLoop, _ setUp: ChannelSetUp = ChannelSetUp(),
+        initializer: @escaping @Sendable (any NIOCore.Channel) -> EventLoopFuture<Output>,
+        wrap: @escaping @Sendable (RingListenerChannel) throws -> Listener
+    ) -> EventLoopFuture<Listener> {
+        precondition(running?.listener == nil, "a worker's connections are listened to once")
+        let listener = RingListenerChannel(loop)
+        running?.listener = listener
+        listener.setMessagesPerRead(Self.connectionsPerTurnMax)
+        return listener.onLoop { [self] in
+            setUp.apply(to: listener).flatMapThrowing { [self] in
+                let accept = AcceptHandler(ChannelSetUp()) { [unowned self] in accepted($0, initializer) }
+                try listener.pipeline.syncOperations.addHandler(accept, name: "AcceptHandler")
+                return try wrap(listener)
+            }.flatMap { result in
+                listener.registerConfigured().map { result }
             }
         }
     }
@@ -109,7 +152,7 @@ public final class NIOService: Service, @unchecked Sendable {
         guard let running else { return done() }
         let (loop, listener) = (running.loop, running.listener)
         let end: () -> Void = {
-            listener.close(promise: nil)
+            listener?.close(promise: nil)
             loop.shutDownIsolated(patience: Self.closePatience, ended: done)
         }
         guard let stopping else { return end() }
@@ -132,14 +175,16 @@ public final class NIOService: Service, @unchecked Sendable {
 
     /// The socket becomes a channel.
     public func serve(_ connection: IncomingConnection) {
-        guard let running, running.listener.isActive else {
+        guard let listener, listener.isActive else {
             preconditionFailure("connections come between start and stop")
         }
-        running.listener.deliver(
+        listener.deliver(
             .init(fd: connection.fd, isShared: connection.isShared, origin: ConnectionOrigin(connection)))
     }
 
-    private func accepted(_ channel: any NIOCore.Channel) -> EventLoopFuture<Void> {
+    private func accepted<Output: Sendable>(
+        _ channel: any NIOCore.Channel, _ initializer: (any NIOCore.Channel) -> EventLoopFuture<Output>
+    ) -> EventLoopFuture<Output> {
         guard let channel = channel as? RingStreamChannel else {
             preconditionFailure("the listener has channels of one kind only")
         }
@@ -151,7 +196,10 @@ public final class NIOService: Service, @unchecked Sendable {
         }
         // Sent here before the supervisor knew of the drain.
         guard untold != nil else { return initializer(channel) }
-        return initializer(channel).assumeIsolated().map { [self] in tell(id) }.nonisolated()
+        return initializer(channel).assumeIsolated().map { [self] output in
+            tell(id)
+            return output
+        }.nonisolated()
     }
 
     // MARK: Ending them

@@ -1,0 +1,154 @@
+import Foundation
+import NIOCore
+import Testing
+import Transport
+
+@testable import RingmasterNIO
+@testable import TransportTesting
+
+/// A service on a loop of a thread of its own, and what it tells its host.
+private final class Stage: Sendable {
+    let ready = Recorder<Bool>()
+    let failures = Recorder<String>()
+    let ended = Counter()
+    private let unfinished = Recorder<Int>()
+    private let service: NIOService
+    private let remote: EventLoopRemote
+
+    init(_ kind: TransportKind, _ service: NIOService) throws {
+        self.service = service
+        let (ready, failures, ended, unfinished) = (ready, failures, ended, unfinished)
+        let made = Recorder<EventLoopRemote>()
+        Thread.detachNewThread {
+            do {
+                var configuration = EventLoopConfiguration()
+                configuration.transport = kind
+                let loop = try Transport.EventLoop(configuration)
+                try service.start(
+                    ServiceHost(
+                        loop: loop, ready: { ready.record(true) }, connectionEnded: { ended.increment() },
+                        frozen: { _ in }, failed: { failures.record("\($0)") }))
+                made.record(loop.remote)
+                unfinished.record(try loop.run())
+            } catch {
+                Issue.record("the loop's thread: \(error)")
+            }
+        }
+        remote = try made.next()
+    }
+
+    /// Does something on the loop's thread.
+    func on(_ body: @escaping @Sendable (NIOService) -> Void) {
+        let service = service
+        #expect(remote.execute { _ in body(service) })
+    }
+
+    /// Gives the service a connection; returns its other end.
+    func connect() throws -> Peer {
+        var ends: [Int32] = [-1, -1]
+        guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends) == 0 else {
+            throw SystemError("socketpair", code: errno)
+        }
+        let ours = ends[0]
+        on {
+            $0.serve(
+                IncomingConnection(fd: ours, listener: 0, peer: .unix(path: ""), acceptedAt: .now, isShared: false))
+        }
+        return Peer(fd: ends[1])
+    }
+
+    /// Stops the service, then the loop.
+    func finish() throws {
+        let remote = remote
+        on { service in service.stop { remote.stop() } }
+        #expect(try unfinished.next() == 0)
+    }
+}
+
+@Suite("A listening channel for what a worker is given", .timeLimit(.minutes(1)))
+struct WorkerConnectionsTests {
+    private typealias Stream = NIOAsyncChannel<ByteBuffer, ByteBuffer>
+
+    /// Not on the threads that tests like these block.
+    private static func task(
+        on loop: RingEventLoop, _ body: @escaping @Sendable () async throws -> Void
+    ) -> EventLoopFuture<Void> {
+        let promise = loop.makePromise(of: Void.self)
+        Task(executorPreference: loop.taskExecutor) {
+            do {
+                try await body()
+                promise.succeed()
+            } catch {
+                promise.fail(error)
+            }
+        }
+        return promise.futureResult
+    }
+
+    /// Sends everything back, until no more connections will come.
+    private static func serve(_ listener: NIOAsyncChannel<Stream, Never>) async throws {
+        try await listener.executeThenClose { connections in
+            try await withThrowingDiscardingTaskGroup { group in
+                for try await connection in connections {
+                    group.addTask {
+                        try await connection.executeThenClose { inbound, outbound in
+                            for try await bytes in inbound { try await outbound.write(bytes) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    @Test("connections are elements of its sequence, which ends when it is closed", arguments: TransportKind.here)
+    func sequence(kind: TransportKind) throws {
+        let (listening, serving) = (Recorder<any NIOCore.Channel>(), Recorder<Task<Void, any Error>>())
+        let isOver = Recorder<Bool>()
+        let service = NIOService(
+            stopping: { loop in
+                Self.task(on: loop) {
+                    for listener in listening.all { try await listener.close() }
+                    // Before the loop ends, on which it depends.
+                    for task in serving.all { try await task.value }
+                    isOver.record(true)
+                }
+            },
+            listening: { connections in
+                Self.task(on: connections.loop) {
+                    let listener = try await connections.listen(
+                        serverChannelInitializer: { channel in
+                            listening.record(channel)
+                            return channel.eventLoop.makeSucceededVoidFuture()
+                        },
+                        childChannelInitializer: { channel in
+                            channel.eventLoop.makeCompletedFuture { try Stream(wrappingChannelSynchronously: channel) }
+                        })
+                    serving.record(
+                        Task(executorPreference: connections.loop.taskExecutor) { try await Self.serve(listener) })
+                }
+            })
+        let stage = try Stage(kind, service)
+        _ = try stage.ready.next()
+        let peers = try (0..<20).map { _ in try stage.connect() }
+        for (number, peer) in peers.enumerated() {
+            try peer.send("hello \(number)")
+            let bytes = Array("hello \(number)".utf8)
+            #expect(try peer.receive(exactly: bytes.count) == bytes)
+        }
+        for peer in peers {
+            peer.finishOutput()
+            #expect(try peer.receiveToEnd() == [])
+        }
+        try eventually { stage.ended.value == peers.count }
+        try stage.finish()
+        #expect(try isOver.next())
+    }
+
+    @Test("a service that nobody listens for in the end has failed", arguments: TransportKind.here)
+    func nobody(kind: TransportKind) throws {
+        let stage = try Stage(kind, NIOService(listening: { $0.loop.makeSucceededVoidFuture() }))
+        #expect(try stage.failures.next() == "nobody listens to the worker's connections")
+        #expect(stage.ready.all.isEmpty)
+        try stage.finish()
+    }
+}
