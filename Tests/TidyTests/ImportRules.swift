@@ -45,6 +45,11 @@ enum ImportRules {
             "Transport", "RingmasterNIO", "RingmasterHummingbird", "NIOCore", "NIOPosix", "NIOSSL", "Hummingbird",
             "HummingbirdHTTP2", "Logging",
         ],
+        "RingmasterNIOTests": [
+            "RingmasterNIO", "Transport", "TransportTesting", "NIOCore", "NIOPosix", "NIOHTTP1", "NIOExtras",
+            "NIOConcurrencyHelpers", "Dispatch",
+        ],
+        "HTTPFilesTests": ["HTTPFiles", "NIOCore", "NIOEmbedded", "Logging", "HTTPTypes", "Hummingbird"],
         "TransportTesting": ["Transport", "CRing", "CSocket"],
         "TransportTests": ["Transport", "TransportTesting", "CRing", "CSocket"],
         "ConformanceTests": ["Transport", "TransportTesting", "CRing", "CSocket"],
