@@ -136,6 +136,9 @@ let package = Package(
             ],
             swiftSettings: strict),
         .testTarget(
+            name: "RingmasterHummingbirdTests", dependencies: ["RingmasterHummingbird", nio("NIOHTTP1")],
+            swiftSettings: strict),
+        .testTarget(
             name: "RingmasterTests", dependencies: ["Ringmaster", "TransportTesting"], swiftSettings: strict),
         .testTarget(name: "CommandTests", dependencies: ["ringmaster", "Ringmaster"], swiftSettings: strict),
         // Support without tests of its own: the program and its peers as processes, clients, what proc(5) tells.
@@ -156,8 +159,8 @@ if Context.environment["RINGMASTER_CORE"] != nil {
     let core: Set = ["swift-argument-parser", "swift-log", "Yams"]
     let standsOnNIO: Set = [
         "RingmasterNIO", "RingmasterHummingbird", "HTTPFiles", "ringmaster", "RingmasterNIOTests", "HTTPFilesTests",
-        "CommandTests", "IntegrationTesting", "IntegrationTests", "FaultTests", "nio-line-server", "websocket-chat",
-        "todo-api",
+        "RingmasterHummingbirdTests", "CommandTests", "IntegrationTesting", "IntegrationTests", "FaultTests",
+        "nio-line-server", "websocket-chat", "todo-api",
     ]
     package.dependencies.removeAll { dependency in
         guard case .sourceControl(_, let location, _) = dependency.kind else { return true }
