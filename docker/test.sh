@@ -229,6 +229,30 @@ stop_does_not_wait_for_the_idle() {
     exec 3>&-
 }
 
+# --- The web server
+
+# A directory of the host's, over HTTP/1.1 and, with a certificate, HTTP/2.
+serves_a_directory() {
+    local site=$work/site options=(--root /site --listen "127.0.0.1:$proxy_port") scheme=http
+    install -d -m 755 "$site" "$work/tls"
+    head -c 3000000 /dev/urandom >"$site/file"
+    if [ "${1:-}" = tls ]; then
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost \
+            -keyout "$work/tls/key.pem" -out "$work/tls/cert.pem"
+        chmod 644 "$work/tls/key.pem"
+        options+=(--tls-certificate /tls/cert.pem --tls-key /tls/key.pem)
+        scheme=https
+    fi
+    docker rm --force proxy >/dev/null 2>&1 || true
+    run --detach --name proxy --ulimit "nofile=$nofile:$nofile" --security-opt "seccomp=$here/seccomp.json" \
+        --volume "$site:/site:ro" --volume "$work/tls:/tls:ro" ringmaster http "${options[@]}"
+    await 30 proxy_is_ready || { docker logs proxy && return 1; }
+    curl -fsSk -o "$work/file" -w '%{http_version}\n' "$scheme://127.0.0.1:$proxy_port/file" | tee "$work/version"
+    cmp "$site/file" "$work/file"
+    [ "$(cat "$work/version")" = "$([ $scheme = https ] && echo 2 || echo 1.1)" ]
+    stops_gracefully
+}
+
 # --- The compose file
 
 # What stands in for the official Redis image: Debian's Redis under its name.
@@ -270,7 +294,7 @@ trap 'exit 130' INT TERM
 [ "$(id -u)" -eq 0 ] || skip "an engine needs root"
 [ -e /sys/fs/cgroup/cgroup.controllers ] || [ -d /sys/fs/cgroup/memory ] || skip "an engine needs cgroups"
 
-install_packages docker.io debootstrap jq redis-server redis-tools docker-compose
+install_packages docker.io debootstrap jq redis-server redis-tools docker-compose curl openssl
 if [ -n "${RINGMASTER_BINARY:-}" ]; then
     binary=$RINGMASTER_BINARY
 else
@@ -318,6 +342,9 @@ check "with --transport io_uring ringmaster proxy exits with 5 under that profil
     denied 5 "$work/denying.json" proxy --transport io_uring --listen "127.0.0.1:$proxy_port" \
     --upstream "127.0.0.1:$redis_port"
 check "by itself it serves with epoll under that profile" serves_with_epoll
+
+check "the web server serves a directory of the host's" serves_a_directory
+check "with a certificate it does so over HTTP/2" serves_a_directory tls
 
 check "an image can stand in for the official Redis" build_redis
 check "compose.yaml serves Redis through the proxy" compose_serves
