@@ -136,7 +136,12 @@ let package = Package(
             ],
             swiftSettings: strict),
         .testTarget(
-            name: "RingmasterHummingbirdTests", dependencies: ["RingmasterHummingbird", nio("NIOHTTP1")],
+            name: "RingmasterHummingbirdTests",
+            dependencies: [
+                "RingmasterHummingbird", "RingmasterNIO", "Transport", "TransportTesting", nio("NIOHTTP1"), log,
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ],
             swiftSettings: strict),
         .testTarget(
             name: "RingmasterTests", dependencies: ["Ringmaster", "TransportTesting"], swiftSettings: strict),

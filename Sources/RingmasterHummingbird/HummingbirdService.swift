@@ -18,7 +18,8 @@ public enum HummingbirdService {
     /// - Parameters:
     ///   - connections: what connections speak.
     ///   - descriptorsPerConnection: 1, and more when requests open files or connections.
-    ///   - services: run in each worker, from its start to the end of its last connection.
+    ///   - services: run in each worker, from its start to the end of its last connection. When one fails, or ends
+    ///     before it was told to, the worker does too, and another takes its place.
     public static func make<Context: RequestContext & InitializableFromSource<ApplicationRequestContextSource>>(
         router: Router<Context>, connections: HTTPConnections = .http1(), descriptorsPerConnection: Int = 2,
         services: [any ServiceLifecycle.Service] = [], logger: Logger
@@ -38,7 +39,7 @@ public enum HummingbirdService {
         _ app: App, connections: HTTPConnections = .http1(), descriptorsPerConnection: Int = 2
     ) -> NIOService {
         let running = RunningApplication(app, connections)
-        return NIOService(
+        let service = NIOService(
             descriptorsPerConnection: descriptorsPerConnection,
             starting: { loop in
                 loop.makeFutureWithTask { try await running.start(on: loop) }
@@ -48,6 +49,8 @@ public enum HummingbirdService {
             },
             canMove: connections.canMove ? HTTP1Connection.isAtRest : nil,
             initializer: running.accept)
+        running.isServed(by: service)
+        return service
     }
 }
 

@@ -17,16 +17,22 @@ final class RunningApplication<App: ApplicationProtocol>: Sendable {
         var running: Task<Void, any Error>?
     }
 
+    /// What the application is served by, and which owns this.
+    private struct Owner { weak var service: NIOService? }
+
     private let app: App
     private let connections: HTTPConnections
     private let date = HTTPDate()
     /// Set when it has started, before the first connection.
     private let parts = Mutex<Parts?>(nil)
+    private let service = Mutex(Owner())
 
     init(_ app: App, _ connections: HTTPConnections) {
         self.app = app
         self.connections = connections
     }
+
+    func isServed(by owner: NIOService) { service.withLock { $0.service = owner } }
 
     func start(on loop: RingEventLoop) async throws {
         let child = try connections.make(responder(try await app.responder))
@@ -35,11 +41,21 @@ final class RunningApplication<App: ApplicationProtocol>: Sendable {
         if !app.services.isEmpty {
             let services = ServiceGroup(configuration: .init(services: app.services, logger: app.logger))
             group = services
-            running = Task { try await services.run() }
+            running = Task { try await run(services, on: loop) }
         }
         for process in app.processesRunBeforeServerStart { try await process() }
         parts.withLock { [group, running] in
             $0 = Parts(child: child, executor: loop.taskExecutor, services: group, running: running)
+        }
+    }
+
+    /// A worker whose services have failed is no use to anybody: another takes its place.
+    private func run(_ services: ServiceGroup, on loop: RingEventLoop) async throws {
+        do {
+            try await services.run()
+        } catch {
+            loop.execute { [self] in service.withLock { $0.service }?.fail(error) }
+            throw error
         }
     }
 

@@ -116,7 +116,7 @@ public final class WorkerProcess {
     }
 
     private func serviceFailed(_ error: any Error) {
-        fail(.serviceFailed, "the service cannot start: \(error)")
+        fail(.serviceFailed, "the service cannot \(lifecycle.phase == .starting ? "start" : "go on"): \(error)")
         cut()
     }
 

@@ -49,7 +49,10 @@ enum ImportRules {
             "RingmasterNIO", "Transport", "TransportTesting", "NIOCore", "NIOPosix", "NIOHTTP1", "NIOExtras",
             "NIOConcurrencyHelpers", "Dispatch",
         ],
-        "RingmasterHummingbirdTests": ["RingmasterHummingbird", "NIOHTTP1"],
+        "RingmasterHummingbirdTests": [
+            "RingmasterHummingbird", "RingmasterNIO", "Transport", "TransportTesting", "NIOHTTP1", "Logging",
+            "Hummingbird", "ServiceLifecycle",
+        ],
         "HTTPFilesTests": ["HTTPFiles", "NIOCore", "NIOEmbedded", "Logging", "HTTPTypes", "Hummingbird"],
         "TransportTesting": ["Transport", "CRing", "CSocket"],
         "TransportTests": ["Transport", "TransportTesting", "CRing", "CSocket"],

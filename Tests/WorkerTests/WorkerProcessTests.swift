@@ -101,7 +101,7 @@ struct WorkerProcessTests {
 
     @Test("a service that cannot start ends the worker with its own exit code, and the supervisor is told why")
     func serviceCannotStart() throws {
-        let worker = try WorkerThread(cannotStart: true)
+        let worker = try WorkerThread(failure: .atStart)
         try worker.sendConnections(1)
         worker.start()
         try worker.expectHello()
@@ -110,6 +110,18 @@ struct WorkerProcessTests {
                 == .failed(.serviceFailed, message: "the service cannot start: there is no bread"))
         #expect(try worker.exitCode() == .serviceFailed)
         #expect(try worker.reading().adopted == 0, "another worker can have the connection")
+    }
+
+    @Test("so does one that cannot go on")
+    func serviceCannotGoOn() throws {
+        let worker = try WorkerThread(failure: .onceReady)
+        worker.start()
+        try worker.expectHello()
+        #expect(try worker.nextPacket() == .ready)
+        #expect(
+            try worker.nextPacket()
+                == .failed(.serviceFailed, message: "the service cannot go on: there is no bread"))
+        #expect(try worker.exitCode() == .serviceFailed)
     }
 }
 

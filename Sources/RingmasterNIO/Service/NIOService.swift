@@ -30,6 +30,7 @@ public final class NIOService: Service, @unchecked Sendable {
         let host: ServiceHost
         let loop: RingEventLoop
         var listener: RingListenerChannel?
+        var isStopping = false
     }
 
     /// What one connection needs at most: its own socket, and what its handlers open for it.
@@ -147,9 +148,17 @@ public final class NIOService: Service, @unchecked Sendable {
         }
     }
 
+    /// The service cannot go on: its worker ends with the error, which the operator is told, and another takes its place.
+    /// Loop thread, after the start; without effect when the service is being stopped.
+    public func fail(_ error: any Error) {
+        guard let running, !running.isStopping else { return }
+        running.host.failed(error)
+    }
+
     /// Calls the hook, then ends the event loop in order: what is queued is run, what is scheduled is told.
     public func stop(_ done: @escaping () -> Void) {
         guard let running else { return done() }
+        self.running?.isStopping = true
         let (loop, listener) = (running.loop, running.listener)
         let end: () -> Void = {
             listener?.close(promise: nil)

@@ -25,21 +25,24 @@ final class FakeService: Service, Sendable {
         var statistics = ServiceStatistics()
     }
 
-    struct CannotStart: Error, CustomStringConvertible {
+    /// When it says that it fails.
+    enum Failure { case never, atStart, onceReady }
+
+    struct NoBread: Error, CustomStringConvertible {
         var description: String { "there is no bread" }
     }
 
     let state = Watched(State())
     private let isReadyAtOnce: Bool
-    private let cannotStart: Bool
+    private let failure: Failure
     private let page: PageMirror
     // Sendable: written once, before `isStarted`, which other threads wait for under its lock.
     private nonisolated(unsafe) var host: ServiceHost?
 
-    init(page: PageMirror, isReadyAtOnce: Bool, cannotStart: Bool) {
+    init(page: PageMirror, isReadyAtOnce: Bool, failure: Failure) {
         self.page = page
         self.isReadyAtOnce = isReadyAtOnce
-        self.cannotStart = cannotStart
+        self.failure = failure
     }
 
     var descriptorsPerConnection: Int { 1 }
@@ -48,8 +51,9 @@ final class FakeService: Service, Sendable {
     func start(_ host: ServiceHost) throws {
         self.host = host
         state.update { $0.isStarted = true }
-        if cannotStart { throw CannotStart() }
+        if failure == .atStart { throw NoBread() }
         if isReadyAtOnce { host.ready() }
+        if failure == .onceReady { host.loop.executeAtEndOfTurn { host.failed(NoBread()) } }
     }
 
     func serve(_ connection: IncomingConnection) {

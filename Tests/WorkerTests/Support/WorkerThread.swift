@@ -23,7 +23,7 @@ final class WorkerThread {
     static let incarnation: UInt32 = 7
 
     /// A worker that is not started yet.
-    init(isReadyAtOnce: Bool = true, cannotStart: Bool = false) throws {
+    init(isReadyAtOnce: Bool = true, failure: FakeService.Failure = .never) throws {
         let (supervisor, worker) = try HandoffSocket.pair()
         control = supervisor
         // The worker has a descriptor and a mapping of its own, as if it were another process.
@@ -32,7 +32,7 @@ final class WorkerThread {
         pageDescriptor = fcntl(page.descriptor, F_DUPFD_CLOEXEC, 3)
         self.page = SupervisorPage(page)
         mirror = PageMirror(page)
-        service = FakeService(page: mirror, isReadyAtOnce: isReadyAtOnce, cannotStart: cannotStart)
+        service = FakeService(page: mirror, isReadyAtOnce: isReadyAtOnce, failure: failure)
     }
 
     let log = LogRecord()
