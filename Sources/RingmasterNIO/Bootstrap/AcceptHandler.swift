@@ -9,13 +9,19 @@ final class AcceptHandler<Output: Sendable>: ChannelInboundHandler, @unchecked S
     typealias InboundOut = Output
 
     private let childSetUp: ChannelSetUp
+    /// Whether the listener's pipeline hears of connections that could not be set up. An asynchronous channel would end its
+    /// sequence of connections with the first of them.
+    private let tellsFailures: Bool
+    /// Called from within a burst of reads: its end is still to be told.
+    private var isReading = false
     private let initialize: @Sendable (any NIOCore.Channel) -> EventLoopFuture<Output>
 
     init(
-        _ childSetUp: ChannelSetUp,
+        _ childSetUp: ChannelSetUp, tellsFailures: Bool = true,
         _ initialize: @escaping @Sendable (any NIOCore.Channel) -> EventLoopFuture<Output>
     ) {
         self.childSetUp = childSetUp
+        self.tellsFailures = tellsFailures
         self.initialize = initialize
     }
 
@@ -28,6 +34,8 @@ final class AcceptHandler<Output: Sendable>: ChannelInboundHandler, @unchecked S
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        isReading = true
+        defer { isReading = false }
         let child = Self.unwrapInboundIn(data)
         let listenerLoop = context.eventLoop
         let bound = context.loopBound
@@ -53,10 +61,12 @@ final class AcceptHandler<Output: Sendable>: ChannelInboundHandler, @unchecked S
         // Of several loops some are quicker: in any order, but not after the end.
         case .success(let output) where context.channel.isActive:
             context.fireChannelRead(Self.wrapInboundOut(output))
+            // The burst may be over, and an asynchronous channel hands on what it has read when a burst ends.
+            if !isReading { context.fireChannelReadComplete() }
         case .success:
             child.close(promise: nil)
         case .failure(let error):
-            context.fireErrorCaught(error)
+            if tellsFailures { context.fireErrorCaught(error) }
         }
     }
 }

@@ -73,7 +73,7 @@ public final class RingServerBootstrap {
 
     /// Listens on an address. Its future fails with what socket(2), bind(2) or listen(2) says.
     public func bind(to address: NIOCore.SocketAddress) -> EventLoopFuture<any NIOCore.Channel> {
-        bind(.address(address), childInitializer: Self.itself) { $0 }
+        bind(.address(address), tellsFailures: true, childInitializer: Self.itself) { $0 }
     }
 
     /// Listens on the first address of `host`; blocks while the name is looked up.
@@ -100,13 +100,13 @@ public final class RingServerBootstrap {
 
     /// Listens on a socket that is bound already, whose O_NONBLOCK is cleared; the channel owns it from then on.
     public func withBoundSocket(_ socket: NIOBSDSocket.Handle) -> EventLoopFuture<any NIOCore.Channel> {
-        bind(.socket(socket), childInitializer: Self.itself) { $0 }
+        bind(.socket(socket), tellsFailures: true, childInitializer: Self.itself) { $0 }
     }
 
     // MARK: Binding, with an asynchronous sequence of connections
 
     /// Listens on an address. What comes of each connection by `childChannelInitializer` is an element of the inbound
-    /// sequence.
+    /// sequence; when that fails, the connection is closed and the sequence goes on.
     ///
     /// - Parameter serverBackPressureStrategy: how many connections may wait there; then no more are accepted.
     public func bind<Output: Sendable>(
@@ -150,7 +150,7 @@ public final class RingServerBootstrap {
         _ origin: Origin, _ backPressure: NIOAsyncSequenceProducerBackPressureStrategies.HighLowWatermark?,
         _ childInitializer: @escaping @Sendable (any NIOCore.Channel) -> EventLoopFuture<Output>
     ) async throws -> NIOAsyncChannel<Output, Never> {
-        try await bind(origin, childInitializer: childInitializer) { channel in
+        try await bind(origin, tellsFailures: false, childInitializer: childInitializer) { channel in
             var configuration = NIOAsyncChannel<Output, Never>.Configuration()
             if let backPressure { configuration.backPressureStrategy = backPressure }
             return try NIOAsyncChannel<Output, Never>(
@@ -180,7 +180,7 @@ public final class RingServerBootstrap {
 
     /// - Parameter wrap: makes the result of the channel, on its loop, when it is set up and before it is registered.
     private func bind<Output: Sendable, Result: Sendable>(
-        _ origin: Origin,
+        _ origin: Origin, tellsFailures: Bool,
         childInitializer: @escaping @Sendable (any NIOCore.Channel) -> EventLoopFuture<Output>,
         wrap: @escaping @Sendable (any NIOCore.Channel) throws -> Result
     ) -> EventLoopFuture<Result> {
@@ -195,7 +195,7 @@ public final class RingServerBootstrap {
         let (setUp, childSetUp) = (setUp, childSetUp)
         return channel.onLoop {
             setUp.apply(to: channel).flatMapThrowing {
-                let accept = AcceptHandler(childSetUp, childInitializer)
+                let accept = AcceptHandler(childSetUp, tellsFailures: tellsFailures, childInitializer)
                 try channel.pipeline.syncOperations.addHandler(accept, name: "AcceptHandler")
                 return try wrap(channel)
             }.flatMap { result in

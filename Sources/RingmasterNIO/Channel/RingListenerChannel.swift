@@ -37,8 +37,10 @@ final class RingListenerChannel: RingChannel, @unchecked Sendable {
     private var source: Source
     private let nextLoop: @Sendable () -> RingEventLoop
     private var backlog: Int32 = 4096
-    /// Accepted while nobody read: as many as the kernel had accepted before the listener paused.
+    /// Accepted while nobody read: as many as the kernel had accepted before the listener paused, or as were delivered.
     private var parked = CircularBuffer<Accepted>()
+    /// Told of each connection that was delivered, and closed before it had a channel.
+    private let discarded: () -> Void
 
     /// Takes over a stream socket in blocking mode, to be bound and to listen.
     ///
@@ -46,13 +48,17 @@ final class RingListenerChannel: RingChannel, @unchecked Sendable {
     init(_ loop: RingEventLoop, fd: Int32, nextLoop: @escaping @Sendable () -> RingEventLoop) {
         source = .socket(fd)
         self.nextLoop = nextLoop
+        discarded = {}
         super.init(loop, isWritable: false)
         setAddresses(local: CoreSocket.localAddress(of: fd).map(NIOCore.SocketAddress.init), remote: nil)
     }
 
     /// Without a socket: connections are delivered, and stay on this loop.
-    init(_ loop: RingEventLoop) {
+    ///
+    /// - Parameter discarded: called for each connection that is closed before it has a channel.
+    init(_ loop: RingEventLoop, discarded: @escaping () -> Void = {}) {
         source = .handOff
+        self.discarded = discarded
         nextLoop = { loop }
         super.init(loop, isWritable: false)
     }
@@ -123,16 +129,21 @@ final class RingListenerChannel: RingChannel, @unchecked Sendable {
         closeParked()
     }
 
-    private func closeParked() {
-        for accepted in parked { accepted.discard() }
-        parked.removeAll()
+    /// Closes the connections that nobody has read.
+    func closeParked() {
+        while let accepted = parked.popFirst() { discard(accepted) }
+    }
+
+    private func discard(_ accepted: Accepted) {
+        accepted.discard()
+        discarded()
     }
 
     // MARK: Reading
 
     /// A connection for this listener. The channel owns the socket from now on: connected, in blocking mode.
     func deliver(_ accepted: Accepted) {
-        guard lifecycle.isActive else { return accepted.discard() }
+        guard lifecycle.isActive else { return discard(accepted) }
         if mayRead, parked.isEmpty { return fire(accepted) }
         parked.append(accepted)
         if case .listener(let listener, _) = source { listener.pause() }

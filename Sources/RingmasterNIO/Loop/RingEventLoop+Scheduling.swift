@@ -20,6 +20,7 @@ final class ScheduledWork: @unchecked Sendable {
 /// Later: timers of the loop below, one heap entry for each.
 extension RingEventLoop {
     /// Runs `task` at `deadline`; those of one deadline in the order in which they were scheduled.
+    @discardableResult
     public func scheduleTask<T>(
         deadline: NIODeadline, _ task: @escaping @Sendable () throws -> T
     ) -> Scheduled<T> {
@@ -27,6 +28,7 @@ extension RingEventLoop {
     }
 
     /// Runs `task` after `delay`.
+    @discardableResult
     public func scheduleTask<T>(in delay: TimeAmount, _ task: @escaping @Sendable () throws -> T) -> Scheduled<T> {
         _scheduleTaskIsolatedUnsafeUnchecked(deadline: .now() + delay, task)
     }

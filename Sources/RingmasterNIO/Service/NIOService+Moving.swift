@@ -12,7 +12,7 @@ extension NIOService {
     public func freeze(_ max: Int) -> Int {
         guard let canMove else { return 0 }
         var begun = 0
-        for _ in 0..<Self.looksMax where begun < max {
+        for _ in 0..<min(Self.looksMax, channels.count) where begun < max {
             guard let channel = nextCandidate() else { break }
             if !channel.isRefused, channel.canMove, canMove(channel) {
                 begin(channel)

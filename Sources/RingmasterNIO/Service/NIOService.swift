@@ -46,6 +46,8 @@ public final class NIOService: Service, @unchecked Sendable {
     private var candidates: [ObjectIdentifier] = []
     /// Those that have not been told of the drain, once there is one.
     private var untold: Set<ObjectIdentifier>?
+    /// The worker drains or ends: that nobody listens any more is as it should be.
+    private var isLeaving = false
 
     /// How long handlers may keep a channel from closing in the end.
     private static let closePatience: TimeAmount = .milliseconds(250)
@@ -81,7 +83,8 @@ public final class NIOService: Service, @unchecked Sendable {
     ///   - stopping: called when the last connection has ended and the worker leaves, which waits for its future until
     ///     the grace is over.
     ///   - listening: has the server call ``WorkerConnections/listen(serverChannelInitializer:childChannelInitializer:)``.
-    ///     Connections come when its future has succeeded; the worker ends when that fails, or when nothing listens then.
+    ///     Connections come when its future has succeeded; the worker ends when that fails, or when nothing listens then
+    ///     or later, unless it is being drained.
     public init(descriptorsPerConnection: Int = 1, stopping: Hook? = nil, listening: @escaping Listening) {
         precondition(descriptorsPerConnection >= 1, "a connection has a socket")
         self.descriptorsPerConnection = descriptorsPerConnection
@@ -120,10 +123,18 @@ public final class NIOService: Service, @unchecked Sendable {
         }
         isReady.hop(to: loop).assumeIsolated().whenComplete { [self] result in
             switch result {
-            case .success where running?.listener == nil: running?.host.failed(WorkerConnections.NobodyListens())
-            case .success: running?.host.ready()
-            case .failure(let error): running?.host.failed(error)
+            case .success where listener?.isActive == true: becameReady()
+            case .success: host?.failed(WorkerConnections.NobodyListens())
+            case .failure(let error): host?.failed(error)
             }
+        }
+    }
+
+    private func becameReady() {
+        host?.ready()
+        // Else the worker would be given one connection after the other, for nobody.
+        listener?.closeFuture.assumeIsolated().whenComplete { [self] _ in
+            if !isLeaving { host?.failed(WorkerConnections.NobodyListens()) }
         }
     }
 
@@ -134,12 +145,15 @@ public final class NIOService: Service, @unchecked Sendable {
         wrap: @escaping @Sendable (RingListenerChannel) throws -> Listener
     ) -> EventLoopFuture<Listener> {
         precondition(running?.listener == nil, "a worker's connections are listened to once")
-        let listener = RingListenerChannel(loop)
+        let host = running?.host
+        let listener = RingListenerChannel(loop) { host?.connectionEnded() }
         running?.listener = listener
         listener.setMessagesPerRead(Self.connectionsPerTurnMax)
         return listener.onLoop { [self] in
             setUp.apply(to: listener).flatMapThrowing { [self] in
-                let accept = AcceptHandler(ChannelSetUp()) { [unowned self] in accepted($0, initializer) }
+                let accept = AcceptHandler(ChannelSetUp(), tellsFailures: false) { [unowned self] in
+                    accepted($0, initializer)
+                }
                 try listener.pipeline.syncOperations.addHandler(accept, name: "AcceptHandler")
                 return try wrap(listener)
             }.flatMap { result in
@@ -157,6 +171,7 @@ public final class NIOService: Service, @unchecked Sendable {
 
     /// Calls the hook, then ends the event loop in order: what is queued is run, what is scheduled is told.
     public func stop(_ done: @escaping () -> Void) {
+        isLeaving = true
         guard let running else { return done() }
         self.running?.isStopping = true
         let (loop, listener) = (running.loop, running.listener)
@@ -184,9 +199,7 @@ public final class NIOService: Service, @unchecked Sendable {
 
     /// The socket becomes a channel.
     public func serve(_ connection: IncomingConnection) {
-        guard let listener, listener.isActive else {
-            preconditionFailure("connections come between start and stop")
-        }
+        guard let listener else { preconditionFailure("connections come between start and stop") }
         listener.deliver(
             .init(fd: connection.fd, isShared: connection.isShared, origin: ConnectionOrigin(connection)))
     }
@@ -215,6 +228,7 @@ public final class NIOService: Service, @unchecked Sendable {
 
     /// Has each channel quiesce; evenly over `spread`, since one does not see from here which of them are idle.
     public func drain(spread: Duration) {
+        isLeaving = true
         guard let loop = running?.loop else { return }
         let ids = untold ?? Set(channels.keys)
         untold = ids
@@ -238,6 +252,8 @@ public final class NIOService: Service, @unchecked Sendable {
 
     /// Closes every channel, whatever its handlers say.
     public func closeAll() {
+        isLeaving = true
+        listener?.closeParked()
         for channel in Array(channels.values) {
             channel.close0(error: ChannelError.ioOnClosedChannel, mode: .all, promise: nil)
         }

@@ -74,11 +74,11 @@ extension Connection {
 
     /// Sent by plain calls at most, so that a peer who is as quick as this side does not hold up the loop: what the largest
     /// send buffers hold (tcp_wmem, tcp(7)).
-    private static let bytesWithoutWaitingMax = 4 * 1024 * 1024
+    package static let sentClosingMax = 4 * 1024 * 1024
 
     /// Sends what is queued by plain calls until the socket has no room. Nothing is in flight, and nobody is told.
     func sendWithoutWaiting() {
-        var left = Self.bytesWithoutWaitingMax
+        var left = Self.sentClosingMax
         while left > 0, !state.pointee.queue.isEmpty {
             let result = sendFrontWithoutWaiting(limit: left)
             guard result > 0 else { return }

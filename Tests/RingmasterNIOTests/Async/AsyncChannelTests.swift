@@ -1,6 +1,7 @@
 import Foundation
 import NIOCore
 import NIOHTTP1
+import Synchronization
 import Testing
 
 @testable import RingmasterNIO
@@ -140,6 +141,49 @@ struct AsyncChannelTests {
                 }
                 #expect(served == peers.count)
             }
+        }
+    }
+
+    @Test(
+        "A connection on another loop than its listener's is handed on as soon as it is ready", .timeLimit(.minutes(1)),
+        arguments: streamTransports)
+    func otherLoop(transport: TransportKind) async throws {
+        try await withRingGroup(transport, count: 2) { group async throws in
+            let listener = try await RingServerBootstrap(group: group.loops[0], childGroup: group.loops[1]).bind(
+                host: "127.0.0.1", port: 0
+            ) { Self.wrap($0) }
+            let address = CoreAddress(listener.channel.localAddress!)
+            let peer = FarEnd(try await blocking { try Peer(connectingTo: address) })
+            try await listener.executeThenClose { connections in
+                var iterator = connections.makeAsyncIterator()
+                // No other connection comes, with which it could be handed on.
+                let connection = try #require(try await iterator.next())
+                try await connection.executeThenClose { _, outbound in try await outbound.write(ByteBuffer([7])) }
+            }
+            #expect(try await peer.receiveToEnd() == [7])
+        }
+    }
+
+    @Test(
+        "A connection whose initializer fails is closed, and the others are handed on", .timeLimit(.minutes(1)),
+        arguments: streamTransports)
+    func initializerFails(transport: TransportKind) async throws {
+        try await withRingGroup(transport) { group async throws in
+            let isFirst = Shared(Atomic(true))
+            let listener = try await RingServerBootstrap(group: group).bind(host: "127.0.0.1", port: 0) { channel in
+                isFirst.value.exchange(false, ordering: .relaxed)
+                    ? channel.eventLoop.makeFailedFuture(ChannelError.eof) : Self.wrap(channel)
+            }
+            let address = CoreAddress(listener.channel.localAddress!)
+            let first = FarEnd(try await blocking { try Peer(connectingTo: address) })
+            #expect(try await first.receiveToEnd() == [])
+            let second = FarEnd(try await blocking { try Peer(connectingTo: address) })
+            try await listener.executeThenClose { connections in
+                var iterator = connections.makeAsyncIterator()
+                let connection = try #require(try await iterator.next())
+                try await connection.executeThenClose { _, outbound in try await outbound.write(ByteBuffer([7])) }
+            }
+            #expect(try await second.receiveToEnd() == [7])
         }
     }
 

@@ -1,10 +1,10 @@
 import Glibc
 import NIOCore
-import RingmasterNIO
 import Testing
 
 import enum Transport.TransportKind
 
+@testable import RingmasterNIO
 @testable import TransportTesting
 
 @Suite("Datagram channels: connected to a peer", .timeLimit(.minutes(5)))
@@ -101,6 +101,36 @@ struct DatagramConnectedTests {
             #expect(await errnoCode(channel.channel.connect(to: try .init(unixDomainSocketPath: "/none"))) == ENOENT)
             try await channel.channel.closeFuture.get()
             #expect(!channel.channel.isActive)
+        }
+    }
+
+    @Test(
+        "while a socket ends by itself, what is written fails, and no promise is forgotten",
+        arguments: TransportKind.here)
+    func endsByItself(kind: TransportKind) async throws {
+        try await withRingGroup(kind) { group in
+            let peer = try await group.datagram()
+            let address = try peer.address
+            let it = try await group.datagram(make: { $0.connect(to: address) })
+            let channel = try #require(it.channel as? RingDatagramChannel)
+            let (written, told) = (Recorder<Void>(), Recorder<Void>())
+            // Once in every turn, the one too in which the socket ends.
+            @Sendable func write() {
+                guard channel.isActive else { return }
+                written.record(())
+                channel.writeAndFlush(ByteBuffer(bytes: [1])).whenComplete { _ in told.record(()) }
+                channel.loop.scheduleTask(in: .zero, write)
+            }
+            let closed = Recorder<Void>()
+            // Nothing can be asked of the loop from elsewhere once it stops.
+            channel.loop.execute {
+                channel.closeFuture.whenComplete { _ in closed.record(()) }
+                write()
+                // Without the channel's knowledge.
+                channel.loop.remote.stop()
+            }
+            try closed.next()
+            #expect(written.all.count > 1 && told.all.count == written.all.count)
         }
     }
 }

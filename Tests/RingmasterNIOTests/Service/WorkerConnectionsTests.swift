@@ -151,4 +151,59 @@ struct WorkerConnectionsTests {
         #expect(stage.ready.all.isEmpty)
         try stage.finish()
     }
+
+    private static func streams(_ connections: WorkerConnections) async throws -> NIOAsyncChannel<Stream, Never> {
+        try await connections.listen { channel in
+            channel.eventLoop.makeCompletedFuture { try Stream(wrappingChannelSynchronously: channel) }
+        }
+    }
+
+    /// A service whose server takes no connections out of its sequence.
+    private static func idle() -> NIOService {
+        let listening = Recorder<NIOAsyncChannel<Stream, Never>>()
+        return NIOService(listening: { connections in
+            task(on: connections.loop) { listening.record(try await streams(connections)) }
+        })
+    }
+
+    @Test("draining, it closes the connections that come when nobody listens any more", arguments: TransportKind.here)
+    func ceased(kind: TransportKind) throws {
+        let stage = try Stage(kind, Self.idle())
+        _ = try stage.ready.next()
+        stage.on { service in
+            service.drain(spread: .zero)
+            service.listener?.close(promise: nil)
+        }
+        let peer = try stage.connect()
+        #expect(try peer.receiveToEnd() == [])
+        try eventually { stage.ended.value == 1 }
+        #expect(stage.failures.all.isEmpty)
+        try stage.finish()
+    }
+
+    @Test("a service has failed when nobody listens any more, and it is not draining", arguments: TransportKind.here)
+    func ceasedUnasked(kind: TransportKind) throws {
+        let stage = try Stage(kind, Self.idle())
+        _ = try stage.ready.next()
+        stage.on { $0.listener?.close(promise: nil) }
+        #expect(try stage.failures.next() == "nobody listens to the worker's connections")
+        try stage.finish()
+    }
+
+    @Test("connections that its server has not taken end with the others", arguments: TransportKind.here)
+    func untaken(kind: TransportKind) throws {
+        let stage = try Stage(kind, Self.idle())
+        _ = try stage.ready.next()
+        let peers = try (0..<200).map { _ in try stage.connect() }
+        let channels = Recorder<Int>()
+        stage.on {
+            channels.record($0.channels.count)
+            $0.closeAll()
+        }
+        // The others wait in the listener.
+        #expect(try channels.next() < peers.count)
+        for peer in peers { #expect(try peer.receiveToEnd() == []) }
+        try eventually { stage.ended.value == peers.count }
+        try stage.finish()
+    }
 }

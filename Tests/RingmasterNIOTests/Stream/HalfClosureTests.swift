@@ -218,4 +218,20 @@ struct HalfClosureTests {
             #expect(try await failure(closed) as? ChannelError == .ioOnClosedChannel)
         }
     }
+
+    @Test("FIN follows an empty write that is flushed when the output is closed already", arguments: streamTransports)
+    func emptyWrite(transport: TransportKind) async throws {
+        try await withAccepted(transport) { it async throws in
+            let channel = it.channel
+            let (written, closed) = try await it.onLoop {
+                let written = channel.holding(ByteBuffer())
+                let closed = channel.close(mode: .output)
+                channel.flush()
+                return (written, closed)
+            }
+            try await outcome(written).get()
+            try await outcome(closed).get()
+            #expect(try await it.peer.receiveToEnd() == [])
+        }
+    }
 }

@@ -123,6 +123,25 @@ struct StreamFileTests {
         }
     }
 
+    @Test("What was sent before a file that proves too short has its promise kept", arguments: streamTransports)
+    func sentBeforeTooShort(transport: TransportKind) async throws {
+        try await Self.withFile(pattern(1000)) { handle in
+            try await withAccepted(transport) { it async throws in
+                let channel = it.channel
+                let (whole, short) = (
+                    NIOCore.FileRegion(fileHandle: handle, readerIndex: 0, endIndex: 400),
+                    NIOCore.FileRegion(fileHandle: handle, readerIndex: 500, endIndex: 2000)
+                )
+                let (first, second) = try await it.onLoop {
+                    let first = channel.holding(IOData.fileRegion(whole))
+                    return (first, channel.sending(IOData.fileRegion(short)))
+                }
+                try await outcome(first).get()
+                #expect((try await failure(second) as? IOError)?.errnoCode == EIO)
+            }
+        }
+    }
+
     @Test(
         "A region whose handle is closed ends the channel: what is behind it is not sent", arguments: streamTransports)
     func closedHandle(transport: TransportKind) async throws {

@@ -45,10 +45,12 @@ struct PendingDatagrams {
     mutating func flush() { waiting.mark() }
 
     /// The next of what was flushed, for the caller to hand over.
-    mutating func handOver() -> Write? {
-        guard waiting.hasMark, let write = waiting.popFirst() else { return nil }
+    var next: Write? { waiting.hasMark ? waiting.first : nil }
+
+    /// The next of what was flushed has been handed over.
+    mutating func handedOver() {
+        let write = waiting.removeFirst()
         handed.append(Handed(bytes: write.data.readableBytes, promise: write.promise))
-        return write
     }
 
     /// The oldest `count` datagrams handed over whose end was not known have been sent, or have failed.

@@ -38,12 +38,17 @@ extension RingStreamChannel {
         }
         // Nothing but empty buffers may have been flushed.
         keepPromises()
+        finishOutputIfDone()
     }
 
-    /// The channel closes: all that was flushed, and the connection sends what it can.
-    func handOverAll() {
+    /// The channel closes: as much of what was flushed as the connection may still send.
+    func handOverLast() {
         guard let connection else { return }
-        while let data = writes.pointee.handOver() { hand(data, to: connection) }
+        while connection.queuedBytes + connection.queuedFileBytes < CoreConnection.sentClosingMax,
+            let data = writes.pointee.handOver()
+        {
+            hand(data, to: connection)
+        }
     }
 
     private func hand(_ data: IOData, to connection: StreamConnection) {
@@ -82,8 +87,7 @@ extension RingStreamChannel {
             writableFlag.store(true, ordering: .relaxed)
             pipeline.syncOperations.fireChannelWritabilityChanged()
         }
-        if writes.pointee.isFlushPending { handOverFlushed() }
-        finishOutputIfDone()
+        if writes.pointee.isFlushPending { handOverFlushed() } else { finishOutputIfDone() }
     }
 
     /// Takes note of what the kernel has taken.
@@ -91,7 +95,8 @@ extension RingStreamChannel {
         loop.traffic.pointee.sent &+= UInt64(writes.pointee.sent(connection.bytesSent))
     }
 
-    private func keepPromises() {
+    /// Tells those whose bytes the kernel has taken.
+    func keepPromises() {
         while let promise = writes.pointee.takeKept() { promise.succeed(()) }
     }
 

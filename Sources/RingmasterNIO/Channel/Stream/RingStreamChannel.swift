@@ -183,6 +183,7 @@ final class RingStreamChannel: RingChannel, @unchecked Sendable {
         // Does nothing after the peer's FIN.
         connection.finishInput()
         promise?.succeed(())
+        guard lifecycle.isOpen else { return }
         pipeline.syncOperations.fireUserInboundEventTriggered(ChannelEvent.inputClosed)
     }
 
@@ -196,7 +197,7 @@ final class RingStreamChannel: RingChannel, @unchecked Sendable {
         case .connector(let connector):
             connector?.cancel()
         case .connection(let connection):
-            handOverAll()
+            handOverLast()
             // As SwiftNIO's own channels, which have tried to send at the flush.
             connection.closeSendingQueued()
         case .leaving:
@@ -210,15 +211,10 @@ final class RingStreamChannel: RingChannel, @unchecked Sendable {
         closeError = error
         let connecting = connectPromise
         connectPromise = nil
-        if let connection {
-            // What the connection was handed may still be sent.
-            progress(connection)
-            while let kept = writes.pointee.takeKept() { kept.succeed(()) }
-            // None is told before one that was made earlier.
-            if writes.pointee.isAllSent { failWrites(error) }
-        } else {
-            failWrites(error)
-        }
+        if let connection { progress(connection) }
+        keepPromises()
+        // What the connection was handed may still be sent, and none is told before one that was made earlier.
+        if connection == nil || writes.pointee.isAllSent { failWrites(error) }
         failOutputClosing(error)
         connecting?.fail(error)
     }
@@ -233,7 +229,7 @@ final class RingStreamChannel: RingChannel, @unchecked Sendable {
         if let connection { progress(connection) }
         holder = .nobody
         guard lifecycle.isOpen else {
-            while let kept = writes.pointee.takeKept() { kept.succeed(()) }
+            keepPromises()
             failWrites(closeError ?? ChannelError.ioOnClosedChannel)
             return released()
         }
