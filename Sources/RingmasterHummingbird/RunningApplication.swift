@@ -96,8 +96,10 @@ final class RunningApplication<App: ApplicationProtocol>: Sendable {
             }
             response.headers[.date] = date.now
             if let serverName { response.headers[.server] = serverName }
+            // RFC 9110, 9.3.2: the next answer would begin with such a body.
+            let body = request.method == .head ? ResponseBody() : response.body
             do {
-                try await writer.write(response: response.head, body: response.body)
+                try await writer.write(response: response.head, body: body)
             } catch is HTTPParserError {
                 // Hummingbird would answer to it a second time.
                 throw ChannelError.inputClosed
