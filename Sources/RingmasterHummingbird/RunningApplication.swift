@@ -14,7 +14,7 @@ final class RunningApplication<App: ApplicationProtocol>: Sendable {
         var child: any ServerChildChannel
         var executor: RingTaskExecutor
         var services: ServiceGroup?
-        var running: Task<Void, any Error>?
+        var running: Task<Void, Never>?
     }
 
     private let app: App
@@ -30,12 +30,19 @@ final class RunningApplication<App: ApplicationProtocol>: Sendable {
 
     func start(on loop: RingEventLoop) async throws {
         let child = try connections.make(responder(try await app.responder))
-        var running: Task<Void, any Error>?
+        var running: Task<Void, Never>?
         var group: ServiceGroup?
         if !app.services.isEmpty {
             let services = ServiceGroup(configuration: .init(services: app.services, logger: app.logger))
             group = services
-            running = Task { try await services.run() }
+            running = Task { [logger = app.logger] in
+                do {
+                    try await services.run()
+                } catch {
+                    // The connections go on.
+                    logger.error("a service of the application failed: \(error)")
+                }
+            }
         }
         for process in app.processesRunBeforeServerStart { try await process() }
         parts.withLock { [group, running] in
@@ -46,11 +53,7 @@ final class RunningApplication<App: ApplicationProtocol>: Sendable {
     func stop() async {
         guard let parts = parts.withLock({ $0 }), let services = parts.services else { return }
         await services.triggerGracefulShutdown()
-        do {
-            try await parts.running?.value
-        } catch {
-            app.logger.error("a service of the application failed: \(error)")
-        }
+        await parts.running?.value
     }
 
     /// Has a connection's requests answered by a task on the loop's own thread.
