@@ -12,7 +12,8 @@ extension NIOService {
     public func freeze(_ max: Int) -> Int {
         guard let canMove else { return 0 }
         var begun = 0
-        for _ in 0..<Self.looksMax where begun < max {
+        // What is left of the last round, and one round: what cannot move now cannot a moment later.
+        for _ in 0..<min(Self.looksMax, 2 * channels.count) where begun < max {
             guard let channel = nextCandidate() else { break }
             if !channel.isRefused, channel.canMove, canMove(channel) {
                 begin(channel)
