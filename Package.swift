@@ -136,7 +136,8 @@ let package = Package(
             ],
             swiftSettings: strict),
         .testTarget(
-            name: "RingmasterHummingbirdTests", dependencies: ["RingmasterHummingbird", nio("NIOHTTP1")],
+            name: "RingmasterHummingbirdTests",
+            dependencies: ["RingmasterHummingbird", nio("NIOCore"), nio("NIOEmbedded"), nio("NIOHTTP1")],
             swiftSettings: strict),
         .testTarget(
             name: "RingmasterTests", dependencies: ["Ringmaster", "TransportTesting"], swiftSettings: strict),

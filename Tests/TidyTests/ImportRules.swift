@@ -49,7 +49,7 @@ enum ImportRules {
             "RingmasterNIO", "Transport", "TransportTesting", "NIOCore", "NIOPosix", "NIOHTTP1", "NIOExtras",
             "NIOConcurrencyHelpers", "Dispatch",
         ],
-        "RingmasterHummingbirdTests": ["RingmasterHummingbird", "NIOHTTP1"],
+        "RingmasterHummingbirdTests": ["RingmasterHummingbird", "NIOCore", "NIOEmbedded", "NIOHTTP1"],
         "HTTPFilesTests": ["HTTPFiles", "NIOCore", "NIOEmbedded", "Logging", "HTTPTypes", "Hummingbird"],
         "TransportTesting": ["Transport", "CRing", "CSocket"],
         "TransportTests": ["Transport", "TransportTesting", "CRing", "CSocket"],

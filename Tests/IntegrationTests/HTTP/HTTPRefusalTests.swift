@@ -83,32 +83,6 @@ extension Integration {
             #expect(heads.count == 2 && heads.allSatisfy { $0.hasPrefix("HTTP/1.1 ") }, "\(answer)")
         }
 
-        @Test("an answer behind which the connection ends may take longer than silence may")
-        func slowEnd() throws {
-            let site = try HTTPSite(workers: 1, arguments: ["--idle-timeout", "4"])
-            defer { site.kill() }
-            try site.write("large", Data(count: 6 << 20))
-            // They end at different moments of the idle timeout.
-            let clients = try (0..<8).map { _ in
-                usleep(250_000)
-                let client = try Client(to: site.address, bufferBytes: 64 << 10)
-                try client.send("GET /large HTTP/1.1\r\n\(Self.host)Connection: close\r\n\r\n")
-                return client
-            }
-            defer { clients.closeAll() }
-            var received = clients.map { _ in 0 }
-            var open = Set(clients.indices)
-            while !open.isEmpty {
-                for index in open {
-                    let count = try clients[index].receive(64 << 10).utf8.count
-                    received[index] += count
-                    if count == 0 { open.remove(index) }
-                }
-                usleep(100_000)
-            }
-            #expect(received.allSatisfy { $0 > 6 << 20 }, "\(received)")
-        }
-
         @Test("a head that takes too long is answered with 408; one that is complete in time is not")
         func slowHead() throws {
             let site = try HTTPSite(workers: 1, arguments: ["--header-timeout", "0.5"])
