@@ -138,7 +138,8 @@ let package = Package(
         .testTarget(
             name: "RingmasterHummingbirdTests",
             dependencies: [
-                "RingmasterHummingbird", "RingmasterNIO", "Transport", "TransportTesting", nio("NIOHTTP1"), log,
+                "RingmasterHummingbird", "RingmasterNIO", "Transport", "TransportTesting", nio("NIOCore"),
+                nio("NIOEmbedded"), nio("NIOHTTP1"), log,
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ],

@@ -17,7 +17,8 @@ struct Directories<Context: RequestContext>: RouterMiddleware {
         guard path.hasSuffix("/") else {
             let query = request.uri.query.map { "?\($0)" } ?? ""
             // One slash at the start: two would name another host.
-            let location = "/" + SitePath.encoded(String(path.drop { $0 == "/" })) + "/" + query
+            let location =
+                "/" + SitePath.encoded(String(Substring(path.utf8.drop { $0 == UInt8(ascii: "/") }))) + "/" + query
             return Response(status: .movedPermanently, headers: [.location: location])
         }
         if try root.file(path + "index.html") != nil { return try await next(request, context) }

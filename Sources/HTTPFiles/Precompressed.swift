@@ -19,10 +19,12 @@ struct Precompressed<Context: RequestContext>: RouterMiddleware {
             return response
         }
         var response = try await next(request.changed { $0.path = variant.path }, context)
-        guard [.ok, .partialContent, .notModified].contains(response.status) else {
+        guard [.ok, .partialContent, .notModified, .rangeNotSatisfiable].contains(response.status) else {
             return try await next(request, context)
         }
         response.headers[.vary] = "Accept-Encoding"
+        // The client's range is one of the variant.
+        guard response.status != .rangeNotSatisfiable else { return response }
         response.headers[.contentEncoding] = encoding
         response.headers[.contentType] = variant.mediaType?.description
         return response
@@ -37,7 +39,9 @@ struct Precompressed<Context: RequestContext>: RouterMiddleware {
 
     /// Nil when the file has no variants.
     private func variant(_ request: Request) throws -> Variant? {
-        guard let decoded = SitePath.decoded(request.uri.path), !decoded.hasSuffix("/") else { return nil }
+        guard var decoded = SitePath.decoded(request.uri.path) else { return nil }
+        let index = decoded.hasSuffix("/") ? "index.html" : ""
+        decoded += index
         let accepted = AcceptedEncodings(request.headers[values: .acceptEncoding])
         var exists = false
         for encoding in Self.encodings {
@@ -47,7 +51,7 @@ struct Precompressed<Context: RequestContext>: RouterMiddleware {
             let query = request.uri.query.map { "?\($0)" } ?? ""
             let mediaType = SitePath.fileExtension(decoded).flatMap { MediaType.getMediaType(forExtension: $0) }
             return Variant(
-                path: request.uri.path + encoding.suffix + query, encoding: encoding.name, mediaType: mediaType)
+                path: request.uri.path + index + encoding.suffix + query, encoding: encoding.name, mediaType: mediaType)
         }
         return exists ? Variant(path: "", encoding: nil, mediaType: nil) : nil
     }

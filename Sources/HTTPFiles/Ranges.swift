@@ -21,7 +21,9 @@ struct Ranges<Context: RequestContext>: RouterMiddleware {
             return RequestRules<Context>.refusal(.rangeNotSatisfiable, [.contentRange: "bytes */\(size)"])
         }
         let plain = "bytes=\(range.lowerBound)-\(range.upperBound)"
-        return try await next(request.changed { $0.headerFields[.range] = plain }, context)
+        let part = try await next(request.changed { $0.headerFields[.range] = plain }, context)
+        // Replaced since the range was chosen: the client may have the rest of what it was before.
+        return part.headers[.eTag] == whole.headers[.eTag] ? part : try await next(request, context)
     }
 }
 

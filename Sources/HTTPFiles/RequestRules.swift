@@ -1,5 +1,7 @@
 import HTTPTypes
 import Hummingbird
+import NIOCore
+import Transport
 
 /// The outermost of all: what is no question about a file is refused, and what goes wrong is told in words.
 struct RequestRules<Context: RequestContext>: RouterMiddleware {
@@ -20,6 +22,10 @@ struct RequestRules<Context: RequestContext>: RouterMiddleware {
             return response.status == .notFound ? Self.refusal(.notFound) : response
         } catch let error as any HTTPResponseError {
             return Self.refusal(error.status, (error as? HTTPError)?.headers ?? [:])
+        } catch is SystemError {
+            return Self.refusal(.serviceUnavailable)
+        } catch is IOError {
+            return Self.refusal(.internalServerError)
         }
     }
 

@@ -17,6 +17,8 @@ final class SiteRoot: Sendable {
     let path: String
     private let opened: Mutex<Opened>
     private static let lifetime: Duration = .seconds(1)
+    /// How often the kernel may ask for another try.
+    private static let triesMax = 100
 
     /// - Throws: what open(2) says of the directory: ENOENT, ENOTDIR, EACCES, ….
     init(_ path: String) throws(SystemError) {
@@ -46,23 +48,28 @@ final class SiteRoot: Sendable {
 
     /// The regular file or directory at an absolute path below the root, decoded; nil when there is none to be served.
     ///
-    /// - Throws: EMFILE, ENFILE, ENOMEM, ENOSYS, EPERM: what is no answer about the file.
+    /// - Throws: EAGAIN, EMFILE, ENFILE, ENOMEM, ENOSYS, EPERM: what is no answer about the file.
     func file(_ path: String) throws(SystemError) -> SiteFile? {
         guard Self.isVisible(path) else { return nil }
         let relative = "." + (path.hasPrefix("/") ? path : "/" + path)
         let directory = directory
-        let fd = csocket_open_beneath(directory.fd, relative)
+        var fd = csocket_open_beneath(directory.fd, relative)
+        // A rename anywhere while a link led through ".." (openat2(2)).
+        for _ in 1..<Self.triesMax where fd == -EAGAIN { fd = csocket_open_beneath(directory.fd, relative) }
         switch -fd {
         case ...0: return SiteFile(OwnedDescriptor(fd))
-        case EMFILE, ENFILE, ENOMEM, ENOSYS, EPERM: throw SystemError("openat2", code: fd)
+        case EAGAIN, EMFILE, ENFILE, ENOMEM, ENOSYS, EPERM: throw SystemError("openat2", code: fd)
         default: return nil
         }
     }
 
     /// Whether no part of the path is hidden, or would be cut off by the kernel at a zero byte.
     static func isVisible(_ path: String) -> Bool {
+        // As the kernel takes it apart: a Character may be more than its slash or dot.
         guard !path.utf8.contains(0) else { return false }
-        return path.split(separator: "/").allSatisfy { !$0.hasPrefix(".") || $0 == ".well-known" }
+        return path.utf8.split(separator: UInt8(ascii: "/")).allSatisfy {
+            $0.first != UInt8(ascii: ".") || $0.elementsEqual(".well-known".utf8)
+        }
     }
 }
 

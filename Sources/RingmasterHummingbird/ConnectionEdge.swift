@@ -16,8 +16,8 @@ final class ConnectionEdge: ChannelDuplexHandler, RemovableChannelHandler {
 
     private enum State {
         case open
-        /// The output is closed; so many bytes have been dropped.
-        case lingering(dropped: Int)
+        /// The output is being closed, or is when all of it has been sent; so many bytes have been dropped.
+        case lingering(dropped: Int, hasSent: Bool)
         case closed
     }
 
@@ -77,8 +77,9 @@ final class ConnectionEdge: ChannelDuplexHandler, RemovableChannelHandler {
 
     private func timeIsUp(_ context: ChannelHandlerContext) {
         switch state {
-        case .open: break
-        case .lingering: return context.close(promise: nil)
+        // An answer's end may take its time as the rest does.
+        case .open, .lingering(_, hasSent: false): break
+        case .lingering(_, hasSent: true): return context.close(promise: nil)
         case .closed: return
         }
         guard let idleTimeout else { return }
@@ -86,11 +87,11 @@ final class ConnectionEdge: ChannelDuplexHandler, RemovableChannelHandler {
         if idle < idleTimeout { return schedule(context, in: idleTimeout - idle) }
         let buffered = (try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
         defer { bufferedBytes = buffered }
-        switch buffered {
-        case 0 where isAnswering: schedule(context, in: idleTimeout)
+        switch (buffered, state) {
+        case (0, .open) where isAnswering: schedule(context, in: idleTimeout)
         // Through the pipeline: TLS has its say.
-        case 0: context.channel.close(promise: nil)
-        case bufferedBytes: context.close(promise: nil)
+        case (0, .open): context.channel.close(promise: nil)
+        case (0, _), (bufferedBytes, _): context.close(promise: nil)
         default: schedule(context, in: idleTimeout)
         }
     }
@@ -98,12 +99,12 @@ final class ConnectionEdge: ChannelDuplexHandler, RemovableChannelHandler {
     // MARK: What passes
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        guard case .lingering(let dropped) = state else {
+        guard case .lingering(let dropped, let hasSent) = state else {
             if idleTimeout != nil { passed = .now() }
             return context.fireChannelRead(data)
         }
         let count = dropped + Self.unwrapInboundIn(data).readableBytes
-        state = .lingering(dropped: count)
+        state = .lingering(dropped: count, hasSent: hasSent)
         if count > Self.droppedBytesMax { context.close(promise: nil) }
     }
 
@@ -135,12 +136,12 @@ final class ConnectionEdge: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     private func linger(_ context: ChannelHandlerContext, _ promise: EventLoopPromise<Void>?) {
-        state = .lingering(dropped: 0)
+        state = .lingering(dropped: 0, hasSent: false)
         let closed = promise ?? context.eventLoop.makePromise()
         closed.futureResult.assumeIsolatedUnsafeUnchecked().whenComplete { [self] result in
-            guard case .lingering = state else { return }
+            guard case .lingering(let dropped, _) = state else { return }
             if case .failure = result { return context.close(promise: nil) }
-            // All that was to be sent has been.
+            state = .lingering(dropped: dropped, hasSent: true)
             timer?.cancel()
             schedule(context, in: Self.lingeringMax)
         }

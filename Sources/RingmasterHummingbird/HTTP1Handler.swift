@@ -71,7 +71,11 @@ final class HTTP1Handler: ChannelDuplexHandler, RemovableChannelHandler {
 
     /// Answers so when everything before has been answered, and closes.
     func refuse(_ status: HTTPResponseStatus) {
-        if state.refuse(status) { context?.fireErrorCaught(HTTPParserError.unknown) }
+        switch state.refuse(status) {
+        case .tell: context?.fireErrorCaught(HTTPParserError.unknown)
+        case .close: context?.close(mode: .output, promise: nil)
+        case .ignore: break
+        }
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {

@@ -6,6 +6,7 @@ import NIOHTTP1
 struct HTTP1State {
     private struct Request {
         var isOldVersion: Bool
+        var isHead: Bool
         var keepsAlive: Bool
     }
 
@@ -59,10 +60,18 @@ struct HTTP1State {
         // RFC 9112, 3.2.
         let hosts = head.headers[canonicalForm: "host"].count
         guard hosts == 1 || isOldVersion && hosts == 0 else { return .refuse(.badRequest) }
+        // RFC 9112, 6.1: of others one does not know where the body ends, and of HTTP/1.0 whether they were understood.
+        let codings = head.headers[canonicalForm: "transfer-encoding"].map { $0.lowercased() }
+        guard codings.isEmpty || codings == ["chunked"] && !isOldVersion else {
+            return .refuse(codings.last == "chunked" && !isOldVersion ? .notImplemented : .badRequest)
+        }
         input = .inRequest(bodyBytes: 0)
         // Behind these NIO's decoder reads no more, in case another protocol follows.
         let asksForOther = head.method == .CONNECT || head.headers.contains(name: "upgrade")
-        unanswered.append(Request(isOldVersion: isOldVersion, keepsAlive: head.isKeepAlive && !asksForOther))
+        unanswered.append(
+            Request(
+                isOldVersion: isOldVersion, isHead: head.method == .HEAD, keepsAlive: head.isKeepAlive && !asksForOther)
+        )
         return .pass
     }
 
@@ -80,12 +89,30 @@ struct HTTP1State {
         return .pass
     }
 
-    /// Nothing more is listened to; the client is told why. Returns false when nothing was listened to already.
-    mutating func refuse(_ status: HTTPResponseStatus) -> Bool {
-        guard input != .stopped else { return false }
+    /// What is to be done when nothing more is listened to.
+    enum Refusal: Equatable {
+        /// The client is told why, after or with what is to be answered.
+        case tell
+        /// The request was answered before its end had come, and a second answer would be taken for the next one's.
+        case close
+        /// Nothing was listened to already.
+        case ignore
+    }
+
+    /// Nothing more is listened to.
+    mutating func refuse(_ status: HTTPResponseStatus) -> Refusal {
+        guard input != .stopped else { return .ignore }
+        let isInRequest = input != .betweenRequests
         input = .stopped
         refusal = status
-        return true
+        guard isInRequest else { return .tell }
+        guard !unanswered.isEmpty else {
+            output = .closed
+            return .close
+        }
+        // The one that cannot be read to its end.
+        unanswered[unanswered.index(before: unanswered.endIndex)].keepsAlive = false
+        return .tell
     }
 
     /// The worker leaves. Returns whether the connection is to be closed now.
@@ -107,10 +134,14 @@ struct HTTP1State {
             if let refusal { head.status = refusal }
             return close(&head)
         }
-        if request.isOldVersion { head.version = .http1_0 }
+        // Nor is this: what the application was reading was none.
+        if let refusal, unanswered.count == 1, !request.keepsAlive, head.isParserAnswer { head.status = refusal }
         let hasEnd = head.headers.contains(name: "content-length") || !head.status.mayHaveResponseBody
+        // To HEAD as well: of an answer without a length NIO's encoder would end the chunks that there are not.
+        let isOldVersion = request.isOldVersion || request.isHead && !hasEnd
+        if isOldVersion { head.version = .http1_0 }
         let isLast = isLeaving && unanswered.count == 1
-        if !request.keepsAlive || isLast || request.isOldVersion && !hasEnd
+        if !request.keepsAlive || isLast || isOldVersion && !hasEnd
             || head.headers[canonicalForm: "connection"].contains(where: { $0.lowercased() == "close" })
         {
             close(&head)
@@ -127,12 +158,20 @@ struct HTTP1State {
 
     /// The end of an answer is written. Returns whether the output is to be closed behind it.
     mutating func answered() -> Bool {
-        _ = unanswered.popFirst()
-        guard output == .closing else { return false }
+        // It may have begun before its request was refused.
+        let wasLast = unanswered.popFirst()?.keepsAlive == false
+        guard output == .closing || wasLast else { return false }
         output = .closed
         input = .stopped
         unanswered.removeAll()
         return true
+    }
+}
+
+extension HTTPResponseHead {
+    /// Whether it may be Hummingbird's answer to what was no request.
+    fileprivate var isParserAnswer: Bool {
+        status == .badRequest && headers["content-length"] == ["0"] && headers["connection"] == ["close"]
     }
 }
 

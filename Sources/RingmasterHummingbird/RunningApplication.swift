@@ -13,8 +13,12 @@ final class RunningApplication<App: ApplicationProtocol>: Sendable {
     private struct Parts: Sendable {
         var child: any ServerChildChannel
         var executor: RingTaskExecutor
-        var services: ServiceGroup?
-        var running: Task<Void, any Error>?
+        var services: Services?
+    }
+
+    private struct Services: Sendable {
+        var group: ServiceGroup
+        var running: Task<Void, Never>
     }
 
     /// What the application is served by, and which owns this.
@@ -25,48 +29,47 @@ final class RunningApplication<App: ApplicationProtocol>: Sendable {
     private let date = HTTPDate()
     /// Set when it has started, before the first connection.
     private let parts = Mutex<Parts?>(nil)
-    private let service = Mutex(Owner())
+    private let owner = Mutex(Owner())
 
     init(_ app: App, _ connections: HTTPConnections) {
         self.app = app
         self.connections = connections
     }
 
-    func isServed(by owner: NIOService) { service.withLock { $0.service = owner } }
+    func isServed(by service: NIOService) { owner.withLock { $0.service = service } }
 
     func start(on loop: RingEventLoop) async throws {
         let child = try connections.make(responder(try await app.responder))
-        var running: Task<Void, any Error>?
-        var group: ServiceGroup?
+        var services: Services?
         if !app.services.isEmpty {
-            let services = ServiceGroup(configuration: .init(services: app.services, logger: app.logger))
-            group = services
-            running = Task { try await run(services, on: loop) }
+            let group = ServiceGroup(configuration: .init(services: app.services, logger: app.logger))
+            services = Services(group: group, running: Task { await run(group, on: loop) })
         }
-        for process in app.processesRunBeforeServerStart { try await process() }
-        parts.withLock { [group, running] in
-            $0 = Parts(child: child, executor: loop.taskExecutor, services: group, running: running)
+        parts.withLock { [services] in
+            $0 = Parts(child: child, executor: loop.taskExecutor, services: services)
         }
-    }
-
-    /// A worker whose services have failed is no use to anybody: another takes its place.
-    private func run(_ services: ServiceGroup, on loop: RingEventLoop) async throws {
         do {
-            try await services.run()
+            for process in app.processesRunBeforeServerStart { try await process() }
         } catch {
-            loop.execute { [self] in service.withLock { $0.service }?.fail(error) }
+            await stop()
             throw error
         }
     }
 
-    func stop() async {
-        guard let parts = parts.withLock({ $0 }), let services = parts.services else { return }
-        await services.triggerGracefulShutdown()
+    /// A worker whose services have failed is no use to anybody: another takes its place.
+    private func run(_ services: ServiceGroup, on loop: RingEventLoop) async {
         do {
-            try await parts.running?.value
+            try await services.run()
         } catch {
             app.logger.error("a service of the application failed: \(error)")
+            loop.execute { [self] in owner.withLock { $0.service }?.fail(error) }
         }
+    }
+
+    func stop() async {
+        guard let services = parts.withLock({ $0?.services }) else { return }
+        await services.group.triggerGracefulShutdown()
+        await services.running.value
     }
 
     /// Has a connection's requests answered by a task on the loop's own thread.
@@ -112,8 +115,10 @@ final class RunningApplication<App: ApplicationProtocol>: Sendable {
             }
             response.headers[.date] = date.now
             if let serverName { response.headers[.server] = serverName }
+            // RFC 9110, 9.3.2: the next answer would begin with such a body.
+            let body = request.method == .head ? ResponseBody() : response.body
             do {
-                try await writer.write(response: response.head, body: response.body)
+                try await writer.write(response: response.head, body: body)
             } catch is HTTPParserError {
                 // Hummingbird would answer to it a second time.
                 throw ChannelError.inputClosed

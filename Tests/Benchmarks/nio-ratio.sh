@@ -50,11 +50,11 @@ for kind in echo http https; do
             before=$(ticks "${pid[$transport]}")
             read -r count late < <(measure $kind "${pid[$transport]}" "${at[$transport]}")
             after=$(ticks "${pid[$transport]}")
-            echo "$kind $transport $count $((after - before)) $late $seconds"
+            echo "$kind $transport $count $((after - before)) $late $seconds" | tee -a "$work/runs" >&2
         done
     done
     kill "${pid[@]}"
-done | tee "$work/runs" >&2
+done
 
 python3 - "$work/runs" "$(getconf CLK_TCK)" <<'PY'
 import statistics, sys

@@ -1,4 +1,7 @@
 import HTTPTypes
+import Hummingbird
+import NIOCore
+import Synchronization
 import Testing
 
 @testable import HTTPFiles
@@ -54,6 +57,24 @@ struct RangeTests {
         #expect(other.body == text)
     }
 
+    @Test("a file that is replaced after the range was chosen is sent whole")
+    func replacedMeanwhile() async throws {
+        let before = Response(status: .ok, headers: [.eTag: "1", .contentLength: "10"])
+        let parts = Mutex(["part": 0, "whole": 0])
+        let request = Request(
+            head: HTTPRequest(
+                method: .get, scheme: nil, authority: nil, path: "/", headerFields: [.range: "bytes=-3"]),
+            body: .init(buffer: ByteBuffer()))
+        let answer = try await Ranges<BasicRequestContext>().handle(request, context: Site.context()) { request, _ in
+            if request.method == .head { return before }
+            let isPart = request.headers[.range] != nil
+            parts.withLock { $0[isPart ? "part" : "whole"]! += 1 }
+            return Response(status: isPart ? .partialContent : .ok, headers: [.eTag: "2"])
+        }
+        #expect(answer.status == .ok && answer.headers[.eTag] == "2")
+        #expect(parts.withLock { $0 } == ["part": 1, "whole": 1])
+    }
+
     @Test("a range of many pieces is byte-exact")
     func large() async throws {
         let text = (0..<60_000).map { "\($0) " }.joined()
@@ -101,5 +122,27 @@ struct PrecompressedTests {
         #expect(try await site.get("/a.css").headers[.eTag] != tag)
         #expect(try await site.get("/a.css", [.acceptEncoding: "gzip", .ifNoneMatch: tag]).status == .notModified)
         #expect(try await site.get("/a.css", [.acceptEncoding: "gzip", .range: "bytes=-3"]).body == "ped")
+    }
+
+    @Test("a range beyond the end of a variant is not one of the file")
+    func beyondVariant() async throws {
+        let site = try Site(["a.css": "plain and longer", "a.css.gz": "zipped"])
+        let answer = try await site.get("/a.css", [.acceptEncoding: "gzip", .range: "bytes=6-"])
+        #expect(answer.status == .rangeNotSatisfiable)
+        #expect(answer.headers[.contentRange] == "bytes */6")
+        #expect(answer.headers[.vary] == "Accept-Encoding")
+    }
+
+    @Test("a directory's index has variants as any file", arguments: ["/", "/dir/"])
+    func index(path: String) async throws {
+        let site = try Site([
+            "index.html": "plain", "index.html.br": "brotli", "dir/index.html": "plain", "dir/index.html.br": "brotli",
+        ])
+        let answer = try await site.get(path, [.acceptEncoding: "br"])
+        #expect(answer.body == "brotli")
+        #expect(answer.headers[.contentEncoding] == "br")
+        #expect(answer.headers[.contentType]?.hasPrefix("text/html") == true)
+        let plain = try await site.get(path)
+        #expect(plain.body == "plain" && plain.headers[.vary] == "Accept-Encoding")
     }
 }

@@ -38,6 +38,12 @@ final class Site {
         try FileManager.default.createSymbolicLink(atPath: path(name), withDestinationPath: target)
     }
 
+    static func context() -> BasicRequestContext {
+        BasicRequestContext(
+            source: ApplicationRequestContextSource(
+                channel: EmbeddedChannel(), logger: Logger(label: "site") { _ in SwiftLogNoOpLogHandler() }))
+    }
+
     struct Answer {
         var status: HTTPResponse.Status
         var headers: HTTPFields
@@ -47,10 +53,7 @@ final class Site {
     func get(_ path: String, _ headers: HTTPFields = [:], method: HTTPRequest.Method = .get) async throws -> Answer {
         let head = HTTPRequest(method: method, scheme: nil, authority: nil, path: path, headerFields: headers)
         let request = Request(head: head, body: .init(buffer: ByteBuffer()))
-        let context = BasicRequestContext(
-            source: ApplicationRequestContextSource(
-                channel: EmbeddedChannel(), logger: Logger(label: "site") { _ in SwiftLogNoOpLogHandler() }))
-        let response = try await responder.respond(to: request, context: context)
+        let response = try await responder.respond(to: request, context: Self.context())
         let body = Collected()
         try await response.body.write(Collector(body))
         return Answer(status: response.status, headers: response.headers, body: String(buffer: body.buffer))

@@ -104,18 +104,87 @@ struct HTTP1StateTests {
             HTTPRequestHead(version: .http1_1, method: .POST, uri: "/", headers: ["host": "a"]))
         #expect(connection.state.receivedBody(10) == .pass)
         #expect(connection.state.receivedBody(1) == .refuse(.payloadTooLarge))
-        #expect(connection.state.refuse(.payloadTooLarge) == true)
+        #expect(connection.state.refuse(.payloadTooLarge) == .tell)
         #expect(connection.state.receivedBody(1) == .drop)
         #expect(connection.state.receivedEnd() == .drop)
+    }
+
+    /// A connection with a request whose body has begun.
+    private static func inRequest(_ connection: inout Connection) {
+        let head = HTTPRequestHead(version: .http1_1, method: .POST, uri: "/", headers: ["host": "a"])
+        #expect(connection.state.received(head) == .pass)
+        #expect(connection.state.receivedBody(5) == .pass)
+    }
+
+    @Test("a request that is refused in its body has one answer: Hummingbird's, with the reason, or the application's")
+    func refusedInBody() {
+        var unread = Connection()
+        Self.inRequest(&unread)
+        #expect(unread.state.refuse(.payloadTooLarge) == .tell)
+        let told = unread.answer(.badRequest, ["content-length": "0", "connection": "close"])
+        #expect(told.head.status == .payloadTooLarge && told.closes && !unread.state.isOpen)
+
+        var ignored = Connection()
+        Self.inRequest(&ignored)
+        #expect(ignored.state.refuse(.payloadTooLarge) == .tell)
+        let own = ignored.answer(.ok)
+        #expect(own.head.status == .ok && own.head.headers["connection"] == ["close"])
+        #expect(own.closes && !ignored.state.isOpen)
+    }
+
+    @Test("a request that is refused in its body while it is answered, or when it has been, has no second answer")
+    func refusedWhenAnswered() {
+        var answering = Connection()
+        Self.inRequest(&answering)
+        var head = HTTPResponseHead(version: .http1_1, status: .ok, headers: ["content-length": "0"])
+        answering.state.answer(&head)
+        #expect(answering.state.refuse(.payloadTooLarge) == .tell)
+        #expect(answering.state.answered() == true)
+        #expect(!answering.state.isOpen)
+
+        var answered = Connection()
+        Self.inRequest(&answered)
+        let answer = answered.answer()
+        #expect(!answer.closes)
+        #expect(answered.state.refuse(.payloadTooLarge) == .close)
+        #expect(!answered.state.isOpen && !answered.state.isAtRest)
+        #expect(answered.state.refuse(.badRequest) == .ignore)
+    }
+
+    @Test(
+        "a body whose end one cannot know is refused",
+        arguments: [
+            (.http1_1, ["transfer-encoding": "xchunked"], .badRequest),
+            (.http1_1, ["transfer-encoding": "chunked, gzip"], .badRequest),
+            (.http1_1, ["transfer-encoding": "gzip, chunked"], .notImplemented),
+            (.http1_1, ["transfer-encoding": "chunked", "Transfer-Encoding": "chunked"], .notImplemented),
+            (.http1_0, ["transfer-encoding": "chunked"], .badRequest),
+            (.http1_1, ["transfer-encoding": "Chunked"], nil),
+        ] as [(HTTPVersion, HTTPHeaders, HTTPResponseStatus?)])
+    func codings(version: HTTPVersion, headers: HTTPHeaders, status: HTTPResponseStatus?) {
+        var headers = headers
+        headers.add(name: "host", value: "a")
+        var connection = Connection()
+        let action = connection.state.received(
+            HTTPRequestHead(version: version, method: .POST, uri: "/", headers: headers))
+        #expect(action == status.map { .refuse($0) } ?? .pass)
+    }
+
+    @Test("HEAD: an answer of unknown length is not said to come in chunks, and is the last", arguments: [true, false])
+    func head(hasLength: Bool) {
+        var connection = Connection()
+        #expect(connection.request(.HEAD) == [.pass, .pass])
+        let answer = connection.answer(.ok, hasLength ? ["content-length": "5"] : [:])
+        #expect(answer.head.version == (hasLength ? .http1_1 : .http1_0))
+        #expect(answer.closes == !hasLength)
     }
 
     @Test("a refusal is told in its turn, once, and ends the connection")
     func refusal() {
         var connection = Connection()
         #expect(connection.request() == [.pass, .pass])
-        #expect(connection.state.refuse(.requestTimeout) == true)
-        let again = connection.state.refuse(.badRequest)
-        #expect(!again)
+        #expect(connection.state.refuse(.requestTimeout) == .tell)
+        #expect(connection.state.refuse(.badRequest) == .ignore)
         #expect(connection.request() == [.drop, .drop])
         // The application's answer to what came before.
         let first = connection.answer(.notFound)

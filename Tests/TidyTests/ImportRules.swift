@@ -50,7 +50,8 @@ enum ImportRules {
             "NIOConcurrencyHelpers", "Dispatch",
         ],
         "RingmasterHummingbirdTests": [
-            "RingmasterHummingbird", "RingmasterNIO", "Transport", "TransportTesting", "NIOHTTP1", "Logging",
+            "RingmasterHummingbird", "RingmasterNIO", "Transport", "TransportTesting", "NIOCore", "NIOEmbedded",
+            "NIOHTTP1", "Logging",
             "Hummingbird", "ServiceLifecycle",
         ],
         "HTTPFilesTests": ["HTTPFiles", "NIOCore", "NIOEmbedded", "Logging", "HTTPTypes", "Hummingbird"],

@@ -20,6 +20,8 @@ extension Integration {
                 ("GET /a.txt HTTP/1.1\r\n\(host)" + String(repeating: "A: a\r\n", count: 2000) + "\r\n", 431),
                 ("GET /" + String(repeating: "a", count: 900_000), 431),
                 ("GET /a.txt HTTP/1.1\r\n\(host)Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n", 400),
+                ("GET /a.txt HTTP/1.1\r\n\(host)Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 400),
+                ("GET /a.txt HTTP/1.1\r\n\(host)Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
                 ("GET /a.txt HTTP/1.1\r\n\(host)Content-Length: -1\r\n\r\n", 400),
                 ("GET /a.txt HTTP/1.1\r\n\(host)Content-Length: 2000000\r\n\r\n", 413),
                 (
@@ -57,6 +59,28 @@ extension Integration {
             let answer = try site.exchange("GET \(path) HTTP/1.1\r\n\(Self.host)Connection: close\r\n\r\n")
             #expect(["400", "404"].contains(answer.dropFirst(9).prefix(3)), "\(answer)")
             #expect(!answer.contains("root:"))
+        }
+
+        @Test("a body in chunks that is too large ends the connection behind the one answer that there is")
+        func chunkedBody() throws {
+            let site = try HTTPSite(workers: 1)
+            defer { site.kill() }
+            let chunk = "10000\r\n" + String(repeating: "a", count: 65_536) + "\r\n"
+            let answer = try site.exchange(
+                "GET /a.txt HTTP/1.1\r\n\(Self.host)Transfer-Encoding: chunked\r\n\r\n"
+                    + String(repeating: chunk, count: 20) + "0\r\n\r\n")
+            #expect(answer.hasPrefix("HTTP/1.1 200 ") && answer.hasSuffix("\r\n\r\nhello\n"), "\(answer)")
+            #expect(answer.split(separator: "HTTP/1.1 ").count == 1, "one answer")
+        }
+
+        @Test("HEAD is answered without a body, whatever the answer is", arguments: ["/a.txt", "/none", "/"])
+        func head(path: String) throws {
+            let site = try HTTPSite(workers: 1)
+            defer { site.kill() }
+            let head = "HEAD \(path) HTTP/1.1\r\n\(Self.host)\r\n"
+            let answer = try site.exchange(head + head.replacing("\r\n\r\n", with: "\r\nConnection: close\r\n\r\n"))
+            let heads = answer.split(separator: "\r\n\r\n")
+            #expect(heads.count == 2 && heads.allSatisfy { $0.hasPrefix("HTTP/1.1 ") }, "\(answer)")
         }
 
         @Test("a head that takes too long is answered with 408; one that is complete in time is not")
