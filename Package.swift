@@ -43,7 +43,7 @@ let package = Package(
         .target(
             name: "RingmasterHummingbird",
             dependencies: [
-                "RingmasterNIO", nio("NIOCore"), nio("NIOHTTP1"), nio("NIOTLS"), log,
+                "RingmasterNIO", "Transport", nio("NIOCore"), nio("NIOHTTP1"), nio("NIOTLS"), log,
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "HummingbirdHTTP2", package: "hummingbird"),

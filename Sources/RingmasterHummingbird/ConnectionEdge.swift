@@ -1,4 +1,6 @@
+import Glibc
 import NIOCore
+import Transport
 
 /// The handler nearest to the socket, whatever is spoken: ends connections on which nothing passes, and ends those that are
 /// finished without losing the answer.
@@ -6,6 +8,8 @@ import NIOCore
 /// A socket that is closed while the client still sends makes the kernel send RST, which may overtake what the client has
 /// not read yet. So when the output has been closed, what comes is read and dropped until the client has finished too, or
 /// for so long and so many bytes.
+///
+/// An answer that its client does not read is broken off with RST: FIN would say that this is all of it.
 ///
 /// Loop thread, as every handler.
 final class ConnectionEdge: ChannelDuplexHandler, RemovableChannelHandler {
@@ -28,7 +32,9 @@ final class ConnectionEdge: ChannelDuplexHandler, RemovableChannelHandler {
     private var state = State.open
     private var timer: Scheduled<Void>?
     private var passed = NIODeadline.distantPast
-    private var bufferedBytes = 0
+    /// Bytes that the client had not acknowledged when nothing had passed for as long as is allowed; nil when something has
+    /// passed since. The kernel takes more of them in large steps only, so what it still holds is asked for.
+    private var unsentBytes: Int?
     /// A request is being answered: what does not pass is not the client's fault, unless it leaves bytes unread.
     var isAnswering = false
     /// The worker leaves: for those who come into the pipeline when they have missed the event.
@@ -84,16 +90,40 @@ final class ConnectionEdge: ChannelDuplexHandler, RemovableChannelHandler {
         }
         guard let idleTimeout else { return }
         let idle = NIODeadline.now() - passed
-        if idle < idleTimeout { return schedule(context, in: idleTimeout - idle) }
-        let buffered = (try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
-        defer { bufferedBytes = buffered }
-        switch (buffered, state) {
+        if idle < idleTimeout {
+            unsentBytes = nil
+            return schedule(context, in: idleTimeout - idle)
+        }
+        let (before, now) = (unsentBytes, Self.unsentBytes(of: context.channel))
+        unsentBytes = now
+        switch (now, state) {
         case (0, .open) where isAnswering: schedule(context, in: idleTimeout)
         // Through the pipeline: TLS has its say.
         case (0, .open): context.channel.close(promise: nil)
-        case (0, _), (bufferedBytes, _): context.close(promise: nil)
+        case (0, _): context.close(promise: nil)
+        case (before, _): breakOff(context)
         default: schedule(context, in: idleTimeout)
         }
+    }
+
+    /// Bytes that are still in the channel, and those in the socket that the peer has not acknowledged (SIOCOUTQ, tcp(7)) or,
+    /// of a Unix-domain socket, not read.
+    private static func unsentBytes(of channel: any NIOCore.Channel) -> Int {
+        let buffered = (try? channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
+        let queued = try? channel.pipeline.syncOperations.withUnsafeTransportIfAvailable {
+            (socket: NIOBSDSocket.Handle) in
+            var count: CInt = 0
+            // SIOCOUTQ by its other name.
+            return ioctl(socket, UInt(TIOCOUTQ), &count) == 0 ? Int(count) : 0
+        }
+        return buffered + (queued ?? 0)
+    }
+
+    private func breakOff(_ context: ChannelHandlerContext) {
+        _ = try? context.channel.pipeline.syncOperations.withUnsafeTransportIfAvailable {
+            (socket: NIOBSDSocket.Handle) in Socket.disconnect(socket)
+        }
+        context.close(promise: nil)
     }
 
     // MARK: What passes

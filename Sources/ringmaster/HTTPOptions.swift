@@ -57,7 +57,7 @@ struct HTTPOptions: ServiceOptions {
     @Option(
         name: .long,
         help: ArgumentHelp(
-            "A connection on which nothing passes for this long is closed. \(EnvironmentArguments.note("idle-timeout"))",
+            "A connection on which nothing passes for this long is closed; one whose client does not read, within twice as long. \(EnvironmentArguments.note("idle-timeout"))",
             valueName: "SECONDS"))
     var idleTimeout: Seconds = Seconds(60)
 

@@ -51,7 +51,7 @@ public enum Socket {
 
     /// Dissolves a TCP connection with RST (connect(2) to AF_UNSPEC). Unlike closing with SO_LINGER 0 this works
     /// at once while another process holds a copy of the socket. Does nothing on a Unix-domain socket.
-    static func disconnect(_ fd: Int32) {
+    package static func disconnect(_ fd: Int32) {
         var address = sockaddr()
         address.sa_family = sa_family_t(AF_UNSPEC)
         _ = connect(fd, &address, socklen_t(MemoryLayout<sockaddr>.size))
