@@ -1,12 +1,14 @@
 import HTTPTypes
 import Hummingbird
-import NIOCore
+import Logging
 import Transport
 
 /// The outermost of all: what is no question about a file is refused, and what goes wrong is told in words.
 struct RequestRules<Context: RequestContext>: RouterMiddleware {
     /// Bytes of a request's body at most. They are read and dropped: no file is answered differently for them.
     let bodyMax: Int
+    /// Told of what went wrong here.
+    let logger: Logger
 
     func handle(
         _ request: Request, context: Context, next: (Request, Context) async throws -> Response
@@ -22,10 +24,12 @@ struct RequestRules<Context: RequestContext>: RouterMiddleware {
             return response.status == .notFound ? Self.refusal(.notFound) : response
         } catch let error as any HTTPResponseError {
             return Self.refusal(error.status, (error as? HTTPError)?.headers ?? [:])
-        } catch is SystemError {
-            return Self.refusal(.serviceUnavailable)
-        } catch is IOError {
-            return Self.refusal(.internalServerError)
+        } catch {
+            let status: HTTPResponse.Status = error is SystemError ? .serviceUnavailable : .internalServerError
+            logger.error(
+                "a request could not be answered",
+                metadata: ["path": "\(request.uri.string)", "status": "\(status.code)", "error": "\(error)"])
+            return Self.refusal(status)
         }
     }
 

@@ -31,7 +31,7 @@ public struct Website: Sendable {
         let site = try SiteRoot(root)
         let router = Router()
         if logsRequests { router.add(middleware: AccessLog(logger: logger)) }
-        router.add(middleware: RequestRules(bodyMax: bodyMax))
+        router.add(middleware: RequestRules(bodyMax: bodyMax, logger: logger))
         router.add(middleware: Directories(root: site, lists: lists))
         router.add(middleware: Precompressed(root: site))
         router.add(middleware: Ranges())

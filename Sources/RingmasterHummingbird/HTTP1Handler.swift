@@ -16,6 +16,9 @@ final class HTTP1Handler: ChannelDuplexHandler, RemovableChannelHandler {
 
     private var state: HTTP1State
     private let edge: ConnectionEdge?
+    private let refused: HTTPLimits.Refused?
+    /// In front of the decoder, and owns this.
+    weak var watch: HeadWatch?
     private var context: ChannelHandlerContext?
     /// Parts of requests that have come.
     private(set) var partCount = 0
@@ -25,6 +28,7 @@ final class HTTP1Handler: ChannelDuplexHandler, RemovableChannelHandler {
     init(_ limits: HTTPLimits, edge: ConnectionEdge?) {
         state = HTTP1State(bodyBytesMax: limits.bodyBytesMax)
         self.edge = edge
+        refused = limits.refused
     }
 
     var isBetweenRequests: Bool { state.isBetweenRequests }
@@ -99,7 +103,7 @@ final class HTTP1Handler: ChannelDuplexHandler, RemovableChannelHandler {
         guard state.isOpen else { return promise?.fail(ChannelError.outputClosed) ?? () }
         switch Self.unwrapOutboundIn(data) {
         case .head(var head):
-            state.answer(&head)
+            if state.answer(&head) { refused?(Int(head.status.code), context.remoteAddress) }
             context.write(Self.wrapOutboundOut(.head(head)), promise: promise)
         case .body:
             context.write(data, promise: promise)

@@ -126,16 +126,23 @@ struct HTTP1State {
     /// Whether there is somebody to answer to.
     var isOpen: Bool { output != .closed }
 
-    mutating func answer(_ head: inout HTTPResponseHead) {
+    /// Puts an answer's head right. Returns whether it tells a refusal, and is none of the application's.
+    @discardableResult
+    mutating func answer(_ head: inout HTTPResponseHead) -> Bool {
         // 100 Continue and the like.
-        guard head.status.code >= 200 || head.status == .switchingProtocols else { return }
+        guard head.status.code >= 200 || head.status == .switchingProtocols else { return false }
         guard let request = unanswered.first else {
-            // None of the application's: Hummingbird tells that what came was no request.
+            // Hummingbird tells that what came was no request.
             if let refusal { head.status = refusal }
-            return close(&head)
+            close(&head)
+            return true
         }
         // Nor is this: what the application was reading was none.
-        if let refusal, unanswered.count == 1, !request.keepsAlive, head.isParserAnswer { head.status = refusal }
+        if let refusal, unanswered.count == 1, !request.keepsAlive, head.isParserAnswer {
+            head.status = refusal
+            isRefusal = true
+        }
+        var isRefusal = false
         let hasEnd = head.headers.contains(name: "content-length") || !head.status.mayHaveResponseBody
         // To HEAD as well: of an answer without a length NIO's encoder would end the chunks that there are not.
         let isOldVersion = request.isOldVersion || request.isHead && !hasEnd
@@ -150,6 +157,7 @@ struct HTTP1State {
         }
     }
 
+        return isRefusal
     private mutating func close(_ head: inout HTTPResponseHead) {
         output = .closing
         head.headers.replaceOrAdd(name: "connection", value: "close")

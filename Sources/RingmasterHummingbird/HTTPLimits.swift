@@ -13,6 +13,11 @@ public struct HTTPLimits: Sendable {
     /// Bytes of a request's body at most, of HTTP/1.1: the connection is closed behind the answer. nil: no limit.
     public var bodyBytesMax: Int?
 
+    /// Called with the status and the client's address for each answer that no responder has given: 400, 408, 413, 431, 501,
+    /// 505. On the connection's loop.
+    public var refused: Refused?
+
+    public typealias Refused = @Sendable (_ status: Int, _ client: SocketAddress?) -> Void
     /// Without timeouts.
     public init() {}
 }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import HTTPFiles
+import NIOSSL
 import Ringmaster
 import RingmasterHummingbird
 import Transport
@@ -44,7 +45,9 @@ struct HTTPOptions: ServiceOptions {
         help: "List directories that have no index.html. \(EnvironmentArguments.note("listing"))")
     var listing = false
 
-    @Flag(name: .long, help: "Log each request. \(EnvironmentArguments.note("access-log"))")
+    @Flag(
+        name: .long,
+        help: "Log each request, and each answer to what was none. \(EnvironmentArguments.note("access-log"))")
     var accessLog = false
 
     @Option(
@@ -132,12 +135,27 @@ struct HTTPOptions: ServiceOptions {
     }
 
     func makeService(_ context: ServiceContext) throws -> any Service {
-        let connections: HTTPConnections =
-            if let certificate { .http2(try certificate.configuration(), limits: limits) } else {
-                .http1(limits: limits)
+        var limits = limits
+        if accessLog {
+            let logger = context.logger
+            limits.refused = { status, client in
+                logger.info(
+                    "request refused", metadata: ["status": "\(status)", "client": "\(client.map { "\($0)" } ?? "-")"])
             }
+        }
+        let connections: HTTPConnections =
+            if let certificate { .http2(try Self.read(certificate), limits: limits) } else { .http1(limits: limits) }
         return HummingbirdService.make(
             router: try website.router(logger: context.logger), connections: connections,
             descriptorsPerConnection: descriptorsPerConnection, logger: context.logger)
+    }
+
+    /// As they are when a worker starts. One that finds them half renewed is no reason to try no other.
+    private static func read(_ certificate: CertificateFiles) throws(CommandError) -> TLSConfiguration {
+        do throws(CommandError) {
+            return try certificate.configuration()
+        } catch {
+            throw CommandError(.serviceFailed, error.message)
+        }
     }
 }

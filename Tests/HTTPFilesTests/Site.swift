@@ -18,7 +18,7 @@ final class Site {
         var website = Website(root: root)
         website.lists = lists
         website.bodyMax = bodyMax
-        responder = try website.router(logger: Logger(label: "site") { _ in SwiftLogNoOpLogHandler() }).buildResponder()
+        responder = try website.router(logger: Self.logger).buildResponder()
         for (path, text) in files { try write(path, text) }
     }
 
@@ -38,10 +38,12 @@ final class Site {
         try FileManager.default.createSymbolicLink(atPath: path(name), withDestinationPath: target)
     }
 
+    static var logger: Logger { Logger(label: "site") { _ in SwiftLogNoOpLogHandler() } }
+
     static func context() -> BasicRequestContext {
         BasicRequestContext(
             source: ApplicationRequestContextSource(
-                channel: EmbeddedChannel(), logger: Logger(label: "site") { _ in SwiftLogNoOpLogHandler() }))
+                channel: EmbeddedChannel(), logger: logger))
     }
 
     struct Answer {

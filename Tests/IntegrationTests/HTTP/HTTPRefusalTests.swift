@@ -32,7 +32,7 @@ extension Integration {
                 ("DELETE /a.txt HTTP/1.1\r\n\(host)\r\n", 405),
             ])
         func refused(text: String, status: Int) throws {
-            let site = try HTTPSite(workers: 1)
+            let site = try HTTPSite(workers: 1, arguments: ["--access-log"])
             defer { site.kill() }
             let neighbour = try site.pool.ringmaster.connect()
             defer { neighbour.close() }
@@ -43,6 +43,9 @@ extension Integration {
             #expect(answer.split(separator: "HTTP/1.1 ").count == 1, "one answer")
             #expect(try HTTPSite.gets("hello\n", neighbour))
         }
+            func lines() -> Int { site.pool.ringmaster.process.errors.split(separator: "status=\(status)").count - 1 }
+            try wait(for: "a line in the log") { lines() > 0 }
+            #expect(lines() == 1)
 
         @Test(
             "no way leads out of the root, nor to what is hidden",
