@@ -58,7 +58,9 @@ public struct HTTPConnections: Sendable {
         configuration.idleTimeout = configuration.idleTimeout ?? limits.idleTimeout
         let handlers = configuration.streamConfiguration.additionalChannelHandlers
         let http1 = configuration.streamConfiguration
-        configuration.streamConfiguration.additionalChannelHandlers = { [HTTP2Answers()] + handlers() }
+        configuration.streamConfiguration.additionalChannelHandlers = {
+            [HTTP2Answers()] + (limits.bodyBytesMax.map { [HTTP2BodyLimit(limits, bytesMax: $0)] } ?? []) + handlers()
+        }
         return secure(tls, http1, limits) { [configuration] responder in
             HTTP2Channel(responder: responder, configuration: configuration)
         }

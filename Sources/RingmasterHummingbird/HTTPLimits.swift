@@ -10,14 +10,15 @@ public struct HTTPLimits: Sendable {
     public var idleTimeout: Duration?
     /// Bytes of a request's head at most, of HTTP/1.1: above it the client is told (431).
     public var headBytesMax = 80 * 1024
-    /// Bytes of a request's body at most, of HTTP/1.1: the connection is closed behind the answer. nil: no limit.
+    /// Bytes of a request's body at most: above it the client is told (413), unless the request is being answered; behind the
+    /// answer the connection is closed, or with HTTP/2 the stream. nil: no limit.
     public var bodyBytesMax: Int?
-
     /// Called with the status and the client's address for each answer that no responder has given: 400, 408, 413, 431, 501,
     /// 505. On the connection's loop.
     public var refused: Refused?
 
     public typealias Refused = @Sendable (_ status: Int, _ client: SocketAddress?) -> Void
+
     /// Without timeouts.
     public init() {}
 }

@@ -134,6 +134,35 @@ extension Integration {
         }
 
         @Test(
+        @Test("a download goes on as long as its client takes any of it, though the socket's buffer is large")
+        func slowReader() throws {
+            let site = try HTTPSite(workers: 1, arguments: ["--idle-timeout", "0.5"])
+            defer { site.kill() }
+            try site.write("large", Data(count: 12 << 20))
+            let client = try Client(to: site.address, bufferBytes: 64 << 10)
+            defer { client.close() }
+            try client.send("GET /large HTTP/1.1\r\n\(Self.host)\r\n")
+            var count = 0
+            for _ in 0..<50 {
+                count += try client.receive(32 << 10).utf8.count
+                usleep(100_000)
+            }
+            #expect(count == 50 * (32 << 10))
+            #expect(try client.receive(11 << 20).utf8.count > 10 << 20, "all that is left")
+        }
+
+        @Test("a request body on HTTP/2 has its limit without Content-Length too", .needs("nghttp", "openssl"))
+        func http2Body() throws {
+            let site = try HTTPSite(certificate: "localhost", workers: 1)
+            defer { site.kill() }
+            try site.write("upload", Data(count: 3 << 20))
+            let body = ["-v", "--no-content-length", "-d", site.path("upload"), site.url("/a.txt")]
+            let upload = try ChildProcess.succeed("nghttp", ["-H", ":method: GET"] + body)
+            #expect(upload.contains(":status: 200"), "\(upload)")
+            #expect(upload.contains("recv RST_STREAM") && upload.contains("NO_ERROR"), "\(upload)")
+            #expect(try site.curl("--http2") == "hello\n")
+        }
+
             "`Connection: close`, in any spelling, HTTP/1.0 and a wish for another protocol end behind the answer; the rest of a pipeline is not answered"
         )
         func closing() throws {
