@@ -32,6 +32,7 @@ final class HTTP1Handler: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     var isBetweenRequests: Bool { state.isBetweenRequests }
+    var isAnswered: Bool { state.isAnswered }
     var isAtRest: Bool { state.isAtRest }
 
     func handlerAdded(context: ChannelHandlerContext) {
@@ -67,7 +68,8 @@ final class HTTP1Handler: ChannelDuplexHandler, RemovableChannelHandler {
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         switch error as? HTTPParserError {
         case .headerOverflow?: refuse(.requestHeaderFieldsTooLarge)
-        case .invalidVersion?: refuse(.httpVersionNotSupported)
+        // The parser's word for a line that ends without CR as well.
+        case .invalidVersion?: refuse(watch?.hasBareLineFeed == true ? .badRequest : .httpVersionNotSupported)
         case .some: refuse(.badRequest)
         case nil: context.fireErrorCaught(error)
         }
@@ -111,7 +113,7 @@ final class HTTP1Handler: ChannelDuplexHandler, RemovableChannelHandler {
             let closes = state.answered()
             edge?.isAnswering = state.isAnswering
             context.write(data, promise: promise)
-            guard closes else { return }
+            guard closes else { return watch?.answered() ?? () }
             context.flush()
             context.close(mode: .output, promise: nil)
         }
@@ -138,12 +140,18 @@ final class HeadWatch: ChannelInboundHandler, RemovableChannelHandler {
     /// Bytes of a head that is not complete; 0 when there is none, or none that one could know of.
     private var headBytes = 0
     private var timer: Scheduled<Void>?
+    private var context: ChannelHandlerContext?
+    /// What is being decoded.
+    private var current: ByteBuffer?
 
     init(_ requests: HTTP1Handler, _ limits: HTTPLimits) {
         self.requests = requests
         timeout = limits.headTimeout.map(TimeAmount.duration)
         bytesMax = limits.headBytesMax
+        requests.watch = self
     }
+
+    func handlerAdded(context: ChannelHandlerContext) { self.context = context }
 
     /// Whether the decoder is known to hold no part of a message. Bytes that end with an empty line and are the beginning of
     /// another message would be a whole head, and so a request. After a body of known length one cannot know.
@@ -152,7 +160,9 @@ final class HeadWatch: ChannelInboundHandler, RemovableChannelHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let buffer = Self.unwrapInboundIn(data)
         let before = requests.partCount
+        current = buffer
         context.fireChannelRead(data)
+        current = nil
         guard buffer.readableBytes > 0 else { return }
         hasReceived = true
         tail = Array((tail + buffer.readableBytesView.suffix(Self.end.count)).suffix(Self.end.count))
@@ -163,16 +173,32 @@ final class HeadWatch: ChannelInboundHandler, RemovableChannelHandler {
         case true: headBytes = tail == Self.end || requests.hadCountedBody ? 0 : 1
         case false: headBytes += buffer.readableBytes
         }
-        watch(context)
+        watch()
     }
 
-    private func watch(_ context: ChannelHandlerContext) {
+    private func watch() {
         guard headBytes > 0 else { return stop() }
         if headBytes > bytesMax { return requests.refuse(.requestHeaderFieldsTooLarge) }
-        guard timer == nil, let timeout else { return }
+        // As long as something is to be answered it may be us who do not read.
+        guard requests.isAnswered else { return stop() }
+        guard timer == nil, let timeout, let context else { return }
         timer = context.eventLoop.assumeIsolatedUnsafeUnchecked().scheduleTask(in: timeout) { [self] in
             requests.refuse(.requestTimeout)
         }
+    }
+
+    /// An answer is written, and the connection goes on.
+    func answered() { watch() }
+
+    /// Whether one of the lines that are being decoded ends without CR.
+    var hasBareLineFeed: Bool {
+        guard let current else { return false }
+        var before = tail.last
+        for byte in current.readableBytesView {
+            if byte == UInt8(ascii: "\n"), before != UInt8(ascii: "\r") { return true }
+            before = byte
+        }
+        return false
     }
 
     private func stop() {
@@ -185,5 +211,8 @@ final class HeadWatch: ChannelInboundHandler, RemovableChannelHandler {
         context.fireChannelInactive()
     }
 
-    func handlerRemoved(context: ChannelHandlerContext) { stop() }
+    func handlerRemoved(context: ChannelHandlerContext) {
+        stop()
+        self.context = nil
+    }
 }

@@ -39,8 +39,10 @@ struct HTTP1State {
 
     /// Whether the next thing to come is a request's head.
     var isBetweenRequests: Bool { input == .betweenRequests }
+    /// Whether all that came has been answered.
+    var isAnswered: Bool { unanswered.isEmpty }
     /// Whether nothing is to be answered, and the next thing to come is a request's head.
-    var isAtRest: Bool { isBetweenRequests && unanswered.isEmpty && output == .open }
+    var isAtRest: Bool { isBetweenRequests && isAnswered && output == .open }
     /// Whether it is our turn.
     var isAnswering: Bool {
         if case .inRequest = input { false } else { !unanswered.isEmpty }
@@ -137,12 +139,12 @@ struct HTTP1State {
             close(&head)
             return true
         }
+        var isRefusal = false
         // Nor is this: what the application was reading was none.
         if let refusal, unanswered.count == 1, !request.keepsAlive, head.isParserAnswer {
             head.status = refusal
             isRefusal = true
         }
-        var isRefusal = false
         let hasEnd = head.headers.contains(name: "content-length") || !head.status.mayHaveResponseBody
         // To HEAD as well: of an answer without a length NIO's encoder would end the chunks that there are not.
         let isOldVersion = request.isOldVersion || request.isHead && !hasEnd
@@ -155,9 +157,9 @@ struct HTTP1State {
         } else if request.isOldVersion {
             head.headers.replaceOrAdd(name: "connection", value: "keep-alive")
         }
+        return isRefusal
     }
 
-        return isRefusal
     private mutating func close(_ head: inout HTTPResponseHead) {
         output = .closing
         head.headers.replaceOrAdd(name: "connection", value: "close")

@@ -14,6 +14,7 @@ extension Integration {
             "what is no request is answered with the status that says so, and the connection closed",
             arguments: [
                 ("\u{16}\u{03}\u{01} no HTTP\r\n\r\n", 400), ("GET /a.txt HTTP/1.1\r\n\r\n", 400),
+                ("GET /a.txt HTTP/1.1\nHost: x\n\n", 400),
                 ("GET /a.txt HTTP/1.1\r\n\(host)\(host)\r\n", 400), ("GET /a.txt HTTP/2.0\r\n\(host)\r\n", 505),
                 ("GET /a.txt HTTP/1.1\r\n\(host)A: " + String(repeating: "a", count: 40_000) + "\r\n\r\n", 431),
                 ("GET /a.txt HTTP/1.1\r\n\(host)A: " + String(repeating: "a", count: 900_000), 431),
@@ -42,10 +43,10 @@ extension Integration {
             #expect(answer.lowercased().contains("connection: close\r\n"), "\(answer)")
             #expect(answer.split(separator: "HTTP/1.1 ").count == 1, "one answer")
             #expect(try HTTPSite.gets("hello\n", neighbour))
-        }
             func lines() -> Int { site.pool.ringmaster.process.errors.split(separator: "status=\(status)").count - 1 }
             try wait(for: "a line in the log") { lines() > 0 }
             #expect(lines() == 1)
+        }
 
         @Test(
             "no way leads out of the root, nor to what is hidden",
@@ -133,7 +134,6 @@ extension Integration {
             #expect(try slow.receive(256 << 10).utf8.count == 256 << 10)
         }
 
-        @Test(
         @Test("a download goes on as long as its client takes any of it, though the socket's buffer is large")
         func slowReader() throws {
             let site = try HTTPSite(workers: 1, arguments: ["--idle-timeout", "0.5"])
@@ -163,6 +163,7 @@ extension Integration {
             #expect(try site.curl("--http2") == "hello\n")
         }
 
+        @Test(
             "`Connection: close`, in any spelling, HTTP/1.0 and a wish for another protocol end behind the answer; the rest of a pipeline is not answered"
         )
         func closing() throws {
