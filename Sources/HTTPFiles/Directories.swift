@@ -1,6 +1,8 @@
 import Glibc
 import HTTPTypes
 import Hummingbird
+import NIOPosix
+import Transport
 
 /// Directories: a redirect to the name with a slash, a list of what is in it if that is wanted, and a page of welcome where
 /// the root has no index.
@@ -11,7 +13,7 @@ struct Directories<Context: RequestContext>: RouterMiddleware {
     func handle(
         _ request: Request, context: Context, next: (Request, Context) async throws -> Response
     ) async throws -> Response {
-        guard let path = SitePath.decoded(request.uri.path), let file = try root.file(path), file.isDirectory else {
+        guard let path = SitePath.decoded(request.uri.path), try root.file(path)?.isDirectory == true else {
             return try await next(request, context)
         }
         guard path.hasSuffix("/") else {
@@ -22,7 +24,10 @@ struct Directories<Context: RequestContext>: RouterMiddleware {
             return Response(status: .movedPermanently, headers: [.location: location])
         }
         if try root.file(path + "index.html") != nil { return try await next(request, context) }
-        if lists { return Self.page(try Self.listing(file, path)) }
+        if lists, let directory = try root.file(path) {
+            // A disk must not hold up the loop, nor must the sorting of many names.
+            return Self.page(try await NIOThreadPool.singleton.runIfActive { try Self.listing(directory, path) })
+        }
         return path.allSatisfy { $0 == "/" } ? Self.page(Self.welcome(root.path)) : try await next(request, context)
     }
 
@@ -45,14 +50,13 @@ struct Directories<Context: RequestContext>: RouterMiddleware {
 
     // MARK: Listing
 
-    /// Entries listed at most; more are counted.
+    /// Entries of a directory that are read at most, hidden ones too.
     private static var entriesMax: Int { 10_000 }
 
-    private static func listing(_ directory: SiteFile, _ path: String) throws -> String {
-        var names = try entries(directory).filter { SiteRoot.isVisible($0.name) }
+    static func listing(_ directory: SiteFile, _ path: String, entriesMax: Int = entriesMax) throws -> String {
+        let (entries, isWhole) = try entries(directory, max: entriesMax)
+        let names = entries.filter { SiteRoot.isVisible($0.name) }
             .sorted { ($0.isDirectory ? 0 : 1, $0.name) < ($1.isDirectory ? 0 : 1, $1.name) }
-        let more = max(0, names.count - entriesMax)
-        names.removeLast(more)
         var html =
             "<!doctype html>\n<meta charset=\"utf-8\"><title>\(escaped(path))</title>\n<h1>\(escaped(path))</h1>\n<ul>\n"
         if path != "/" { html += "<li><a href=\"../\">../</a></li>\n" }
@@ -62,15 +66,19 @@ struct Directories<Context: RequestContext>: RouterMiddleware {
             html += "<li><a href=\"./\(SitePath.encoded(name))\">\(escaped(name))</a></li>\n"
         }
         html += "</ul>\n"
-        return more > 0 ? html + "<p>and \(more) more</p>\n" : html
+        return isWhole ? html : html + "<p>and more</p>\n"
     }
 
-    private static func entries(_ directory: SiteFile) throws -> [(name: String, isDirectory: Bool)] {
+    private static func entries(
+        _ directory: SiteFile, max: Int
+    ) throws(SystemError) -> (entries: [(name: String, isDirectory: Bool)], isWhole: Bool) {
         // readdir(3) has a position of its own, which others that hold the descriptor must not see.
         let fd = openat(directory.descriptor.fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard fd >= 0, let stream = fdopendir(fd) else {
-            if fd >= 0 { close(fd) }
-            throw HTTPError(.notFound)
+        guard fd >= 0 else { throw SystemError("openat", code: errno) }
+        guard let stream = fdopendir(fd) else {
+            let code = errno
+            close(fd)
+            throw SystemError("fdopendir", code: code)
         }
         defer { closedir(stream) }
         var entries: [(String, Bool)] = []
@@ -78,9 +86,11 @@ struct Directories<Context: RequestContext>: RouterMiddleware {
             let name = withUnsafeBytes(of: &entry.pointee.d_name) {
                 String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
             }
+            if name == "." || name == ".." { continue }
+            guard entries.count < max else { return (entries, false) }
             entries.append((name, entry.pointee.d_type == UInt8(DT_DIR)))
         }
-        return entries
+        return (entries, true)
     }
 
     private static func escaped(_ text: String) -> String {
