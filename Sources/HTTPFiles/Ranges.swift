@@ -8,13 +8,15 @@ struct Ranges<Context: RequestContext>: RouterMiddleware {
         _ request: Request, context: Context, next: (Request, Context) async throws -> Response
     ) async throws -> Response {
         guard let value = request.headers[.range] else { return try await next(request, context) }
-        let request = request.changed { $0.headerFields[.range] = nil }
+        let condition = request.headers[.ifRange]
+        let request = request.changed {
+            $0.headerFields[.range] = nil
+            $0.headerFields[.ifRange] = nil
+        }
         guard request.method == .get, let wanted = WantedRange(value) else { return try await next(request, context) }
         let whole = try await next(request.changed { $0.method = .head }, context)
         guard whole.status == .ok, let size = whole.headers[.contentLength].flatMap({ Int($0) }) else { return whole }
-        if let condition = request.headers[.ifRange],
-            condition != whole.headers[.eTag], condition != whole.headers[.lastModified]
-        {
+        if let condition, !EntityTag.isTheSame(condition, whole.headers[.eTag]) {
             return try await next(request, context)
         }
         guard let range = wanted.within(size) else {
@@ -23,7 +25,7 @@ struct Ranges<Context: RequestContext>: RouterMiddleware {
         let plain = "bytes=\(range.lowerBound)-\(range.upperBound)"
         let part = try await next(request.changed { $0.headerFields[.range] = plain }, context)
         // Replaced since the range was chosen: the client may have the rest of what it was before.
-        return part.headers[.eTag] == whole.headers[.eTag] ? part : try await next(request, context)
+        return EntityTag.matches(part.headers[.eTag], whole.headers[.eTag]) ? part : try await next(request, context)
     }
 }
 

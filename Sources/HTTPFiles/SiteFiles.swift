@@ -4,10 +4,11 @@ import Glibc
 import Hummingbird
 import NIOCore
 import NIOPosix
+import Synchronization
 import Transport
 
-/// The root's files, for Hummingbird's `FileMiddleware`.
-struct SiteFiles: FileProvider {
+/// The root's files, for Hummingbird's `FileMiddleware` and one request.
+final class SiteFiles: FileProvider {
     /// What the middleware asks of a file.
     struct FileAttributes: FileMiddlewareFileAttributes, Sendable {
         let isFolder: Bool
@@ -15,29 +16,45 @@ struct SiteFiles: FileProvider {
         let modificationDate: Date
     }
 
-    let root: SiteRoot
+    private let root: SiteRoot
+    private let found = Mutex<SiteFile?>(nil)
+
+    init(root: SiteRoot) { self.root = root }
+
+    /// The file that the middleware has asked about last, if it was one.
+    var lastFile: SiteFile? { found.withLock { $0 } }
 
     /// Bytes read in one piece at most; a file of no more is answered with its head, in one write.
     static let pieceMax = 128 * 1024
 
-    func getFileIdentifier(_ path: String) -> SiteFile? {
-        // What keeps a file from being opened that is there is told by `getAttributes`' caller as if it were not.
-        (try? root.file(path)) ?? nil
+    /// What keeps a file from being opened can be told later only: here it would be as if it were not there.
+    func getFileIdentifier(_ path: String) -> Result<SiteFile, SystemError>? {
+        do throws(SystemError) {
+            return try root.file(path).map { .success($0) }
+        } catch {
+            return .failure(error)
+        }
     }
 
-    func getAttributes(id file: SiteFile) async throws -> FileAttributes? {
-        FileAttributes(
+    func getAttributes(id: Result<SiteFile, SystemError>) async throws -> FileAttributes? {
+        let file = try id.get()
+        found.withLock { $0 = file.isDirectory ? nil : file }
+        return FileAttributes(
             isFolder: file.isDirectory, size: file.size,
             modificationDate: Date(timeIntervalSince1970: file.modified))
     }
 
-    func loadFile(id file: SiteFile, context: some RequestContext) async throws -> ResponseBody {
-        file.size == 0 ? ResponseBody() : try await body(file, 0..<file.size)
+    func loadFile(
+        id: Result<SiteFile, SystemError>, context: some RequestContext
+    ) async throws -> ResponseBody {
+        let file = try id.get()
+        return file.size == 0 ? ResponseBody() : try await body(file, 0..<file.size)
     }
 
     func loadFile(
-        id file: SiteFile, range: ClosedRange<Int>, context: some RequestContext
+        id: Result<SiteFile, SystemError>, range: ClosedRange<Int>, context: some RequestContext
     ) async throws -> ResponseBody {
+        let file = try id.get()
         // The upper bound may be the largest number.
         let upper = min(range.upperBound, file.size - 1)
         return range.lowerBound > upper ? ResponseBody() : try await body(file, range.lowerBound..<upper + 1)

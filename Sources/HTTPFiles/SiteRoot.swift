@@ -15,14 +15,16 @@ final class SiteRoot: Sendable {
 
     /// As it was given.
     let path: String
+    private let openFiles: OpenFiles
     private let opened: Mutex<Opened>
     private static let lifetime: Duration = .seconds(1)
     /// How often the kernel may ask for another try.
     private static let triesMax = 100
 
     /// - Throws: what open(2) says of the directory: ENOENT, ENOTDIR, EACCES, ….
-    init(_ path: String) throws(SystemError) {
+    init(_ path: String, openFiles: OpenFiles = .ofProcess) throws(SystemError) {
         self.path = path
+        self.openFiles = openFiles
         opened = Mutex(Opened(directory: try Self.open(path), since: .now))
         // Where the call is not allowed, nothing would ever be found.
         if try file("/") == nil { throw SystemError("openat2", code: ENOENT) }
@@ -57,7 +59,10 @@ final class SiteRoot: Sendable {
         // A rename anywhere while a link led through ".." (openat2(2)).
         for _ in 1..<Self.triesMax where fd == -EAGAIN { fd = csocket_open_beneath(directory.fd, relative) }
         switch -fd {
-        case ...0: return SiteFile(OwnedDescriptor(fd))
+        case ...0:
+            let descriptor = OwnedDescriptor(fd)
+            guard openFiles.take() else { throw SystemError("openat2", code: EMFILE) }
+            return SiteFile(descriptor, openFiles)
         case EAGAIN, EMFILE, ENFILE, ENOMEM, ENOSYS, EPERM: throw SystemError("openat2", code: fd)
         default: return nil
         }
@@ -77,22 +82,35 @@ final class SiteRoot: Sendable {
 final class SiteFile: Sendable {
     let descriptor: OwnedDescriptor
     let isDirectory: Bool
+    /// What changes with every change of the file, as far as its clock can tell: see ``EntityTag``.
+    let tag: EntityTag
     /// Bytes, when it was opened.
     let size: Int
     /// Seconds since 1970, when it was opened.
     let modified: Double
 
-    /// Nil when it is neither a regular file nor a directory.
-    init?(_ descriptor: OwnedDescriptor) {
+    private let openFiles: OpenFiles
+
+    /// Nil when it is neither a regular file nor a directory. It has been counted among the open files.
+    init?(_ descriptor: OwnedDescriptor, _ openFiles: OpenFiles) {
         var status = stat()
-        guard fstat(descriptor.fd, &status) == 0 else { return nil }
+        guard fstat(descriptor.fd, &status) == 0 else {
+            openFiles.giveBack()
+            return nil
+        }
         switch status.st_mode & S_IFMT {
         case S_IFREG: isDirectory = false
         case S_IFDIR: isDirectory = true
-        default: return nil
+        default:
+            openFiles.giveBack()
+            return nil
         }
         self.descriptor = descriptor
+        self.openFiles = openFiles
+        tag = EntityTag(status, now: time(nil))
         size = Int(status.st_size)
         modified = Double(status.st_mtim.tv_sec) + Double(status.st_mtim.tv_nsec) / 1e9
     }
+
+    deinit { openFiles.giveBack() }
 }

@@ -35,7 +35,7 @@ public struct Website: Sendable {
         router.add(middleware: Directories(root: site, lists: lists))
         router.add(middleware: Precompressed(root: site))
         router.add(middleware: Ranges())
-        router.add(middleware: FileMiddleware(fileProvider: SiteFiles(root: site), searchForIndexHtml: true))
+        router.add(middleware: Files(root: site))
         return router
     }
 }

@@ -100,7 +100,7 @@ struct HTTPOptions: ServiceOptions {
         }
     }
 
-    /// The connection's own, and a file's.
+    /// The connection's own, and a file's. The many that an HTTP/2 connection may have are bounded where they are opened.
     var descriptorsPerConnection: Int { 2 }
 
     func checkReachable() throws(CommandError) {

@@ -1,5 +1,7 @@
 import Foundation
 import HTTPTypes
+import Hummingbird
+import NIOCore
 import Testing
 
 @testable import HTTPFiles
@@ -62,6 +64,30 @@ struct WebsiteTests {
         #expect(second.body == "two")
     }
 
+    @Test("If-None-Match: a list of tags, weak or not, in one field or several, or any")
+    func tags() async throws {
+        let site = try Site(["page": "hello"])
+        let tag = try #require(try await site.get("/page").headers[.eTag]).replacing("W/", with: "")
+        for (value, status) in [
+            (tag, 304), ("W/" + tag, 304), ("\"a,b\", W/\"c\" , \(tag)", 304), ("*", 304), (" * ", 304),
+            ("\"a\",W/\"b\"", 200),
+            (tag.replacing("\"", with: ""), 200), ("", 200),
+        ] {
+            let answer = try await site.get("/page", [.ifNoneMatch: value])
+            #expect(answer.status.code == status, "\(value)")
+            #expect(answer.headers[.eTag]?.hasSuffix(tag) == true)
+            #expect(answer.body == (status == 200 ? "hello" : ""))
+        }
+        var fields = HTTPFields()
+        fields.append(HTTPField(name: .ifNoneMatch, value: "\"a\""))
+        fields.append(HTTPField(name: .ifNoneMatch, value: tag))
+        #expect(try await site.get("/page", fields).status == .notModified)
+        #expect(try await site.get("/none", [.ifNoneMatch: "*"]).status == .notFound)
+        // With it, the date does not count.
+        let date = try #require(try await site.get("/page").headers[.lastModified])
+        #expect(try await site.get("/page", [.ifNoneMatch: "\"a\"", .ifModifiedSince: date]).status == .ok)
+    }
+
     @Test("other methods are refused, and say which are not")
     func methods() async throws {
         let site = try Site(["page": "hello"])
@@ -117,6 +143,45 @@ struct WebsiteTests {
                 "<li><a href=\"./b%3Ci%3E.txt\">b&lt;i&gt;.txt</a></li>",
             ])
         #expect(try await site.get("/z/").body.contains("<a href=\"../\">"))
+    }
+
+    @Test("a listing reads so many entries, hidden ones too, and says that there are more")
+    func boundedListing() throws {
+        let site = try Site(["a": "", "b": "", "c": "", ".hidden": ""])
+        let directory = try #require(try SiteRoot(site.root).file("/"))
+        func count(_ max: Int) throws -> Int {
+            let html = try Directories<BasicRequestContext>.listing(directory, "/", entriesMax: max)
+            #expect(html.contains("and more") == (max < 4))
+            return html.split(separator: "\n").filter { $0.hasPrefix("<li>") }.count
+        }
+        #expect([2, 3].contains(try count(3)))
+        #expect(try count(4) == 3)
+    }
+
+    @Test("requests for which no descriptors are left are answered with 503, and those with files go on")
+    func openFiles() async throws {
+        let site = try Site(["a": "a", "dir/index.html": "index"])
+        let root = try SiteRoot(site.root, openFiles: OpenFiles(max: 2))
+        let router = Router()
+        router.add(middleware: RequestRules(bodyMax: 0, logger: Site.logger))
+        router.add(middleware: Directories(root: root, lists: true))
+        router.add(middleware: Files(root: root))
+        let responder = router.buildResponder()
+        func status(_ path: String) async throws -> Int {
+            let head = HTTPRequest(method: .get, scheme: nil, authority: nil, path: path)
+            return try await responder.respond(
+                to: Request(head: head, body: .init(buffer: ByteBuffer())), context: Site.context()
+            ).status.code
+        }
+        var held = [try #require(try root.file("/a"))]
+        #expect(try await status("/a") == 200)
+        // The directory, and what is in it.
+        #expect(try await status("/dir/") == 503)
+        held.append(try #require(try root.file("/a")))
+        #expect(try await status("/a") == 503)
+        #expect(try await status("/none") == 404)
+        held.removeAll()
+        #expect(try await status("/dir/") == 200)
     }
 
     // MARK: Paths
