@@ -93,6 +93,23 @@ extension Integration {
             #expect(try session("h2").contains("CN = second"))
         }
 
+        @Test("a worker that dies while key and certificate do not belong together has a successor when they do")
+        func halfRenewed() throws {
+            let site = try HTTPSite(certificate: "first", workers: 2)
+            defer { site.kill() }
+            let old = try Data(contentsOf: URL(filePath: site.path("../certificate")))
+            try site.replaceCertificate("second")
+            let new = try Data(contentsOf: URL(filePath: site.path("../certificate")))
+            try old.write(to: URL(filePath: site.path("../certificate")), options: .atomic)
+            func log() -> String { site.pool.ringmaster.process.errors }
+            kill(site.pool.workers[0], SIGKILL)
+            try wait(for: "a worker that cannot start: \(log())") { log().contains("worker failed: --tls-key") }
+            #expect(try site.curl() == "hello\n")
+            try new.write(to: URL(filePath: site.path("../certificate")), options: .atomic)
+            try site.pool.settle()
+            #expect(try site.curl() == "hello\n")
+        }
+
         @Test("certificates that cannot be used, and a root that is none, are refused at once, in one line")
         func refused() throws {
             let site = try HTTPSite(certificate: "localhost")
