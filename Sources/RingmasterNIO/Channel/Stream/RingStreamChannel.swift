@@ -164,6 +164,16 @@ final class RingStreamChannel: RingChannel, @unchecked Sendable {
 
     // MARK: Closing
 
+    /// Its loop has ended before it could begin: closes the socket. Its memory is lost, since a pipeline is taken apart on its
+    /// loop only. Any thread, while nobody else knows of the channel.
+    func discard() {
+        guard case .channel = holder else { preconditionFailure("the channel has begun") }
+        neverBegins()
+        holder = .nobody
+        if isShared { shutdown(fd, Int32(SHUT_RDWR)) }
+        Glibc.close(fd)
+    }
+
     override func close0(error: any Error, mode: CloseMode, promise: EventLoopPromise<Void>?) {
         guard lifecycle.isOpen else { return fail(promise, ChannelError.alreadyClosed) }
         switch mode {
