@@ -27,6 +27,8 @@ final class RingStreamChannel: RingChannel, @unchecked Sendable {
     private var connectPromise: EventLoopPromise<Void>?
     private var connectTimeout: TimeAmount? = .seconds(10)
     private var closeError: (any Error)?
+    /// The turn in which it became active.
+    private(set) var activeSince: CoreTime?
 
     // Of reading.
     var allowsRemoteHalfClosure = false
@@ -143,6 +145,7 @@ final class RingStreamChannel: RingChannel, @unchecked Sendable {
     override func activating() {
         let connection = StreamConnection(self, fd: fd, isShared: isShared)
         holder = .connection(connection)
+        activeSince = loop.core.turnTime
         connection.start(reading: readsAutomatically || readPending)
     }
 
