@@ -1,6 +1,7 @@
 /*
  * A closed loop against an echo server: each connection sends a message, waits until it has come back,
- * compares it and sends the next. Prints the number of messages echoed; exit code 1 when one came back wrong.
+ * compares it and sends the next. Prints the number of messages echoed and the 99th percentile of the
+ * microseconds that took; exit code 1 when one came back wrong.
  *
  * echo-load PORT CONNECTIONS BYTES MILLISECONDS
  */
@@ -18,8 +19,13 @@
 struct connection {
     int fd;
     size_t received;
+    long sent_at; /* microseconds */
     unsigned char *message;
 };
+
+/* Messages by the microseconds they took; the last counts all that took longer. */
+enum { SLOWEST = 1000000 };
+static unsigned long took[SLOWEST + 1];
 
 static size_t size;
 static unsigned char *scratch;
@@ -29,16 +35,25 @@ static void die(const char *call) {
     exit(1);
 }
 
-static long milliseconds(void) {
+static long microseconds(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    return now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+static long percentile(unsigned long total, double part) {
+    unsigned long seen = 0;
+    long at = 0;
+    while (at < SLOWEST && (double)(seen += took[at]) < part * (double)total)
+        at++;
+    return at;
 }
 
 /* Messages differ in their first bytes, so that one that went to another connection is noticed. */
 static void send_next(struct connection *c, unsigned long number) {
     memcpy(c->message, &number, size < sizeof number ? size : sizeof number);
     c->received = 0;
+    c->sent_at = microseconds();
     size_t sent = 0;
     while (sent < size) {
         ssize_t n = send(c->fd, c->message + sent, size - sent, MSG_NOSIGNAL);
@@ -75,9 +90,9 @@ int main(int argc, char **argv) {
     for (size_t i = 0; i < count; i++)
         send_next(&connections[i], ++number);
     unsigned long echoed = 0;
-    long end = milliseconds() + atol(argv[4]);
+    long end = microseconds() + atol(argv[4]) * 1000;
     struct epoll_event events[256];
-    while (milliseconds() < end) {
+    while (microseconds() < end) {
         int ready = epoll_wait(epoll, events, 256, 1000);
         for (int i = 0; i < ready; i++) {
             struct connection *c = events[i].data.ptr;
@@ -90,11 +105,13 @@ int main(int argc, char **argv) {
             }
             c->received += (size_t)n;
             if (c->received == size) {
+                long spent = microseconds() - c->sent_at;
+                took[spent < SLOWEST ? spent : SLOWEST]++;
                 echoed++;
                 send_next(c, ++number);
             }
         }
     }
-    printf("%lu\n", echoed);
+    printf("%lu %ld\n", echoed, percentile(echoed, 0.99));
     return 0;
 }

@@ -26,7 +26,7 @@ measure() {
     local before after count
     # All of it in nanoseconds: /proc/PID/schedstat of the only thread.
     before=$(cut -d' ' -f1 "/proc/$server/schedstat")
-    count=$("$build/echo-load" "$port" "$connections" "$bytes" "$milliseconds")
+    read -r count _ < <("$build/echo-load" "$port" "$connections" "$bytes" "$milliseconds")
     after=$(cut -d' ' -f1 "/proc/$server/schedstat")
     kill "$server"
     wait "$server" 2>/dev/null || true

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The same SwiftNIO handlers and the same Hummingbird router on RingmasterNIO and on NIOPosix, in turn: throughput, CPU per
-# message or request, and the 99th percentile of latency, as medians and as ratios to NIOPosix.
+# message or request, and the 99th percentile of latency, as medians and as ratios to NIOPosix. What it prints is RESULTS.md.
 #
-#   nio-ratio.sh [ROUNDS [SECONDS]]          needs: cc, curl, openssl, wrk, taskset; two CPUs
+#   nio-ratio.sh [ROUNDS [SECONDS]] >RESULTS.md          needs: cc, openssl, wrk, taskset, python3; two CPUs
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 rounds=${1:-7} seconds=${2:-2}
@@ -19,10 +19,10 @@ openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 
 # Server on one CPU, load on the other. CPU time in clock ticks (proc(5)).
 ticks() { awk '{ print $14 + $15 }' "/proc/$1/stat"; }
 
-# measure KIND PID PORT: number, latency's 99th percentile in microseconds (0: not measured)
+# measure KIND PID PORT: number, latency's 99th percentile in microseconds
 measure() {
     case $1 in
-        echo) echo "$(taskset -c 1 "$work/echo-load" "$3" 64 64 $((seconds * 1000))) 0" ;;
+        echo) taskset -c 1 "$work/echo-load" "$3" 64 64 $((seconds * 1000)) ;;
         http*)
             local scheme=${1%-*}
             taskset -c 1 wrk -t1 -c50 -d"${seconds}s" --latency "$scheme://127.0.0.1:$3/" | awk '
@@ -56,6 +56,16 @@ for kind in echo http https; do
     kill "${pid[@]}"
 done
 
+cat <<END
+# SwiftNIO on RingmasterNIO and on its own NIOPosix
+
+\`Tests/Benchmarks/nio-ratio.sh $rounds $seconds\` on $(date -u +%F), at $(git rev-parse --short HEAD): Linux $(uname -r), $(nproc) CPUs,
+$(swift --version 2>/dev/null | sed -n 's/.*\(Swift version [0-9.]*\).*/\1/p'). One loop on one CPU, the load (echo-load, wrk) on the other; $rounds rounds of $seconds s each, all
+three transports in turn in each round. echo: 64 connections, 64 B, unchanged SwiftNIO handlers. http, https: Hummingbird's
+\`GET /\`, 50 connections kept alive. Medians; ratios are to NIOPosix in the same run, and in brackets the least and the
+greatest of any round.
+
+END
 python3 - "$work/runs" "$(getconf CLK_TCK)" <<'PY'
 import statistics, sys
 runs = {}
@@ -63,10 +73,16 @@ for line in open(sys.argv[1]):
     kind, transport, count, ticks, late, seconds = line.split()
     runs.setdefault((kind, transport), []).append(
         (int(count) / float(seconds), int(ticks) * 1e6 / float(sys.argv[2]) / int(count), float(late)))
-median = {key: [statistics.median(run[i] for run in all) for i in range(3)] for key, all in runs.items()}
-print("| server | transport | per second | CPU us each | p99 us | throughput : NIOPosix | CPU : NIOPosix |")
-print("| --- | --- | --- | --- | --- | --- | --- |")
-for (kind, transport), (rate, cpu, late) in median.items():
-    rate0, cpu0, _ = median[kind, "posix"]
-    print(f"| {kind} | {transport} | {rate:.0f} | {cpu:.2f} | {late:.0f} | {rate / rate0:.2f} | {cpu / cpu0:.2f} |")
+
+def ratio(runs, others, i):
+    each = [run[i] / other[i] for run, other in zip(runs, others)]
+    of_medians = statistics.median(run[i] for run in runs) / statistics.median(run[i] for run in others)
+    return f"{of_medians:.2f} ({min(each):.2f} – {max(each):.2f})"
+
+print("| server | transport | per second | CPU µs each | p99 µs | throughput | CPU | p99 |")
+print("| --- | --- | ---: | ---: | ---: | --- | --- | --- |")
+for (kind, transport), measured in runs.items():
+    rate, cpu, late = (statistics.median(run[i] for run in measured) for i in range(3))
+    ratios = ["1", "1", "1"] if transport == "posix" else [ratio(measured, runs[kind, "posix"], i) for i in range(3)]
+    print(f"| {kind} | {transport} | {rate:.0f} | {cpu:.2f} | {late:.0f} | {' | '.join(ratios)} |")
 PY
