@@ -37,7 +37,9 @@ final class AcceptHandler<Output: Sendable>: ChannelInboundHandler, @unchecked S
         isReading = true
         defer { isReading = false }
         let child = Self.unwrapInboundIn(data)
-        let listenerLoop = context.eventLoop
+        guard let listenerLoop = context.eventLoop as? RingEventLoop else {
+            preconditionFailure("a listener is on a loop of this module")
+        }
         let bound = context.loopBound
         let (childSetUp, initialize) = (childSetUp, initialize)
         let begin: @Sendable () -> Void = {
@@ -47,11 +49,22 @@ final class AcceptHandler<Output: Sendable>: ChannelInboundHandler, @unchecked S
                 })
             output.whenComplete { result in
                 let end: @Sendable () -> Void = { self.setUp(child, result, bound.value) }
-                if listenerLoop.inEventLoop { end() } else { listenerLoop.execute(end) }
+                if listenerLoop.inEventLoop { return end() }
+                if !listenerLoop.tasks.offer(.function(end)), case .success(let output) = result {
+                    Self.discard(child, output)
+                }
             }
         }
         // Not by futures from loop to loop: when the loops shut down, nobody would be left to keep their promises.
-        if child.loop.inEventLoop { begin() } else { child.loop.execute(begin) }
+        if child.loop.inEventLoop { return begin() }
+        if !child.loop.tasks.offer(.function(begin)) { child.discard() }
+    }
+
+    /// Nobody takes what has come of the channel. It is kept until the channel has closed: one that is asynchronous must not go
+    /// before that.
+    private static func discard(_ child: RingStreamChannel, _ output: Output) {
+        child.closeFuture.whenComplete { _ in withExtendedLifetime(output) {} }
+        child.close(promise: nil)
     }
 
     private func setUp(
@@ -63,8 +76,8 @@ final class AcceptHandler<Output: Sendable>: ChannelInboundHandler, @unchecked S
             context.fireChannelRead(Self.wrapInboundOut(output))
             // The burst may be over, and an asynchronous channel hands on what it has read when a burst ends.
             if !isReading { context.fireChannelReadComplete() }
-        case .success:
-            child.close(promise: nil)
+        case .success(let output):
+            Self.discard(child, output)
         case .failure(let error):
             if tellsFailures { context.fireErrorCaught(error) }
         }

@@ -3,16 +3,25 @@ import NIOCore
 import Transport
 
 /// One of the addresses of a name: attempts begin one after the other, each a while after the one before or as soon as that
-/// has failed, and the first that succeeds is taken (RFC 8305, without its sorting: getaddrinfo(3) has sorted them).
+/// has failed, and the first that succeeds is taken (RFC 8305, without its sorting: getaddrinfo(3) has sorted them). The others
+/// are given up then, as they are when the time is over.
 ///
 /// Unchecked: on the loop's thread only, from ``begin(_:)`` on.
 final class AddressRace<Output: Sendable>: @unchecked Sendable {
+    struct Attempt {
+        var result: EventLoopFuture<Output>
+        /// Gives it up. On the loop's thread; what it brings all the same is discarded.
+        var giveUp: () -> Void
+    }
+
     private let loop: RingEventLoop
-    private let attempt: @Sendable (NIOCore.SocketAddress) -> EventLoopFuture<Output>
+    private let attempt: @Sendable (NIOCore.SocketAddress) -> Attempt
     private let discard: @Sendable (Output) -> Void
     private let promise: EventLoopPromise<Output>
     private var addresses: ArraySlice<NIOCore.SocketAddress> = []
-    private var running = 0
+    /// What gives up the attempts that go on, by their numbers.
+    private var running: [Int: () -> Void] = [:]
+    private var begun = 0
     private var isOver = false
     private var next: Scheduled<Void>?
     private var deadline: Scheduled<Void>?
@@ -22,7 +31,7 @@ final class AddressRace<Output: Sendable>: @unchecked Sendable {
     private static var headStart: TimeAmount { .milliseconds(250) }
 
     private init(
-        _ loop: RingEventLoop, attempt: @escaping @Sendable (NIOCore.SocketAddress) -> EventLoopFuture<Output>,
+        _ loop: RingEventLoop, attempt: @escaping @Sendable (NIOCore.SocketAddress) -> Attempt,
         discard: @escaping @Sendable (Output) -> Void
     ) {
         self.loop = loop
@@ -34,11 +43,11 @@ final class AddressRace<Output: Sendable>: @unchecked Sendable {
     /// Looks `host` up on another thread, then connects on `loop`.
     ///
     /// - Parameters:
-    ///   - attempt: begins to connect to an address.
+    ///   - attempt: begins to connect to an address. Loop thread.
     ///   - discard: is given what an attempt has brought that came too late.
     static func run(
         _ host: String, _ port: UInt16, on loop: RingEventLoop, timeout: TimeAmount,
-        attempt: @escaping @Sendable (NIOCore.SocketAddress) -> EventLoopFuture<Output>,
+        attempt: @escaping @Sendable (NIOCore.SocketAddress) -> Attempt,
         discard: @escaping @Sendable (Output) -> Void
     ) -> EventLoopFuture<Output> {
         let race = AddressRace(loop, attempt: attempt, discard: discard)
@@ -71,16 +80,19 @@ final class AddressRace<Output: Sendable>: @unchecked Sendable {
         guard !isOver else { return }
         next?.cancel()
         guard let address = addresses.popFirst() else {
-            if running == 0 { end(.failure(lastError)) }
+            if running.isEmpty { end(.failure(lastError)) }
             return
         }
-        running += 1
-        attempt(address).assumeIsolated().whenComplete { self.ended($0) }
+        let number = begun
+        begun += 1
+        let attempt = attempt(address)
+        running[number] = attempt.giveUp
+        attempt.result.assumeIsolated().whenComplete { self.ended(number, $0) }
         if !isOver, !addresses.isEmpty { next = loop.scheduleTask(in: Self.headStart) { self.beginNext() } }
     }
 
-    private func ended(_ result: Result<Output, any Error>) {
-        running -= 1
+    private func ended(_ number: Int, _ result: Result<Output, any Error>) {
+        running[number] = nil
         switch result {
         case .success(let output):
             if isOver { discard(output) } else { end(.success(output)) }
@@ -95,6 +107,9 @@ final class AddressRace<Output: Sendable>: @unchecked Sendable {
         isOver = true
         next?.cancel()
         deadline?.cancel()
+        let losers = running
+        running = [:]
+        for giveUp in losers.values { giveUp() }
         promise.completeWith(result)
     }
 }

@@ -141,7 +141,12 @@ public final class RingClientBootstrap: NIOClientTCPBootstrapProtocol {
     private func connect<Output: Sendable>(
         _ target: Target, _ initialize: @escaping @Sendable (any NIOCore.Channel) -> EventLoopFuture<Output>
     ) -> EventLoopFuture<(any NIOCore.Channel, Output)> {
-        Self.connect(target, on: group.nextRingLoop(), plan(timeout), initialize)
+        let loop = group.nextRingLoop()
+        do throws(IOError) {
+            return Self.connect(try Self.channel(target, on: loop), target, plan(timeout), initialize)
+        } catch {
+            return loop.makeFailedFuture(error)
+        }
     }
 
     private func connect<Output: Sendable>(
@@ -153,7 +158,14 @@ public final class RingClientBootstrap: NIOClientTCPBootstrapProtocol {
             return loop.makeFailedFuture(SocketAddressError.unsupported)
         }
         return AddressRace.run(host, port, on: loop, timeout: timeout) { address in
-            Self.connect(.address(address), on: loop, plan, initialize)
+            do throws(IOError) {
+                let channel = try Self.channel(.address(address), on: loop)
+                return .init(result: Self.connect(channel, .address(address), plan, initialize)) {
+                    channel.close(promise: nil)
+                }
+            } catch {
+                return .init(result: loop.makeFailedFuture(error)) {}
+            }
         } discard: { output in
             output.0.close(promise: nil)
         }
@@ -179,26 +191,28 @@ public final class RingClientBootstrap: NIOClientTCPBootstrapProtocol {
         return Plan(setUp: setUp, localAddress: localAddress, timeout: timeout)
     }
 
+    private static func channel(_ target: Target, on loop: RingEventLoop) throws(IOError) -> RingStreamChannel {
+        switch target {
+        case .address(let address):
+            do throws(CoreError) {
+                return RingStreamChannel(loop, fd: try CoreSocket.stream(CoreAddress(address).family))
+            } catch {
+                throw IOError(error)
+            }
+        case .socket(let fd):
+            CoreSocket.setBlocking(fd)
+            return RingStreamChannel(loop, fd: fd)
+        }
+    }
+
     private static func connect<Output: Sendable>(
-        _ target: Target, on loop: RingEventLoop, _ plan: Plan,
+        _ channel: RingStreamChannel, _ target: Target, _ plan: Plan,
         _ initialize: @escaping @Sendable (any NIOCore.Channel) -> EventLoopFuture<Output>
     ) -> EventLoopFuture<(any NIOCore.Channel, Output)> {
-        let channel: RingStreamChannel
-        do throws(CoreError) {
-            switch target {
-            case .address(let address):
-                channel = RingStreamChannel(loop, fd: try CoreSocket.stream(CoreAddress(address).family))
-            case .socket(let fd):
-                CoreSocket.setBlocking(fd)
-                channel = RingStreamChannel(loop, fd: fd)
-            }
-        } catch {
-            return loop.makeFailedFuture(IOError(error))
-        }
-        return channel.onLoop {
+        channel.onLoop {
             channel.setConnectTimeout(plan.timeout)
             return plan.setUp.apply(to: channel).flatMap {
-                plan.localAddress.map { channel.bind(to: $0) } ?? loop.makeSucceededVoidFuture()
+                plan.localAddress.map { channel.bind(to: $0) } ?? channel.loop.makeSucceededVoidFuture()
             }.flatMap {
                 initialize(channel)
             }.flatMap { output in

@@ -227,6 +227,12 @@ class RingChannel: NIOCore.Channel, ChannelCore, @unchecked Sendable {
             })
     }
 
+    /// Its loop has ended before it could begin. Any thread, while nobody else knows of it.
+    final func neverBegins() {
+        let farewell = lifecycle.close()
+        assert(farewell == .nothing)
+    }
+
     // MARK: Reading
 
     /// Whether a message may be read now: somebody has asked for it, or for one before it in the same burst.

@@ -169,7 +169,9 @@ final class RingListenerChannel: RingChannel, @unchecked Sendable {
             !channel.isActive
         else { return }
         if channel.loop.inEventLoop { return channel.registerAlreadyConfigured0(promise: nil) }
-        channel.loop.execute { channel.registerAlreadyConfigured0(promise: nil) }
+        if !channel.loop.tasks.offer(.function { channel.registerAlreadyConfigured0(promise: nil) }) {
+            channel.discard()
+        }
     }
 
     // MARK: Options

@@ -69,6 +69,29 @@ extension RingEventLoop {
         }
     }
 
+    // MARK: The loop below ends by itself
+
+    /// The loop below stops, though nobody has shut this one down: its channels are closed before their sockets are taken from
+    /// them. Loop thread.
+    func belowStops() {
+        guard !hasClosed else { return }
+        closeChannels {}
+        closeChannelsUnasked()
+    }
+
+    /// The loop below has stopped, or its ring has failed: nothing turns any more. Whoever waits is told. Loop thread.
+    func belowEnded() {
+        guard !hasClosed else { return }
+        belowStops()
+        // Among it the ends of channels whose sockets are closed.
+        tasks.run()
+        // The others' the kernel has not let go of, and when it does nobody hears of it.
+        for channel in channels.values { channel.released() }
+        closeAnyway()
+    }
+
+    // MARK: For users of a loop
+
     /// Ends a loop that was put on a loop of Transport, which goes on without it: closes every channel, runs what is queued, and
     /// tells what is scheduled that it will not be; then calls `callback` on `queue`. Any number of times. A group's
     /// loops end with their group: theirs fails with `EventLoopError.unsupportedOperation`.

@@ -24,9 +24,13 @@ struct LoopTaskQueue {
     /// The loop has been asked to look, and has not found it empty since.
     private var isLooked = false
     private var isClosed = false
+    /// Somebody runs what is in it, at the latest when the loop below ends.
+    private var isBound = false
 
     /// More places than this are given back when they have been used.
     private static let capacityKept = 4096
+
+    mutating func bind() { isBound = true }
 
     mutating func offer(_ task: LoopTask) -> Offer {
         guard !isClosed else { return .refused }
@@ -49,6 +53,10 @@ struct LoopTaskQueue {
         isClosed = tasks.isEmpty
         return isClosed
     }
+
+    /// The loop below has refused to look. Returns nil when what was taken is run all the same, before its thread leaves it;
+    /// else as ``abandon()``.
+    mutating func abandonIfUnbound() -> [LoopTask]? { isBound ? nil : abandon() }
 
     /// Refuses tasks from now on, since nobody runs them. Returns those that are left, for the caller to drop without the lock.
     mutating func abandon() -> [LoopTask] {

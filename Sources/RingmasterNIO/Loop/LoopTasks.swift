@@ -14,6 +14,9 @@ final class LoopTasks: @unchecked Sendable {
     private var core: CoreLoop?
     /// One closure for all times; it keeps this object alive while the loop below may have it, until ``unbind()``.
     private var drainTask: () -> Void = {}
+    /// The loop's thread is draining, or is going to. What other threads have asked for does not count: the loop below, once
+    /// it stops, refuses them, and the loop's own tasks are run to its very end.
+    private var isDrainDue = false
     private var batch: [LoopTask] = []
     private var position = 0
 
@@ -27,13 +30,25 @@ final class LoopTasks: @unchecked Sendable {
     /// Loop thread, or that which is going to be.
     func bind(_ core: CoreLoop, running executor: UnownedSerialExecutor, _ taskExecutor: UnownedTaskExecutor) {
         self.core = core
+        queue.withLock { $0.bind() }
         drainTask = { [self] in
-            if drain(executor, taskExecutor) == .tasksLeft { self.core?.executeAtEndOfTurn(drainTask) }
+            isDrainDue = true
+            switch drain(executor, taskExecutor) {
+            case .all: isDrainDue = false
+            case .tasksLeft: self.core?.executeAtEndOfTurn(drainTask)
+            }
         }
     }
 
-    /// Nothing is run any more. Loop thread, or when that has ended.
-    func unbind() {
+    /// Nothing is run any more: what is left is dropped. Loop thread, or when that has ended.
+    func abandon() {
+        _ = queue.withLock { $0.abandon() }
+        batch = []
+        position = 0
+        unbind()
+    }
+
+    private func unbind() {
         core = nil
         drainTask = {}
     }
@@ -46,24 +61,25 @@ final class LoopTasks: @unchecked Sendable {
 
     /// Any thread. Returns false when the task is dropped, since the loop has shut down or the loop below has ended.
     func offer(_ task: LoopTask) -> Bool {
-        switch queue.withLock({ $0.offer(task) }) {
-        case .taken:
-            return true
-        case .takenFirst where askToDrain():
-            return true
-        case .takenFirst:
-            _ = queue.withLock { $0.abandon() }
-            return false
+        let offer = queue.withLock { $0.offer(task) }
+        switch offer {
         case .refused:
             return false
+        case .taken, .takenFirst:
+            if remote.isCurrent, let core {
+                drainLater(core)
+                return true
+            }
+            // A loop below that stops takes none of these; then they are run when its thread is about to leave it.
+            return offer == .taken || remote.executeBeyondBound { [self] _ in drainTask() }
+                || queue.withLock { $0.abandonIfUnbound() } == nil
         }
     }
 
-    /// Returns false when the loop below has ended.
-    private func askToDrain() -> Bool {
-        guard remote.isCurrent, let core else { return remote.executeBeyondBound { [self] _ in drainTask() } }
+    private func drainLater(_ core: CoreLoop) {
+        guard !isDrainDue else { return }
+        isDrainDue = true
         core.executeAtEndOfTurn(drainTask)
-        return true
     }
 
     private func complain() {
@@ -106,6 +122,9 @@ final class LoopTasks: @unchecked Sendable {
         defer { position += 1 }
         return batch[position]
     }
+
+    /// Runs what there is, or as much of it as in a turn.
+    func run() { drainTask() }
 
     /// Runs what there is, and refuses what comes then. Returns false when there is always more.
     func close() -> Bool {

@@ -38,7 +38,8 @@ public final class RingEventLoop: NIOCore.EventLoop, NIOSerialEventLoopExecutor,
     var shutdown = LoopShutdown.running
 
     /// On a loop that exists and is not running yet. Call it on the thread that is going to run it, which keeps it from then on:
-    /// until ``shutdownGracefully(queue:_:)``, or until the thread ends.
+    /// until ``shutdownGracefully(queue:_:)``, or until the loop below ends. That ends this one too, without asking the handlers
+    /// of its channels to wait for anything.
     public convenience init(on loop: Transport.EventLoop) {
         self.init(loop.remote, isOfGroup: false)
         bind(loop)
@@ -56,7 +57,7 @@ public final class RingEventLoop: NIOCore.EventLoop, NIOSerialEventLoopExecutor,
 
     deinit {
         // Else the loop below has ended without it.
-        if !hasClosed { tasks.unbind() }
+        if !hasClosed { tasks.abandon() }
         traffic.deallocate()
     }
 
@@ -65,6 +66,7 @@ public final class RingEventLoop: NIOCore.EventLoop, NIOSerialEventLoopExecutor,
         boundCore = loop
         Self.setCurrent(self)
         tasks.bind(loop, running: asUnownedSerialExecutor(), taskExecutor.asUnownedTaskExecutor())
+        loop.whenEnding(stopping: { [weak self] in self?.belowStops() }, ended: { [weak self] in self?.belowEnded() })
     }
 
     var remote: CoreLoopRemote { tasks.remote }
@@ -190,13 +192,25 @@ public final class RingEventLoop: NIOCore.EventLoop, NIOSerialEventLoopExecutor,
         guard !hasClosed else { return true }
         for _ in 0..<LoopShutdown.roundsMax {
             if !failScheduled(EventLoopError.shutdown), tasks.close() {
-                // The cycles of references end here.
-                succeeded = nil
-                boundCore = nil
-                Self.setCurrent(nil)
+                letGo()
                 return true
             }
         }
         return false
+    }
+
+    /// As ``close()``, but where there is always more it is dropped.
+    func closeAnyway() {
+        if close() { return }
+        tasks.abandon()
+        scheduled = [:]
+        letGo()
+    }
+
+    /// The cycles of references end here.
+    private func letGo() {
+        succeeded = nil
+        boundCore = nil
+        if Self.current === self { Self.setCurrent(nil) }
     }
 }

@@ -96,6 +96,13 @@ public final class RingEventLoopGroup: NIOCore.EventLoopGroup, Sendable {
     /// Closes every channel, runs what is queued, tells what is scheduled that it will not be, and ends the threads; then calls
     /// `callback` on `queue`. Calls after the first wait for the same end. The ``singleton`` refuses.
     public func shutdownGracefully(queue: DispatchQueue, _ callback: @escaping @Sendable ((any Error)?) -> Void) {
+        shutdownGracefully(patience: LoopShutdown.patience, queue: queue, callback)
+    }
+
+    /// - Parameter patience: as of ``RingEventLoop/closeChannels(patience:then:)``.
+    func shutdownGracefully(
+        patience: TimeAmount, queue: DispatchQueue, _ callback: @escaping @Sendable ((any Error)?) -> Void
+    ) {
         if isSingleton {
             return queue.async { callback(EventLoopError.unsupportedOperation) }
         }
@@ -117,15 +124,16 @@ public final class RingEventLoopGroup: NIOCore.EventLoopGroup, Sendable {
             return life
         }
         switch former {
-        case .running: closeChannels()
+        case .running: closeChannels(patience)
         case .ending: break
         case .ended: told()
         }
     }
 
-    private func closeChannels() {
+    private func closeChannels(_ patience: TimeAmount) {
         for loop in loops {
-            let isTaken = loop.tasks.offer(.function { loop.closeChannels { self.channelsClosed() } })
+            let isTaken = loop.tasks.offer(
+                .function { loop.closeChannels(patience: patience) { self.channelsClosed() } })
             // The loop below has failed.
             if !isTaken { channelsClosed() }
         }

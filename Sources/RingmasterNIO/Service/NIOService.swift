@@ -6,7 +6,8 @@ import Transport
 /// on the worker's own loop, set up by an initialiser as that of `ServerBootstrap`.
 ///
 /// A drain sends `ChannelShouldQuiesceEvent` through each pipeline, as SwiftNIO's own quiescing does; channels whose
-/// handlers do not heed it go on until the grace is over. Loop thread, as every service.
+/// handlers do not heed it go on until the grace is over. A channel that has just become active is told 250 ms later: a request
+/// may be on its way, and handlers that close when they are idle would answer it with FIN. Loop thread, as every service.
 ///
 /// Unchecked: what it gives away are closures that run on the loop.
 public final class NIOService: Service, @unchecked Sendable {
@@ -51,6 +52,8 @@ public final class NIOService: Service, @unchecked Sendable {
 
     /// How long handlers may keep a channel from closing in the end.
     private static let closePatience: TimeAmount = .milliseconds(250)
+    /// How long a channel is active at least when it is told of a drain.
+    private static let activeMin: Duration = .milliseconds(250)
     /// Connections handed to one turn of the loop at most; the others follow in the next.
     private static let connectionsPerTurnMax: UInt = 64
 
@@ -215,13 +218,14 @@ public final class NIOService: Service, @unchecked Sendable {
         channel.closeFuture.assumeIsolated().whenComplete { [self] _ in
             // One that has moved is forgotten already.
             if channels.removeValue(forKey: id) != nil { running?.host.connectionEnded() }
+            untold?.remove(id)
         }
-        // Sent here before the supervisor knew of the drain.
-        guard untold != nil else { return initializer(channel) }
-        return initializer(channel).assumeIsolated().map { [self] output in
+        if untold != nil {
+            // Sent here before the supervisor knew of the drain.
+            untold?.insert(id)
             tell(id)
-            return output
-        }.nonisolated()
+        }
+        return initializer(channel)
     }
 
     // MARK: Ending them
@@ -229,25 +233,27 @@ public final class NIOService: Service, @unchecked Sendable {
     /// Has each channel quiesce; evenly over `spread`, since one does not see from here which of them are idle.
     public func drain(spread: Duration) {
         isLeaving = true
-        guard let loop = running?.loop else { return }
         let ids = untold ?? Set(channels.keys)
         untold = ids
         for (index, id) in ids.enumerated() {
             let delay = spread * index / ids.count
-            guard delay > .zero else {
-                tell(id)
-                continue
-            }
-            loop._scheduleTaskIsolatedUnsafeUnchecked(in: .nanoseconds(Int64(clamping: delay.wholeNanoseconds))) {
-                [self] in
-                tell(id)
-            }
+            if delay > .zero { tell(id, after: delay) } else { tell(id) }
         }
     }
 
+    private func tell(_ id: ObjectIdentifier, after delay: Duration) {
+        let delay = TimeAmount.nanoseconds(Int64(clamping: delay.wholeNanoseconds))
+        running?.loop._scheduleTaskIsolatedUnsafeUnchecked(in: delay) { [self] in tell(id) }
+    }
+
+    /// Once, and not before it has been active for a while.
     private func tell(_ id: ObjectIdentifier) {
+        guard let loop = running?.loop, let channel = channels[id], untold?.contains(id) == true else { return }
+        let now = loop.core.turnTime
+        let activeEnough = (channel.activeSince ?? now) + Self.activeMin
+        guard activeEnough <= now else { return tell(id, after: activeEnough - now) }
         untold?.remove(id)
-        channels[id]?.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
+        channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
     }
 
     /// Closes every channel, whatever its handlers say.

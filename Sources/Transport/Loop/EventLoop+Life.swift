@@ -1,5 +1,30 @@
 /// How a loop runs and ends.
 extension EventLoop {
+    /// What somebody who stands on a loop does at its end.
+    struct Ending {
+        var stopping: () -> Void
+        var ended: () -> Void
+    }
+
+    /// For who stands on a loop and has more to end than its channels. Loop thread, or before ``run()``.
+    ///
+    /// - Parameters:
+    ///   - stopping: called when the loop has been asked to end, before it closes any channel. Not when its ring has failed,
+    ///     nor when the end has begun already.
+    ///   - ended: called in any case when ``run()`` is about to return or to throw, on its thread: of what is begun from then
+    ///     on nothing comes.
+    package func whenEnding(stopping: @escaping () -> Void, ended: @escaping () -> Void) {
+        preconditionOnLoop()
+        endings.append(Ending(stopping: stopping, ended: ended))
+    }
+
+    private func tellEnded() {
+        // What they refer to may refer to the loop.
+        let endings = endings
+        self.endings = []
+        for ending in endings { ending.ended() }
+    }
+
     /// Runs until ``EventLoopRemote/stop()`` or ``EventLoopRemote/shutdownGracefully(quietPeriod:timeout:)``, then
     /// closes every channel and frees everything. Once per loop.
     ///
@@ -19,6 +44,7 @@ extension EventLoop {
             try runToEnd()
         } catch {
             _ = remote.close()
+            tellEnded()
             leak()
             throw error
         }
@@ -34,9 +60,11 @@ extension EventLoop {
         while !remote.isAskedToEnd {
             try turn(waitingUntil: .distantFuture)
         }
+        for ending in endings { ending.stopping() }
         try waitForQuiet()
         for task in remote.close() { task(self) }
         try endChannels(by: now + stopTimeout)
+        tellEnded()
         timers.removeAll()
     }
 

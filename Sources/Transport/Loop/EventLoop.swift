@@ -22,6 +22,8 @@ public final class EventLoop {
     private var tasksInHand: [() -> Void] = []
     private let report: (@Sendable (EventLoopReport) -> Void)?
     private var reportLimiters = ReportLimiters()
+    /// Who is to be told of the end.
+    var endings: [Ending] = []
     var hasRun = false
     /// ``run()`` has returned or is about to: the handler is gone, or left to itself.
     var hasEnded = false

@@ -159,9 +159,11 @@ extension Integration {
             #expect(received == 16 << 20)
         }
 
-        @Test("HTTP/2: each request that was begun is answered through reloads, and each answer arrives")
+        @Test("HTTP/2: each request that was begun is answered through reloads and upgrades, and each answer arrives")
         func goAway() throws {
-            let site = try HTTPSite(certificate: "localhost", arguments: ["--access-log"])
+            let binary = try BinaryCopy()
+            let site = try HTTPSite(
+                certificate: "localhost", binary: binary.path, arguments: ["--access-log"])
             defer { site.kill() }
             // It does not connect again when it is told that a connection ends, and counts what it has not begun as failed.
             let load = try ChildProcess("h2load", ["-n", "100000", "-c", "8", "-m", "4", site.url("/a.txt")])
@@ -175,7 +177,11 @@ extension Integration {
                 ]
                     + [site.url("/a.txt?[1-3000]")])
             defer { client.kill() }
-            for _ in 0..<3 { try site.pool.succeed("reload") }
+            for _ in 0..<2 {
+                try site.pool.succeed("reload")
+                try binary.replace()
+                try site.pool.succeed("upgrade")
+            }
             try load.waitForEnd()
             let counts = try H2Load(load.output)
             #expect(counts.started > 0 && counts.started < 100_000)
@@ -200,17 +206,42 @@ extension Integration {
             }
             #expect(load.poll() == nil, "the load outlasts the kills")
             #expect(try load.waitForEnd() == .exited(0))
-            let lost = site.pool.ringmaster.process.errors.split(separator: "\n").filter {
-                $0.contains(": worker died")
-            }
-            .flatMap { $0.split(separator: " ") }.filter { $0.hasPrefix("lost=") }
-            .reduce(0) { $0 + (Int($1.dropFirst(5)) ?? 0) }
+            let lost = Self.connectionsLost(site)
             #expect(lost > 0)
             // Connect, read, write, timeout.
             let errors = Self.socketErrors(load.output)
             #expect(errors.isEmpty || errors[0] == 0 && errors[3] == 0, "\(load.output)")
             #expect(errors.reduce(0, +) <= lost, "\(load.output)")
             #expect(!load.output.contains("Non-2xx"), "\(load.output)")
+        }
+
+        @Test("HTTP/2: kill -9 of a worker fails the requests in flight in it; its neighbours' are all answered")
+        func killedSecure() throws {
+            let site = try HTTPSite(certificate: "localhost", workers: 4)
+            defer { site.kill() }
+            let (count, connections, streams) = (40_000, 8, 4)
+            let load = try ChildProcess(
+                "h2load", ["-n", "\(count)", "-c", "\(connections)", "-m", "\(streams)", site.url("/a.txt")])
+            defer { load.kill() }
+            try wait(for: "connections") {
+                try site.pool.status().pool.workers.reduce(0) { $0 + $1.live } >= connections
+            }
+            kill(site.pool.workers[0], SIGKILL)
+            try site.pool.settle()
+            try load.waitForEnd()
+            let counts = try H2Load(load.output)
+            let lost = Self.connectionsLost(site)
+            #expect(lost > 0 && lost < connections)
+            #expect(counts.started - counts.succeeded <= lost * streams, "\(load.output)")
+            // Each has its share, which a dead one leaves undone: h2load does not connect again.
+            #expect(counts.succeeded >= (connections - lost) * (count / connections), "\(load.output)")
+        }
+
+        /// As the log tells of workers that died.
+        private static func connectionsLost(_ site: HTTPSite) -> Int {
+            site.pool.ringmaster.process.errors.split(separator: "\n").filter { $0.contains(": worker died") }
+                .flatMap { $0.split(separator: " ") }.filter { $0.hasPrefix("lost=") }
+                .reduce(0) { $0 + (Int($1.dropFirst(5)) ?? 0) }
         }
     }
 }

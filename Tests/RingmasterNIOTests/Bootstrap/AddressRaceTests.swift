@@ -17,6 +17,8 @@ struct AddressRaceTests {
         /// The attempts made so far, which the test ends.
         let attempts: Recorder<EventLoopPromise<Int>>
         let discarded: Recorder<Int>
+        /// Numbers of the attempts that were to end.
+        let givenUp: Recorder<Int>
 
         func attempt(_ number: Int) async throws -> EventLoopPromise<Int> {
             try await soon("attempt \(number)") { attempts.all.count > number }
@@ -30,25 +32,28 @@ struct AddressRaceTests {
         try await withRingGroup(transport) { group async throws in
             let attempts = Recorder<EventLoopPromise<Int>>()
             let discarded = Recorder<Int>()
+            let givenUp = Recorder<Int>()
             let loop = group.loops[0]
             let result = AddressRace<Int>.run("localhost", 1, on: loop, timeout: timeout) { _ in
                 let promise = loop.makePromise(of: Int.self)
+                let number = attempts.all.count
                 attempts.record(promise)
-                return promise.futureResult
+                return .init(result: promise.futureResult) { givenUp.record(number) }
             } discard: {
                 discarded.record($0)
             }
-            try await body(Race(result: result, attempts: attempts, discarded: discarded))
+            try await body(Race(result: result, attempts: attempts, discarded: discarded, givenUp: givenUp))
         }
     }
 
     @Test(
-        "The second begins though the first goes on, and wins; what the first brings is discarded",
+        "The second begins though the first goes on, and wins; the first is given up, and what it brings is discarded",
         arguments: streamTransports)
     func secondWins(transport: TransportKind) async throws {
         try await Self.withRace(transport) { race async throws in
             try await race.attempt(1).succeed(2)
             #expect(try await outcome(race.result).get() == 2)
+            #expect(race.givenUp.all == [0])
             try await race.attempt(0).succeed(1)
             try await soon("the late one") { race.discarded.all == [1] }
         }
@@ -70,7 +75,7 @@ struct AddressRaceTests {
             try await race.attempt(1).fail(Refused())
             try await race.attempt(0).succeed(1)
             #expect(try await outcome(race.result).get() == 1)
-            #expect(race.discarded.all.isEmpty)
+            #expect(race.discarded.all.isEmpty && race.givenUp.all.isEmpty)
         }
     }
 
@@ -83,11 +88,14 @@ struct AddressRaceTests {
         }
     }
 
-    @Test("When nobody has won in time it fails, and what comes later is discarded", arguments: streamTransports)
+    @Test(
+        "When nobody has won in time it fails, the attempts are given up, and what comes later is discarded",
+        arguments: streamTransports)
     func timeout(transport: TransportKind) async throws {
         try await Self.withRace(transport, timeout: .milliseconds(50)) { race async throws in
             let first = try await race.attempt(0)
             #expect(try await failure(race.result) as? ChannelError == .connectTimeout(.milliseconds(50)))
+            #expect(race.givenUp.all.first == 0)
             first.succeed(1)
             try await soon("the late one") { race.discarded.all == [1] }
         }

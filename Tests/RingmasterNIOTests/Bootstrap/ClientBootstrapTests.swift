@@ -69,6 +69,24 @@ struct ClientBootstrapTests {
         }
     }
 
+    @Test(
+        "When the time for a name is over, an attempt whose initializer still goes on is closed",
+        arguments: streamTransports)
+    func givenUp(transport: TransportKind) async throws {
+        let plain = try PlainListener()
+        try await withRingGroup(transport) { group async throws in
+            let journal = Journal()
+            let initialized = group.loops[0].makePromise(of: Void.self)
+            defer { initialized.succeed(()) }
+            let byName = RingClientBootstrap(group: group).channelInitializer { channel in
+                channel.closeFuture.whenComplete { _ in journal.note("closed") }
+                return initialized.futureResult
+            }.connectTimeout(.milliseconds(50)).connect(host: "127.0.0.1", port: plain.address.port!)
+            #expect(try await failure(byName) as? ChannelError == .connectTimeout(.milliseconds(50)))
+            try await journal.wait(for: "closed")
+        }
+    }
+
     @Test("Closed while connecting, the connect fails and the channel ends", arguments: streamTransports)
     func closedWhileConnecting(transport: TransportKind) async throws {
         let full = try FullListener()

@@ -154,6 +154,89 @@ struct LoneLoopTests {
     }
 }
 
+/// Tells when its channel ends. Loop thread.
+private final class EndHandler: ChannelInboundHandler, Sendable {
+    typealias InboundIn = ByteBuffer
+
+    private let heard: @Sendable (String) -> Void
+
+    init(_ heard: @escaping @Sendable (String) -> Void) { self.heard = heard }
+
+    func channelInactive(context: ChannelHandlerContext) { heard("inactive") }
+    func channelUnregistered(context: ChannelHandlerContext) { heard("unregistered") }
+}
+
+/// The loop below is stopped, and nobody has shut down the one on it.
+@Suite("Event loop whose loop below stops", .timeLimit(.minutes(1)))
+struct StoppedBelowTests {
+    @Test(
+        "tasks that other threads bring meanwhile do not keep its channels from ending", arguments: TransportKind.here)
+    func intruders(kind: TransportKind) async throws {
+        let lone = try LoneLoop(kind)
+        let loop = lone.loop
+        let (taken, ran, ended) = (Recorder<Bool>(), Counter(), Counter())
+        // On the loop's thread, so that another brings a task at this very moment.
+        let intrude: @Sendable () -> Void = {
+            let isTaken = Recorder<Bool>()
+            Thread.detachNewThread { isTaken.record(loop.tasks.offer(.function { ran.increment() })) }
+            taken.record((try? isTaken.next()) ?? false)
+        }
+        let accepted = Recorder<any NIOCore.Channel>()
+        let server = try await RingServerBootstrap(group: loop).childChannelInitializer { channel in
+            accepted.record(channel)
+            // Once before the loop below refuses tasks, and once behind.
+            channel.closeFuture.whenComplete { _ in
+                intrude()
+                ended.increment()
+            }
+            return channel.eventLoop.makeCompletedFuture {
+                try channel.pipeline.syncOperations.addHandler(EndHandler { if $0 == "inactive" { intrude() } })
+            }
+        }.bind(host: "127.0.0.1", port: 0).get()
+        let peers = try (0..<3).map { _ in try Peer(connectingTo: server) }
+        let channels = try accepted.wait { $0.count == 3 }
+        try eventually { channels.allSatisfy(\.isActive) }
+        try lone.join()
+        #expect(ended.value == 3)
+        #expect(taken.all == Array(repeating: true, count: 6) && ran.value == 6)
+        for peer in peers { #expect(try peer.receiveToEnd() == []) }
+    }
+
+    @Test(
+        "listeners, and channels that are not active, end as well, and nothing is kept", arguments: TransportKind.here)
+    func everything(kind: TransportKind) async throws {
+        let heard = Recorder<String>()
+        let loop = try await stop(kind, heard)
+        #expect(
+            heard.all.sorted() == [
+                "listener closed", "listener inactive", "listener unregistered", "timer shutdown", "young closed",
+                "young unregistered",
+            ])
+        try eventually { loop.loop == nil }
+    }
+
+    private func stop(_ kind: TransportKind, _ heard: Recorder<String>) async throws -> WeakLoop {
+        let lone = try LoneLoop(kind)
+        let loop = lone.loop
+        let listener = try await RingServerBootstrap(group: loop).serverChannelInitializer { channel in
+            channel.eventLoop.makeCompletedFuture {
+                try channel.pipeline.syncOperations.addHandler(EndHandler { heard.record("listener \($0)") })
+            }
+        }.bind(host: "127.0.0.1", port: 0).get()
+        let young = RingStreamChannel(loop, fd: try Socket.stream(AF_INET))
+        try await young.pipeline.addHandler(EndHandler { heard.record("young \($0)") }).get()
+        try await young.register().get()
+        listener.closeFuture.whenSuccess { heard.record("listener closed") }
+        young.closeFuture.whenSuccess { heard.record("young closed") }
+        loop.scheduleTask(in: .hours(1)) {}.futureResult.whenFailure {
+            if $0 as? EventLoopError == .shutdown { heard.record("timer shutdown") }
+        }
+        try await loop.submit {}.get()
+        try lone.join()
+        return WeakLoop(loop)
+    }
+}
+
 /// Refers to a loop without keeping it.
 // Sendable: a weak reference is read by one thread at a time.
 private struct WeakLoop: @unchecked Sendable {

@@ -1,7 +1,8 @@
 import NIOCore
 
-/// What a stream channel reads. The connection below delivers unasked; what nobody asked for is parked here, at most what
-/// one receive brought, and the connection is told to stop.
+/// What a stream channel reads. The connection below delivers unasked. What nobody asked for is parked here, at most what one
+/// receive brought, and the connection is told to stop; what its multishot receive brings before it has been cancelled is parked
+/// there.
 extension RingStreamChannel {
     @inline(__always)
     func received(_ bytes: RawSpan) {

@@ -27,6 +27,8 @@ final class RingStreamChannel: RingChannel, @unchecked Sendable {
     private var connectPromise: EventLoopPromise<Void>?
     private var connectTimeout: TimeAmount? = .seconds(10)
     private var closeError: (any Error)?
+    /// The turn in which it became active.
+    private(set) var activeSince: CoreTime?
 
     // Of reading.
     var allowsRemoteHalfClosure = false
@@ -143,6 +145,7 @@ final class RingStreamChannel: RingChannel, @unchecked Sendable {
     override func activating() {
         let connection = StreamConnection(self, fd: fd, isShared: isShared)
         holder = .connection(connection)
+        activeSince = loop.core.turnTime
         connection.start(reading: readsAutomatically || readPending)
     }
 
@@ -163,6 +166,16 @@ final class RingStreamChannel: RingChannel, @unchecked Sendable {
     }
 
     // MARK: Closing
+
+    /// Its loop has ended before it could begin: closes the socket. Its memory is lost, since a pipeline is taken apart on its
+    /// loop only. Any thread, while nobody else knows of the channel.
+    func discard() {
+        guard case .channel = holder else { preconditionFailure("the channel has begun") }
+        neverBegins()
+        holder = .nobody
+        if isShared { shutdown(fd, Int32(SHUT_RDWR)) }
+        Glibc.close(fd)
+    }
 
     override func close0(error: any Error, mode: CloseMode, promise: EventLoopPromise<Void>?) {
         guard lifecycle.isOpen else { return fail(promise, ChannelError.alreadyClosed) }
