@@ -3,8 +3,8 @@ import Hummingbird
 import Logging
 import Transport
 
-/// A line for each answered request: method, path, status, bytes promised, microseconds until the answer began.
-struct AccessLog<Context: RequestContext>: RouterMiddleware {
+/// A line for each answered request: client, method, path, status, bytes promised, microseconds until the answer began.
+struct AccessLog<Context: RemoteAddressRequestContext>: RouterMiddleware {
     let logger: Logger
 
     func handle(
@@ -16,6 +16,7 @@ struct AccessLog<Context: RequestContext>: RouterMiddleware {
         logger.info(
             "request",
             metadata: [
+                "client": "\(context.remoteAddress.map { "\($0)" } ?? "-")",
                 "method": "\(request.method.rawValue)", "path": "\(request.uri.string)",
                 "status": "\(response.status.code)",
                 "bytes": "\(response.headers[.contentLength] ?? response.body.contentLength.map(String.init) ?? "-")",

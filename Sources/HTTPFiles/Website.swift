@@ -1,6 +1,7 @@
 import HTTPTypes
 import Hummingbird
 import Logging
+import NIOCore
 import Transport
 
 /// A directory served over HTTP: Hummingbird's file middleware, with what goes around it.
@@ -27,9 +28,9 @@ public struct Website: Sendable {
     /// What answers requests.
     ///
     /// - Throws: `SystemError` of the root: ENOENT, ENOTDIR, EACCES; ENOSYS or EPERM where openat2(2) is not allowed.
-    public func router(logger: Logger) throws -> Router<BasicRequestContext> {
+    public func router(logger: Logger) throws -> Router<SiteContext> {
         let site = try SiteRoot(root)
-        let router = Router()
+        let router = Router(context: SiteContext.self)
         if logsRequests { router.add(middleware: AccessLog(logger: logger)) }
         router.add(middleware: RequestRules(bodyMax: bodyMax, logger: logger))
         router.add(middleware: Directories(root: site, lists: lists))
@@ -37,5 +38,19 @@ public struct Website: Sendable {
         router.add(middleware: Ranges())
         router.add(middleware: Files(root: site))
         return router
+    }
+}
+
+/// What is known of a request besides itself.
+public struct SiteContext: RemoteAddressRequestContext {
+    /// Hummingbird's own.
+    public var coreContext: CoreRequestContextStorage
+    /// The client's address; nil where a connection has none.
+    public let remoteAddress: NIOCore.SocketAddress?
+
+    /// Of the request's channel.
+    public init(source: ApplicationRequestContextSource) {
+        coreContext = .init(source: source)
+        remoteAddress = source.channel.remoteAddress
     }
 }

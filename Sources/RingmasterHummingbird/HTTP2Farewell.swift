@@ -23,9 +23,15 @@ final class StreamShield: ChannelInboundHandler, RemovableChannelHandler {
 ///
 /// It says GOAWAY itself, but NIO's HTTP/2 handler takes that to be the end as soon as no stream is open, and refuses
 /// streams that the client had every right to begin. So these frames go past it. Loop thread, as every handler.
-final class HTTP2Farewell: ChannelInboundHandler, RemovableChannelHandler {
+///
+/// When the last stream has ended the manager closes the connection from within the writing of that stream's last frames,
+/// and they would come behind TLS' end. So that waits until they are written, and is an end of the output alone: what has
+/// not been sent yet still is.
+final class HTTP2Farewell: ChannelDuplexHandler, RemovableChannelHandler {
     typealias InboundIn = HTTP2Frame
     typealias InboundOut = HTTP2Frame
+    typealias OutboundIn = HTTP2Frame
+    typealias OutboundOut = HTTP2Frame
 
     private enum State {
         case serving
@@ -33,6 +39,8 @@ final class HTTP2Farewell: ChannelInboundHandler, RemovableChannelHandler {
         case announced
         /// The manager has been told.
         case leaving
+        /// The manager has closed.
+        case closing
     }
 
     /// How long a client may take to acknowledge.
@@ -84,13 +92,20 @@ final class HTTP2Farewell: ChannelInboundHandler, RemovableChannelHandler {
         context.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
     }
 
+    func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
+        guard case .leaving = state, mode == .all else { return context.close(mode: mode, promise: promise) }
+        state = .closing
+        context.channel.closeFuture.cascade(to: promise)
+        context.eventLoop.assumeIsolatedUnsafeUnchecked().execute { context.close(mode: .output, promise: nil) }
+    }
+
     func handlerAdded(context: ChannelHandlerContext) {
         let edge = try? context.pipeline.syncOperations.handler(type: ConnectionEdge.self)
         if edge?.isLeaving == true { announce(context) }
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
-        state = .leaving
+        state = .closing
         timer?.cancel()
     }
 }

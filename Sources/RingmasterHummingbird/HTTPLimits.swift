@@ -8,7 +8,8 @@ public struct HTTPLimits: Sendable {
     /// A connection on which nothing has passed for so long is closed; nil: never. With HTTP/1.1 an answer that is being made
     /// may take longer; with HTTP/2 nobody knows of it here.
     public var idleTimeout: Duration?
-    /// Bytes of a request's head at most, of HTTP/1.1: above it the client is told (431).
+    /// Bytes of a request's head at most, of HTTP/1.1: above it the client is told (431). NIO's HTTP/2 takes 16 KiB and ends the
+    /// connection above that.
     public var headBytesMax = 80 * 1024
     /// Bytes of a request's body at most: above it the client is told (413), unless the request is being answered; behind the
     /// answer the connection is closed, or with HTTP/2 the stream. nil: no limit.
@@ -17,6 +18,7 @@ public struct HTTPLimits: Sendable {
     /// 505. On the connection's loop.
     public var refused: Refused?
 
+    /// As ``refused`` has it.
     public typealias Refused = @Sendable (_ status: Int, _ client: SocketAddress?) -> Void
 
     /// Without timeouts.

@@ -67,7 +67,8 @@ struct HTTPOptions: ServiceOptions {
     @Option(
         name: .long,
         help: ArgumentHelp(
-            "The most that a request's head may have. \(EnvironmentArguments.note("header-max"))", valueName: "KIB"))
+            "The most that a request's head of HTTP/1.1 may have. \(EnvironmentArguments.note("header-max"))",
+            valueName: "KIB"))
     var headerMax: Int = 32
 
     @Option(

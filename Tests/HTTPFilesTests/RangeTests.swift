@@ -78,7 +78,7 @@ struct RangeTests {
             head: HTTPRequest(
                 method: .get, scheme: nil, authority: nil, path: "/", headerFields: [.range: "bytes=-3"]),
             body: .init(buffer: ByteBuffer()))
-        let answer = try await Ranges<BasicRequestContext>().handle(request, context: Site.context()) { request, _ in
+        let answer = try await Ranges<SiteContext>().handle(request, context: Site.context()) { request, _ in
             if request.method == .head { return before }
             let isPart = request.headers[.range] != nil
             parts.withLock { $0[isPart ? "part" : "whole"]! += 1 }

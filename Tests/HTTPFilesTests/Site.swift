@@ -10,7 +10,7 @@ import NIOEmbedded
 /// A directory of its own, and a website that serves it.
 final class Site {
     let root: String
-    private let responder: any HTTPResponder<BasicRequestContext>
+    private let responder: any HTTPResponder<SiteContext>
 
     init(_ files: [String: String], lists: Bool = false, bodyMax: Int = 1024) throws {
         root = NSTemporaryDirectory() + "site-\(UUID().uuidString)"
@@ -40,8 +40,8 @@ final class Site {
 
     static var logger: Logger { Logger(label: "site") { _ in SwiftLogNoOpLogHandler() } }
 
-    static func context() -> BasicRequestContext {
-        BasicRequestContext(
+    static func context() -> SiteContext {
+        SiteContext(
             source: ApplicationRequestContextSource(
                 channel: EmbeddedChannel(), logger: logger))
     }

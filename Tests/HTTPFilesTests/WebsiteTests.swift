@@ -150,7 +150,7 @@ struct WebsiteTests {
         let site = try Site(["a": "", "b": "", "c": "", ".hidden": ""])
         let directory = try #require(try SiteRoot(site.root).file("/"))
         func count(_ max: Int) throws -> Int {
-            let html = try Directories<BasicRequestContext>.listing(directory, "/", entriesMax: max)
+            let html = try Directories<SiteContext>.listing(directory, "/", entriesMax: max)
             #expect(html.contains("and more") == (max < 4))
             return html.split(separator: "\n").filter { $0.hasPrefix("<li>") }.count
         }
@@ -162,7 +162,7 @@ struct WebsiteTests {
     func openFiles() async throws {
         let site = try Site(["a": "a", "dir/index.html": "index"])
         let root = try SiteRoot(site.root, openFiles: OpenFiles(max: 2))
-        let router = Router()
+        let router = Router(context: SiteContext.self)
         router.add(middleware: RequestRules(bodyMax: 0, logger: Site.logger))
         router.add(middleware: Directories(root: root, lists: true))
         router.add(middleware: Files(root: root))

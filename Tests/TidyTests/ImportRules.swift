@@ -15,8 +15,9 @@ enum ImportRules {
         "Ringmaster": ["Supervisor", "Worker", "Handoff", "Transport", "Logging", "ArgumentParser", "Yams"],
         "RingmasterNIO": ["Transport", "NIOCore", "Dispatch"],
         "RingmasterHummingbird": [
-            "RingmasterNIO", "NIOCore", "NIOHTTP1", "NIOHTTP2", "NIOTLS", "NIOHTTPTypes", "NIOHTTPTypesHTTP1", "NIOSSL",
-            "Logging", "HTTPTypes", "Hummingbird", "HummingbirdCore", "HummingbirdHTTP2", "ServiceLifecycle",
+            "Transport", "RingmasterNIO", "NIOCore", "NIOHTTP1", "NIOHTTP2", "NIOTLS", "NIOHTTPTypes",
+            "NIOHTTPTypesHTTP1", "NIOHTTPTypesHTTP2", "NIOSSL", "Logging", "HTTPTypes", "Hummingbird",
+            "HummingbirdCore", "HummingbirdHTTP2", "ServiceLifecycle",
         ],
         "HTTPFiles": [
             "Transport", "CSocket", "NIOCore", "NIOPosix", "Logging", "HTTPTypes", "Hummingbird",
@@ -51,8 +52,7 @@ enum ImportRules {
         ],
         "RingmasterHummingbirdTests": [
             "RingmasterHummingbird", "RingmasterNIO", "Transport", "TransportTesting", "NIOCore", "NIOEmbedded",
-            "NIOHTTP1", "Logging",
-            "Hummingbird", "ServiceLifecycle",
+            "NIOHTTP1", "NIOHTTPTypes", "NIOHTTPTypesHTTP2", "HTTPTypes", "Logging", "Hummingbird", "ServiceLifecycle",
         ],
         "HTTPFilesTests": ["HTTPFiles", "NIOCore", "NIOEmbedded", "Logging", "HTTPTypes", "Hummingbird"],
         "TransportTesting": ["Transport", "CRing", "CSocket"],

@@ -44,6 +44,8 @@ extension Balance: ExpressibleByArgument {
 
     /// All names, for help texts.
     public static var allValueStrings: [String] { names.map(\.0) }
+    /// None: the help text says what they mean.
+    public static var allValueDescriptions: [String: String] { [:] }
     /// Its name, for help texts.
     public var defaultValueDescription: String { Self.names.first { $0.1 == self }?.0 ?? "" }
 }

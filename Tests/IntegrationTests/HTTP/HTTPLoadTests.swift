@@ -159,6 +159,23 @@ extension Integration {
             #expect(received == 16 << 20)
         }
 
+        /// Client: 64 KiB of room for each answer, so that its end waits for the client. It does not connect again.
+        @Test("HTTP/2: answers that wait for the client to make room are sent to their end when the worker leaves")
+        func windows() throws {
+            let site = try HTTPSite(certificate: "localhost")
+            defer { site.kill() }
+            try site.write("large", Data(count: 100_000))
+            let load = try ChildProcess(
+                "h2load", ["-n", "100000", "-c", "8", "-m", "10", "-w", "16", "-W", "24", site.url("/large")])
+            defer { load.kill() }
+            try wait(for: "connections") { try site.pool.status().pool.workers.reduce(0) { $0 + $1.live } >= 8 }
+            try site.pool.succeed("reload")
+            try load.waitForEnd()
+            let counts = try H2Load(load.output)
+            #expect(counts.started > 0 && counts.started < 100_000)
+            #expect(counts.done == counts.started && counts.succeeded == counts.started, "\(load.output)")
+        }
+
         @Test("HTTP/2: each request that was begun is answered through reloads and upgrades, and each answer arrives")
         func goAway() throws {
             let binary = try BinaryCopy()
