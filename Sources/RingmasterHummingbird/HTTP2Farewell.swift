@@ -1,7 +1,5 @@
-import HTTPTypes
 import NIOCore
 import NIOHTTP2
-import NIOHTTPTypes
 
 /// Tells an HTTP/2 connection that the worker leaves, and not its streams: of those, each would close that has not heard of
 /// its request yet. Stands in front of NIO's HTTP/2 handler, which would tell them.
@@ -107,19 +105,5 @@ final class HTTP2Farewell: ChannelDuplexHandler, RemovableChannelHandler {
     func handlerRemoved(context: ChannelHandlerContext) {
         state = .closing
         timer?.cancel()
-    }
-}
-
-/// Takes from answers what HTTP/2 forbids (RFC 9113, 8.2.2): what is said of a connection of HTTP/1.1.
-final class HTTP2Answers: ChannelOutboundHandler, RemovableChannelHandler {
-    typealias OutboundIn = HTTPResponsePart
-    typealias OutboundOut = HTTPResponsePart
-
-    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
-        guard case .head(var head) = Self.unwrapOutboundIn(data), head.headerFields.contains(.connection) else {
-            return context.write(data, promise: promise)
-        }
-        head.headerFields[.connection] = nil
-        context.write(Self.wrapOutboundOut(.head(head)), promise: promise)
     }
 }

@@ -236,7 +236,7 @@ extension Integration {
         func killedSecure() throws {
             let site = try HTTPSite(certificate: "localhost", workers: 4)
             defer { site.kill() }
-            let (count, connections, streams) = (40_000, 8, 4)
+            let (count, connections, streams) = (8000, 8, 4)
             let load = try ChildProcess(
                 "h2load", ["-n", "\(count)", "-c", "\(connections)", "-m", "\(streams)", site.url("/a.txt")])
             defer { load.kill() }
