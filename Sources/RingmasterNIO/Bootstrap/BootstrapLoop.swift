@@ -11,11 +11,25 @@ extension NIOCore.EventLoopGroup {
         }
         return loop
     }
+
+    /// What `make` does with the address; fails where there is none.
+    func withAddress<Output: Sendable>(
+        _ address: () throws -> NIOCore.SocketAddress, _ make: (NIOCore.SocketAddress) -> EventLoopFuture<Output>
+    ) -> EventLoopFuture<Output> {
+        do {
+            return make(try address())
+        } catch {
+            return next().makeFailedFuture(error)
+        }
+    }
 }
 
 /// What a new channel is set up with, before it is registered.
 struct ChannelSetUp: Sendable {
     typealias Initializer = @Sendable (any NIOCore.Channel) -> EventLoopFuture<Void>
+
+    /// The initializer of those who ask for the channel alone.
+    static let nothingMore: Initializer = { $0.eventLoop.makeSucceededVoidFuture() }
 
     var options = ChannelOptions.Storage()
     var initializer: Initializer?
@@ -23,7 +37,7 @@ struct ChannelSetUp: Sendable {
     /// Applies the options, then calls the initializer. Loop thread.
     func apply(to channel: any NIOCore.Channel) -> EventLoopFuture<Void> {
         options.applyAllChannelOptions(to: channel).flatMap {
-            initializer?(channel) ?? channel.eventLoop.makeSucceededVoidFuture()
+            (initializer ?? Self.nothingMore)(channel)
         }
     }
 }

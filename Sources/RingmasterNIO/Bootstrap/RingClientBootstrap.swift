@@ -70,27 +70,23 @@ public final class RingClientBootstrap: NIOClientTCPBootstrapProtocol {
 
     /// Connects to an address. Its future fails with `ChannelError.connectTimeout` or with what connect(2) says.
     public func connect(to address: NIOCore.SocketAddress) -> EventLoopFuture<any NIOCore.Channel> {
-        connect(.address(address), Self.nothingMore).map(\.0)
+        connect(.address(address), ChannelSetUp.nothingMore).map(\.0)
     }
 
     /// Connects to the first address of `host` that answers, a new attempt being made every 250 ms while the others go on
     /// (RFC 8305). The name is looked up on another thread.
     public func connect(host: String, port: Int) -> EventLoopFuture<any NIOCore.Channel> {
-        connect(host, port, Self.nothingMore).map(\.0)
+        connect(host, port, ChannelSetUp.nothingMore).map(\.0)
     }
 
     /// Connects to a Unix-domain path.
     public func connect(unixDomainSocketPath path: String) -> EventLoopFuture<any NIOCore.Channel> {
-        do {
-            return connect(to: try .init(unixDomainSocketPath: path))
-        } catch {
-            return group.next().makeFailedFuture(error)
-        }
+        group.withAddress({ try .init(unixDomainSocketPath: path) }, connect(to:))
     }
 
     /// Takes over a connected socket, and its blocking mode with it: O_NONBLOCK is cleared.
     public func withConnectedSocket(_ socket: NIOBSDSocket.Handle) -> EventLoopFuture<any NIOCore.Channel> {
-        connect(.socket(socket), Self.nothingMore).map(\.0)
+        connect(.socket(socket), ChannelSetUp.nothingMore).map(\.0)
     }
 
     // MARK: Connecting, from asynchronous code
@@ -132,10 +128,6 @@ public final class RingClientBootstrap: NIOClientTCPBootstrapProtocol {
     private enum Target: Sendable {
         case address(NIOCore.SocketAddress)
         case socket(Int32)
-    }
-
-    private static var nothingMore: @Sendable (any NIOCore.Channel) -> EventLoopFuture<Void> {
-        { $0.eventLoop.makeSucceededVoidFuture() }
     }
 
     private func connect<Output: Sendable>(
@@ -182,7 +174,7 @@ public final class RingClientBootstrap: NIOClientTCPBootstrapProtocol {
         if let protocolHandlers {
             let initializer = setUp.initializer
             setUp.initializer = { channel in
-                (initializer?(channel) ?? channel.eventLoop.makeSucceededVoidFuture()).hop(to: channel.eventLoop)
+                (initializer ?? ChannelSetUp.nothingMore)(channel).hop(to: channel.eventLoop)
                     .flatMapThrowing {
                         try channel.pipeline.syncOperations.addHandlers(protocolHandlers(), position: .first)
                     }

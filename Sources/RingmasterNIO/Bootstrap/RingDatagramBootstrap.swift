@@ -55,12 +55,12 @@ public final class RingDatagramBootstrap {
 
     /// Binds to an address. Its future fails with what socket(2) or bind(2) says.
     public func bind(to address: NIOCore.SocketAddress) -> EventLoopFuture<any NIOCore.Channel> {
-        make(.bind(address), Self.nothingMore).map(\.0)
+        make(.bind(address), ChannelSetUp.nothingMore).map(\.0)
     }
 
     /// Binds to the first address of `host`; blocks while the name is looked up.
     public func bind(host: String, port: Int) -> EventLoopFuture<any NIOCore.Channel> {
-        resolved(bind(to:)) { try .makeAddressResolvingHost(host, port: port) }
+        group.withAddress({ try .makeAddressResolvingHost(host, port: port) }, bind(to:))
     }
 
     /// Binds to a Unix-domain path.
@@ -69,29 +69,29 @@ public final class RingDatagramBootstrap {
     public func bind(
         unixDomainSocketPath path: String, cleanupExistingSocketFile: Bool = false
     ) -> EventLoopFuture<any NIOCore.Channel> {
-        resolved(bind(to:)) { try .init(unixDomainSocketPath: path, cleaningUp: cleanupExistingSocketFile) }
+        group.withAddress({ try .init(unixDomainSocketPath: path, cleaningUp: cleanupExistingSocketFile) }, bind(to:))
     }
 
     /// Takes over a datagram socket that is bound already, and perhaps connected; O_NONBLOCK is cleared.
     public func withBoundSocket(_ socket: NIOBSDSocket.Handle) -> EventLoopFuture<any NIOCore.Channel> {
-        make(.socket(socket), Self.nothingMore).map(\.0)
+        make(.socket(socket), ChannelSetUp.nothingMore).map(\.0)
     }
 
     // MARK: Connecting
 
     /// Connects to an address: what comes from others is not received. Nothing is sent.
     public func connect(to address: NIOCore.SocketAddress) -> EventLoopFuture<any NIOCore.Channel> {
-        make(.connect(address), Self.nothingMore).map(\.0)
+        make(.connect(address), ChannelSetUp.nothingMore).map(\.0)
     }
 
     /// Connects to the first address of `host`; blocks while the name is looked up.
     public func connect(host: String, port: Int) -> EventLoopFuture<any NIOCore.Channel> {
-        resolved(connect(to:)) { try .makeAddressResolvingHost(host, port: port) }
+        group.withAddress({ try .makeAddressResolvingHost(host, port: port) }, connect(to:))
     }
 
     /// Connects to a Unix-domain path.
     public func connect(unixDomainSocketPath path: String) -> EventLoopFuture<any NIOCore.Channel> {
-        resolved(connect(to:)) { try .init(unixDomainSocketPath: path) }
+        group.withAddress({ try .init(unixDomainSocketPath: path) }, connect(to:))
     }
 
     // MARK: From asynchronous code
@@ -174,10 +174,6 @@ public final class RingDatagramBootstrap {
         }
     }
 
-    private static var nothingMore: @Sendable (any NIOCore.Channel) -> EventLoopFuture<Void> {
-        { $0.eventLoop.makeSucceededVoidFuture() }
-    }
-
     private func make<Output: Sendable>(
         _ origin: Origin, _ initialize: @escaping @Sendable (any NIOCore.Channel) -> EventLoopFuture<Output>
     ) -> EventLoopFuture<(any NIOCore.Channel, Output)> {
@@ -199,17 +195,6 @@ public final class RingDatagramBootstrap {
                 }
                 return isReady.map { (channel, output) }
             }
-        }
-    }
-
-    private func resolved(
-        _ make: (NIOCore.SocketAddress) -> EventLoopFuture<any NIOCore.Channel>,
-        _ address: () throws -> NIOCore.SocketAddress
-    ) -> EventLoopFuture<any NIOCore.Channel> {
-        do {
-            return make(try address())
-        } catch {
-            return group.next().makeFailedFuture(error)
         }
     }
 }

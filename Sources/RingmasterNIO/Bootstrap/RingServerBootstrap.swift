@@ -78,11 +78,7 @@ public final class RingServerBootstrap {
 
     /// Listens on the first address of `host`; blocks while the name is looked up.
     public func bind(host: String, port: Int) -> EventLoopFuture<any NIOCore.Channel> {
-        resolved {
-            try .makeAddressResolvingHost(host, port: port)
-        } then: {
-            self.bind(to: $0)
-        }
+        group.withAddress({ try .makeAddressResolvingHost(host, port: port) }, bind(to:))
     }
 
     /// Listens on a Unix-domain path.
@@ -91,11 +87,7 @@ public final class RingServerBootstrap {
     public func bind(
         unixDomainSocketPath path: String, cleanupExistingSocketFile: Bool = false
     ) -> EventLoopFuture<any NIOCore.Channel> {
-        resolved {
-            try .init(unixDomainSocketPath: path, cleaningUp: cleanupExistingSocketFile)
-        } then: {
-            self.bind(to: $0)
-        }
+        group.withAddress({ try .init(unixDomainSocketPath: path, cleaningUp: cleanupExistingSocketFile) }, bind(to:))
     }
 
     /// Listens on a socket that is bound already, whose O_NONBLOCK is cleared; the channel owns it from then on.
@@ -206,17 +198,6 @@ public final class RingServerBootstrap {
                 }
                 return isBound.map { result }
             }
-        }
-    }
-
-    private func resolved(
-        _ address: () throws -> NIOCore.SocketAddress,
-        then bind: (NIOCore.SocketAddress) -> EventLoopFuture<any NIOCore.Channel>
-    ) -> EventLoopFuture<any NIOCore.Channel> {
-        do {
-            return bind(try address())
-        } catch {
-            return group.next().makeFailedFuture(error)
         }
     }
 }
