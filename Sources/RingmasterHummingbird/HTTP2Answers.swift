@@ -3,10 +3,8 @@ import NIOCore
 import NIOHTTPTypes
 
 /// Takes from answers what HTTP/2 forbids (RFC 9113, 8.2.2): what is said of a connection of HTTP/1.1. And sends together
-/// what is made together: head, body and end.
-///
-/// Some clients, curl among them, reset a stream when all bytes of the body are there and its end is not. NIO's handler
-/// closes a connection on which that has happened 200 times. Loop thread, as every handler.
+/// what is made together: head, body and end, in as few frames as there can be (``HTTP2AnswerEnd``). Loop thread, as every
+/// handler.
 final class HTTP2Answers: ChannelOutboundHandler, RemovableChannelHandler {
     typealias OutboundIn = HTTPResponsePart
     typealias OutboundOut = HTTPResponsePart
@@ -19,6 +17,11 @@ final class HTTP2Answers: ChannelOutboundHandler, RemovableChannelHandler {
 
     private var sending = Sending.atOnce
     private var hasEnded = false
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        // Of a pipeline that has just been made: it cannot fail.
+        try? context.pipeline.syncOperations.addHandler(HTTP2AnswerEnd(), position: .first)
+    }
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
         switch Self.unwrapOutboundIn(data) {

@@ -15,7 +15,7 @@ enum ImportRules {
         "Ringmaster": ["Supervisor", "Worker", "Handoff", "Transport", "Logging", "ArgumentParser", "Yams"],
         "RingmasterNIO": ["Transport", "NIOCore", "Dispatch"],
         "RingmasterHummingbird": [
-            "Transport", "RingmasterNIO", "NIOCore", "NIOHTTP1", "NIOHTTP2", "NIOTLS", "NIOHTTPTypes",
+            "Transport", "RingmasterNIO", "NIOCore", "NIOHPACK", "NIOHTTP1", "NIOHTTP2", "NIOTLS", "NIOHTTPTypes",
             "NIOHTTPTypesHTTP1", "NIOHTTPTypesHTTP2", "NIOSSL", "Logging", "HTTPTypes", "Hummingbird",
             "HummingbirdCore", "HummingbirdHTTP2", "ServiceLifecycle",
         ],
@@ -52,7 +52,8 @@ enum ImportRules {
         ],
         "RingmasterHummingbirdTests": [
             "RingmasterHummingbird", "RingmasterNIO", "Transport", "TransportTesting", "NIOCore", "NIOEmbedded",
-            "NIOHTTP1", "NIOHTTPTypes", "NIOHTTPTypesHTTP2", "HTTPTypes", "Logging", "Hummingbird", "ServiceLifecycle",
+            "NIOHPACK", "NIOHTTP1", "NIOHTTP2", "NIOHTTPTypes", "NIOHTTPTypesHTTP2", "HTTPTypes", "Logging",
+            "Hummingbird", "ServiceLifecycle",
         ],
         "HTTPFilesTests": ["HTTPFiles", "NIOCore", "NIOEmbedded", "Logging", "HTTPTypes", "Hummingbird"],
         "TransportTesting": ["Transport", "CRing", "CSocket"],
