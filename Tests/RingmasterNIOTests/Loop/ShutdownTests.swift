@@ -178,8 +178,9 @@ struct ShutdownTests {
                 failed.increment()
             }
         }
-        // Behind it come those that are queued when the group is told to end.
-        loop.execute { usleep(20_000) }
+        // Behind it come those that are queued when the group has been told to end.
+        let queued = DispatchSemaphore(value: 0)
+        loop.execute { queued.wait() }
         group.shutdownGracefully(queue: .global()) { _ in }
         for _ in 0..<10_000 {
             loop.execute {
@@ -187,6 +188,7 @@ struct ShutdownTests {
                 if ran.value <= 10_000 { loop.execute { ran.increment() } }
             }
         }
+        queued.signal()
         try await group.shutdownGracefully()
         #expect(failed.value == 2 && ran.value == 20_001)
     }
