@@ -6,8 +6,16 @@
 
 #include <errno.h>
 
+/* io_uring_get_sqe() without what this library never sets up: SQPOLL, 128-byte entries. */
+static inline struct io_uring_sqe *next_sqe(struct cring *ring) {
+    struct io_uring_sq *sq = &ring->uring.sq;
+    if (sq->sqe_tail - *sq->khead >= sq->ring_entries)
+        return NULL;
+    return &sq->sqes[sq->sqe_tail++ & sq->ring_mask];
+}
+
 #define GET_SQE_OR_BUSY(ring, sqe)                                                                           \
-    struct io_uring_sqe *sqe = io_uring_get_sqe(&(ring)->uring);                                             \
+    struct io_uring_sqe *sqe = next_sqe(ring);                                                               \
     if (sqe == NULL)                                                                                         \
     return -EBUSY
 

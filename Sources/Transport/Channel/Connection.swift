@@ -194,12 +194,16 @@ open class Connection: Channel {
 
     // MARK: What the loop calls
 
+    override func receiveCompleted(_ completion: Completion) {
+        receiveEnded(completion)
+    }
+
+    override func sendCompleted(_ completion: Completion) {
+        sendEnded(completion.result)
+    }
+
     override func completed(_ kind: OperationKind, _ completion: Completion) {
         switch kind {
-        case .receive:
-            receiveCompleted(completion)
-        case .send:
-            sendCompleted(completion.result)
         case .poll:
             pollCompleted(completion)
         case .pollRead:
@@ -225,8 +229,10 @@ open class Connection: Channel {
     override func flush() {
         state.pointee.isDirty = false
         guard !isClosing else { return }
-        deliverParked()
-        tellInputEnding()
+        if state.pointee.read.hasParked || state.pointee.inputEnd != .notSeen {
+            deliverParked()
+            tellInputEnding()
+        }
         send()
     }
 }
