@@ -53,7 +53,8 @@ extension Connection {
         state.pointee.sending = .idle
         guard !isClosing else { return sentWhileClosing(result) }
         guard result > 0 else {
-            if result == -EAGAIN || result == -EINTR { return send() }
+            if result == -EAGAIN { return awaitRoom() }
+            if result == -EINTR { return sendNext() }
             return fail(result == 0 ? EPIPE : -result, "send")
         }
         advance(Int(result))

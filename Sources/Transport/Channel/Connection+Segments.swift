@@ -72,7 +72,7 @@ extension Connection {
         return Int(result)
     }
 
-    private func awaitRoom(multishot: Bool = false) {
+    func awaitRoom(multishot: Bool = false) {
         state.pointee.sending = .room
         submit(.poll(fd: fd, events: UInt32(POLLOUT), multishot: multishot), .pollWrite)
     }

@@ -39,7 +39,7 @@ extension SimulatedKernel {
             return -dice.one(of: [EAGAIN, EINTR])
         }
         if dice.chance(climate.sendRefused) { return refuse(socket) }
-        guard socket.room > 0 else { return nil }
+        guard socket.room > 0 else { return -EAGAIN }
         var taken = min(count, socket.room)
         if dice.chance(climate.sendShort) { taken = dice.upTo(taken) }
         if taken < count { log.mark(operation.isCancelled ? .cancelledWithPartOfSend : .sendShort) }
