@@ -214,7 +214,9 @@ open class Connection: Channel {
             roomCompleted(completion)
         case .zeroCopySend0, .zeroCopySend1, .zeroCopySend2, .zeroCopySend3:
             zeroCopyCompleted(kind, completion)
-        case .cancelSend, .cancelPoll, .cancelPollWrite, .cancelZeroCopySend0, .cancelZeroCopySend1,
+        case .cancelPollWrite:
+            roomCancelled()
+        case .cancelSend, .cancelPoll, .cancelZeroCopySend0, .cancelZeroCopySend1,
             .cancelZeroCopySend2, .cancelZeroCopySend3:
             cancellationCompleted()
         default:
