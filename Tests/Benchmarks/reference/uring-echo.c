@@ -1,0 +1,79 @@
+/*
+ * The limit that Ringmaster's echo on io_uring is held against: multishot accept, multishot receives into a
+ * ring of buffers, each sent back from where it lies. One thread.
+ *
+ *   uring-echo PORT [--buffers N] [--buffer-size BYTES] [--submissions N] [--completions N]
+ *
+ * Listens on 127.0.0.1.
+ */
+#define _GNU_SOURCE
+#include "uring-stream.h"
+
+#include <getopt.h>
+
+static void stream_ended(int fd) {
+    close_socket(fd);
+}
+
+static void accepted(int listener, const struct io_uring_cqe *cqe) {
+    if (cqe->res >= 0)
+        start_stream(cqe->res, cqe->res);
+    else
+        fprintf(stderr, "accept: %s\n", strerror(-cqe->res));
+    if ((cqe->flags & IORING_CQE_F_MORE) == 0)
+        accept_on(listener);
+}
+
+int main(int argc, char **argv) {
+    unsigned submissions = 256, completions = 4096;
+    const struct option options[] = {{"buffers", required_argument, NULL, 'n'},
+                                     {"buffer-size", required_argument, NULL, 'b'},
+                                     {"submissions", required_argument, NULL, 's'},
+                                     {"completions", required_argument, NULL, 'c'},
+                                     {0}};
+    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        if (option == 'n')
+            buffer_count = (uint32_t)number_option("--buffers", optarg, 1, 32768);
+        else if (option == 'b')
+            buffer_size = (uint32_t)number_option("--buffer-size", optarg, 1, 1 << 24);
+        else if (option == 's')
+            submissions = (unsigned)number_option("--submissions", optarg, 1, 32768);
+        else if (option == 'c')
+            completions = (unsigned)number_option("--completions", optarg, 1, 65536);
+        else
+            return 64;
+    }
+    if (optind + 1 != argc) {
+        fprintf(stderr, "usage: uring-echo PORT [--buffers N] [--buffer-size BYTES] [--submissions N] "
+                        "[--completions N]\n");
+        return 64;
+    }
+    check_buffers();
+    set_up(submissions, completions);
+    accept_on(listen_on(number_option("PORT", argv[optind], 1, 65535), 0));
+
+    for (;;) {
+        int result = io_uring_submit_and_wait(&ring, 1);
+        if (result < 0 && result != -EINTR)
+            die("io_uring_submit_and_wait", -result);
+        unsigned head, count = 0;
+        struct io_uring_cqe *cqe;
+        io_uring_for_each_cqe(&ring, head, cqe) {
+            int fd = (int)(uint32_t)cqe->user_data;
+            count++;
+            switch (cqe->user_data >> 32) {
+            case RECEIVE:
+                received(fd, cqe);
+                break;
+            case SEND:
+                sent(fd, cqe->res);
+                break;
+            case ACCEPT:
+                accepted(fd, cqe);
+                break;
+            }
+        }
+        io_uring_cq_advance(&ring, count);
+        return_buffers();
+    }
+}
