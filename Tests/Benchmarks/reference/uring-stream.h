@@ -101,8 +101,13 @@ static inline void received(int in, const struct io_uring_cqe *cqe) {
     if ((cqe->flags & IORING_CQE_F_BUFFER) != 0) {
         int32_t buffer = (int32_t)(cqe->flags >> IORING_CQE_BUFFER_SHIFT);
         buffers_free--;
-        if (cqe->res <= 0 || stream->failed) {
+        if (cqe->res <= 0) {
             give_buffer(buffer);
+        } else if (stream->failed) {
+            /* A multishot receive that has taken the last bytes of a socket that was reset waits for one more
+             * wake-up to see the end (Linux 6.18: only FIN sets SOCK_DONE, which tcp_inq_hint() looks at). */
+            give_buffer(buffer);
+            shutdown(in, SHUT_RDWR);
         } else {
             buffer_length[buffer] = (uint32_t)cqe->res;
             next_buffer[buffer] = NONE;
