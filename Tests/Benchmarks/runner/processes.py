@@ -66,8 +66,10 @@ def is_alive(pid):
 class Server:
     """A server and all of its processes, for the time of a `with`. `cpus`: where it may run, as taskset has it."""
 
-    def __init__(self, name, command, port, cpus=None, environment=None, ready=None, ends_itself=False):
-        self.name, self.port, self.ready, self.ends_itself = name, port, ready, ends_itself
+    def __init__(self, name, command, port, cpus=None, environment=None, ready_text=None, ends_itself=False):
+        self.name, self.port, self.ends_itself = name, port, ends_itself
+        # What it says when it serves; without it, whether its port answers.
+        self.ready_text = ready_text
         self.command = (["taskset", "-c", cpus] if cpus else []) + command
         self.environment = environment
         self.process = None
@@ -98,12 +100,17 @@ class Server:
 
     def _wait_until_ready(self):
         end = time.monotonic() + START_SECONDS
-        while not (self.ready() if self.ready else answers(self.port)):
+        while not self._is_ready():
             if self.process.poll() is not None:
                 raise ServerFailed(f"{self.name} ended with {self.process.returncode}; {self.output()}")
             if time.monotonic() > end:
                 raise ServerFailed(f"{self.name} did not answer on port {self.port}; {self.output()}")
             time.sleep(0.02)
+
+    def _is_ready(self):
+        if self.ready_text is None:
+            return answers(self.port)
+        return self.ready_text in os.pread(self.log.fileno(), 1 << 20, 0).decode(errors="replace")
 
     def _wait_for_its_end(self):
         try:
