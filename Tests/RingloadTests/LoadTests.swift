@@ -22,7 +22,8 @@ struct LoadTests {
 
     @Test(
         "closed loop: all messages come back, whatever their size and number",
-        arguments: across(TransportMode.ringload, [(1, 1, 1), (1, 64, 16), (100, 64, 2), (3, 100_000, 4), (2, 2_000_000, 1)]))
+        arguments: across(
+            TransportMode.ringload, [(1, 1, 1), (1, 64, 16), (100, 64, 2), (3, 100_000, 4), (2, 2_000_000, 1)]))
     func closed(mode: TransportMode, shape: (Int, Int, Int)) throws {
         let (connections, size, depth) = shape
         let server = try FaultyServer(.echo, mode)

@@ -204,7 +204,8 @@ class LoadRun {
         if tally.pointee.unanswered > 0 {
             let limit = LoadReport.short(plan.drainSeconds)
             tally.pointee.note(
-                "\(tally.pointee.unanswered) \(unansweredNoun) not back whole \(limit) s after the end, or when the connection ended")
+                "\(tally.pointee.unanswered) \(unansweredNoun) not back whole \(limit) s after the end, or when the connection ended"
+            )
         }
         reported(
             LoadReport(

@@ -72,6 +72,7 @@ private final class FaultyConnection: Connection {
         case .flood: return flood()
         }
         bytes.withUnsafeBytes { _ = write($0) }
+        if !isWritable { pauseReading() }
     }
 
     private func flood() {
@@ -79,6 +80,6 @@ private final class FaultyConnection: Connection {
     }
 
     override func becameWritable() {
-        if case .flood = behaviour { flood() }
+        if case .flood = behaviour { flood() } else { resumeReading() }
     }
 }
