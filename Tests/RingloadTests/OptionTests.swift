@@ -82,7 +82,7 @@ struct OptionTests {
     func given() throws {
         let idle = try plan(
             "idle", Self.target, "--connections", "60000", "--active", "10", "--interval", "500", "--loop", "epoll")
-        #expect(idle.kind == .open(rate: 20, backlog: 16) && idle.active == 10 && idle.sources?.count == 3)
+        #expect(idle.kind == .open(rate: 20, backlog: 16) && idle.active == 10 && idle.sources?.count == 15)
         let receive = try plan(
             "bulk", Self.target, "--direction", "receive", "--request", "GET / HTTP/1.0\\r\\n\\r\\n", "--loop", "epoll")
         #expect(receive.kind == .bulk(.receive, request: Array("GET / HTTP/1.0\r\n\r\n".utf8)) && !receive.verifies)
