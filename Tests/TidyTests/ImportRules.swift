@@ -26,6 +26,7 @@ enum ImportRules {
         "ringmaster": [
             "Ringmaster", "Services", "Transport", "ArgumentParser", "HTTPFiles", "RingmasterHummingbird", "NIOSSL",
         ],
+        "ringload": ["Transport", "CSocket", "ArgumentParser", "Histogram"],
     ]
 
     /// What an example may import besides `system`: what its reader is offered.
@@ -63,6 +64,7 @@ enum ImportRules {
         "IntegrationTests": ["Transport", "IntegrationTesting"],
         "FaultTests": ["Transport", "IntegrationTesting"],
         "ControlTests": ["Supervisor", "Transport", "TransportTesting"],
+        "RingloadTests": ["ringload", "Transport", "TransportTesting", "ArgumentParser"],
         "CommandTests": allowed["ringmaster", default: []].union(allowed["Ringmaster", default: []])
             .union(["ringmaster"]),
     ]

@@ -102,6 +102,7 @@ struct CommonOptions: ParsableArguments {
 
     /// Carries the plan out and tells the result.
     func run(_ plan: LoadPlan) throws {
+        try DescriptorNeed(connections: plan.connections).raiseLimit()
         let report = try LoadProgram.run(plan, interruption: try Interruption())
         // With the JSON on standard output nothing else stands there.
         if json == "-" { Terminal.complainPlainly(report.text) } else { Terminal.say(report.text) }

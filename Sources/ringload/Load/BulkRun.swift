@@ -58,6 +58,8 @@ final class BulkRun: LoadRun {
         direction == .echo ? connections.count { $0?.isEchoed == false } : 0
     }
 
+    override var unansweredNoun: String { "streams were" }
+
     override func updateFlow() {
         let bytes = connections.reduce(bytesOfEnded) { $0 + ($1?.bytesCounted ?? 0) }
         guard tally.pointee.phase == .measuring else {

@@ -28,6 +28,8 @@ struct LoadPlan {
     var connectAtOnce = 256
     var sources: SourceRange?
     var progressSeconds: Double?
+    /// How long a message may take to come back once the run is over.
+    var drainSeconds = 5.0
 
     static let connectionsMax = 100_000
     static let messageSizeMax = 16 * 1024 * 1024

@@ -6,7 +6,6 @@ enum LoadProgram {
     static func run(
         _ plan: LoadPlan, interruption: Interruption? = nil, progress: @escaping (String) -> Void = Terminal.complain
     ) throws(LoadError) -> LoadReport {
-        try DescriptorLimit.raise(forConnections: plan.connections)
         do throws(SystemError) {
             let loop = try EventLoop(plan.loopConfiguration)
             var report: LoadReport?

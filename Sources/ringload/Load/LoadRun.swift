@@ -20,7 +20,7 @@ class LoadRun {
     private var phaseTimer: LoopTimer?
     private var secondTimer: LoopTimer?
     private var progressTimer: LoopTimer?
-    private var progress = ProgressLine()
+    private var progress = ProgressLine(start: 0)
     private let reported: (LoadReport) -> Void
     private let progressText: (String) -> Void
 
@@ -38,7 +38,8 @@ class LoadRun {
         dialling = Dialling(wanted: plan.connections, atOnceMax: plan.connectAtOnce)
         schedule = RunSchedule(
             warmupNanoseconds: UInt64(plan.warmupSeconds * 1e9),
-            measuredNanoseconds: plan.seconds.map { UInt64($0 * 1e9) })
+            measuredNanoseconds: plan.seconds.map { UInt64($0 * 1e9) },
+            drainNanoseconds: UInt64(plan.drainSeconds * 1e9))
         sampler = SecondSampler(secondsMax: Int(plan.seconds ?? 0) + 1)
     }
 
@@ -63,6 +64,8 @@ class LoadRun {
     func updateFlow() {}
     /// What stays unanswered if the run ends now.
     var unansweredAtEnd: Int { tally.pointee.outstanding }
+    /// What is unanswered, for people.
+    var unansweredNoun: String { "messages were" }
 
     // MARK: The beginning
 
@@ -71,6 +74,7 @@ class LoadRun {
         phaseTimer = LoopTimer(loop) { [unowned self] in take(schedule.timeIsUp()) }
         secondTimer = LoopTimer(loop) { [unowned self] in sampleSecond() }
         progressTimer = LoopTimer(loop) { [unowned self] in tellProgress() }
+        progress = ProgressLine(start: loop.now.nanoseconds)
         tellProgressLater()
         open()
     }
@@ -198,7 +202,10 @@ class LoadRun {
         progressTimer?.cancel()
         tally.pointee.unanswered += unansweredAtEnd
         if tally.pointee.unanswered > 0 {
-            tally.pointee.note("\(tally.pointee.unanswered) messages were not answered within 5 s of the end")
+            let limit = LoadReport.short(plan.drainSeconds)
+            tally.pointee.note(
+                "\(tally.pointee.unanswered) \(unansweredNoun) not back whole \(limit) s after the end, or when the connection ended"
+            )
         }
         reported(
             LoadReport(

@@ -132,10 +132,11 @@ final class MessageRun: LoadRun {
     @inline(__always)
     func received(_ bytes: UnsafeRawBufferPointer, on connection: MessageConnection) {
         let lane = connection.lane
-        if verifies, !pattern.matches(bytes, at: lane.pointee.incoming) { mismatched(bytes, connection) }
-        lane.pointee.incoming.advance(bytes.count)
         let receipt = lane.pointee.received(bytes.count)
         if receipt.excess > 0 { exceeded(receipt.excess, connection) }
+        let answer = UnsafeRawBufferPointer(start: bytes.baseAddress, count: bytes.count &- receipt.excess)
+        if verifies, !pattern.matches(answer, at: lane.pointee.incoming) { mismatched(answer, connection) }
+        lane.pointee.incoming.advance(answer.count)
         guard receipt.answered > 0 else { return }
         let now = loop.turnTime.nanoseconds
         for _ in 0..<receipt.answered {
@@ -156,10 +157,10 @@ final class MessageRun: LoadRun {
     @inline(never)
     private func mismatched(_ bytes: UnsafeRawBufferPointer, _ connection: MessageConnection) {
         tally.pointee.verificationErrors += 1
-        let offset = connection.bytesReceived - UInt64(bytes.count)
+        let start = connection.bytesReceived - UInt64(bytes.count)
+        let index = pattern.firstMismatch(bytes, at: connection.lane.pointee.incoming) ?? 0
         tally.pointee.note(
-            "connection \(connection.index): byte \(offset + UInt64(pattern.firstMismatch(bytes, at: connection.lane.pointee.incoming) ?? 0)) of the "
-                + "answer is not what was sent")
+            "connection \(connection.index): byte \(start + UInt64(index)) of the answer is not what was sent")
     }
 
     @inline(never)

@@ -24,17 +24,16 @@ struct RunSchedule {
         case end
     }
 
-    /// How long a message may take to come back once the run is over.
-    static let drainNanoseconds: UInt64 = 5_000_000_000
-
     let warmupNanoseconds: UInt64
     /// nil: until it is finished otherwise.
     let measuredNanoseconds: UInt64?
+    let drainNanoseconds: UInt64
     private(set) var phase = RunPhase.opening
 
-    init(warmupNanoseconds: UInt64, measuredNanoseconds: UInt64?) {
+    init(warmupNanoseconds: UInt64, measuredNanoseconds: UInt64?, drainNanoseconds: UInt64) {
         self.warmupNanoseconds = warmupNanoseconds
         self.measuredNanoseconds = measuredNanoseconds
+        self.drainNanoseconds = drainNanoseconds
     }
 
     /// All attempts to connect have ended; `isAnyOpen` says whether there is anything to go on with.
@@ -77,7 +76,7 @@ struct RunSchedule {
 
     private mutating func drain() -> Step {
         phase = .draining
-        return .drain(nanoseconds: Self.drainNanoseconds)
+        return .drain(nanoseconds: drainNanoseconds)
     }
 
     private mutating func end() -> Step {

@@ -29,6 +29,7 @@ extension LoadReport {
             ("cpuUserMicroseconds", .integer(measured.user)),
             ("cpuSystemMicroseconds", .integer(measured.system)),
             ("cpuMicrosecondsPerMessage", .number(cpuMicrosecondsPerMessage)),
+            ("cpuMicrosecondsPerMebibyte", .number(cpuMicrosecondsPerMebibyte)),
             ("cpuMicrosecondsPerConnection", .number(cpuMicrosecondsPerConnection)),
             ("startNanoseconds", .integer(hasWindow ? tally.windowStart : 0)),
             ("endNanoseconds", .integer(hasWindow ? tally.windowEnd : 0)),

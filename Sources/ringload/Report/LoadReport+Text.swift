@@ -49,6 +49,7 @@ extension LoadReport {
 
     private var cpuText: String {
         var parts: [String] = []
+        if isBulk, let mebibyte = cpuMicrosecondsPerMebibyte { parts.append("\(Self.short(mebibyte)) µs per MiB") }
         if !isChurn, let message = cpuMicrosecondsPerMessage { parts.append("\(Self.short(message)) µs per message") }
         if let connection = cpuMicrosecondsPerConnection {
             parts.append("\(Self.short(connection)) µs per connection\(isChurn ? "" : " opened")")

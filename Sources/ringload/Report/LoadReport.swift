@@ -10,7 +10,6 @@ struct LoadReport {
     }
 
     var plan: LoadPlan
-    /// Why io_uring was not used.
     var tally: Tally
     var seconds: [Second]
     /// Processor time of the measured phase, and of opening the connections before it.
@@ -28,6 +27,10 @@ struct LoadReport {
 
     var cpuMicrosecondsPerMessage: Double? {
         tally.flow.messages > 0 ? Double(measured.total) / Double(tally.flow.messages) : nil
+    }
+
+    var cpuMicrosecondsPerMebibyte: Double? {
+        tally.flow.bytes > 0 ? Double(measured.total) / (Double(tally.flow.bytes) / 1_048_576) : nil
     }
 
     /// Of churn the processor time of the measured phase, else of opening.

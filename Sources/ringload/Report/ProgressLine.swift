@@ -1,13 +1,17 @@
 /// What is said while a run goes on: what the time since the last line counted.
 struct ProgressLine {
     private var last = Tally.Flow()
-    private var lastTime: UInt64 = 0
+    private var lastTime: UInt64
+
+    init(start: UInt64) {
+        lastTime = start
+    }
 
     mutating func next(_ tally: Tally, live: Int, now: UInt64) -> String {
         // The measured phase counts anew.
         if tally.flow.messages < last.messages || tally.flow.bytes < last.bytes { last = Tally.Flow() }
         let flow = tally.flow - last
-        let seconds = lastTime == 0 ? 0 : Double(now - lastTime) / 1e9
+        let seconds = Double(now - lastTime) / 1e9
         last = tally.flow
         lastTime = now
         func rate(_ count: UInt64) -> String { LoadReport.short(seconds > 0 ? Double(count) / seconds : 0) }
