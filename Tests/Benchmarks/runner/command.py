@@ -26,7 +26,7 @@ ORDER = (
 
 FAILURES = (
     loads.LoadFailed, processes.ServerFailed, counting.CountingFailed, places.NotBuilt, subprocess.SubprocessError, OSError,
-    ValueError, KeyError)
+    ValueError, KeyError, ArithmeticError)
 
 
 def all_rows():
@@ -82,17 +82,31 @@ def _enter_namespace():
     """Goes on in a network namespace of its own, where loopback is as the kernel makes it and nobody else's traffic is."""
     if INSIDE in os.environ:
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-        # The machine's default may be another, and it decides what loopback costs.
-        with open("/proc/sys/net/ipv4/tcp_congestion_control", "w", encoding="ascii") as file:
-            file.write("cubic\n")
-        with open("/proc/sys/net/ipv4/ip_local_port_range", "w", encoding="ascii") as file:
-            file.write("32768 65535\n")
+        # The machine's default may be another, such as BBR, which paces by timers. A namespace may have cubic only where the
+        # machine allows it to all; reno always.
+        for control in ("cubic", "reno"):
+            try:
+                _set("ipv4/tcp_congestion_control", control)
+                break
+            except PermissionError:
+                pass
+        _set("ipv4/ip_local_port_range", f"{processes.PORT_LIMIT} 65535")
         return
     if os.geteuid() != 0 or not shutil.which("unshare") or not shutil.which("ip"):
         print("run: not root, or without unshare and ip: measuring in the machine's own network namespace", file=sys.stderr)
         return
     os.environ[INSIDE] = "1"
     os.execvp("unshare", ["unshare", "--net", sys.executable, os.path.join(places.HERE, "run"), *sys.argv[1:]])
+
+
+def _set(name, value):
+    with open(f"/proc/sys/net/{name}", "w", encoding="ascii") as file:
+        file.write(value)
+
+
+def _congestion_control():
+    with open("/proc/sys/net/ipv4/tcp_congestion_control", encoding="ascii") as file:
+        return file.read().strip()
 
 
 def _swift_version():
@@ -111,6 +125,7 @@ def _machine():
     return {
         "kernel": f"{platform.system()} {platform.release()}", "cpus": os.cpu_count(), "model": model,
         "commit": commit.strip(), "date": datetime.date.today().isoformat(), "swift": _swift_version(),
+        "control": _congestion_control(), "namespace": INSIDE in os.environ,
     }
 
 

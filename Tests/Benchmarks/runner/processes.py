@@ -9,6 +9,8 @@ import time
 
 START_SECONDS = 30
 STOP_SECONDS = 10
+# Servers' ports; those from the limit on are clients'.
+PORT_FIRST, PORT_LIMIT = 10000, 16384
 
 
 class ServerFailed(Exception):
@@ -16,8 +18,8 @@ class ServerFailed(Exception):
 
 
 def free_port():
-    """A port of loopback that nobody has. It lies below the ephemeral ones, so that no client takes it meanwhile."""
-    for port in range(10000 + os.getpid() % 1000, 32000):
+    """A port of loopback that nobody has, and that no client is given meanwhile."""
+    for port in range(PORT_FIRST + os.getpid() % 1000, PORT_LIMIT):
         if port not in _given:
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

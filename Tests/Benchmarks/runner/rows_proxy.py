@@ -31,8 +31,8 @@ def _c_proxy(*options):
 
 @contextmanager
 def _in_front_of(bench, upstream, start, cpus=None):
-    """A proxy, with a C program behind it on the client's CPU."""
-    with servers.c_program(bench, upstream, cpus=bench.client_cpus) as behind:
+    """A proxy, with a C program behind it: on the client's CPU, unless they share all of them."""
+    with servers.c_program(bench, upstream, cpus=cpus or bench.client_cpus) as behind:
         with start(bench, behind.port, cpus) as proxy:
             yield proxy
 
@@ -112,7 +112,8 @@ def rows():
         Row(
             "connect", connect,
             "The supervisor and two workers, and a C program that accepts and serves in one process (uring-echo); each on the same "
-            "two CPUs, which ringload is on too: 64 connections at a time, each with one message.",
+            "two CPUs, which ringload is on too: 64 connections at a time, each with one message. Where there are no more CPUs than "
+            "two, ringload's own work is a part of what bounds them: CPU per connection tells them apart.",
             {
                 URING: _churn_ringmaster("io_uring"), EPOLL: _churn_ringmaster("epoll"), C: _churn_c,
             },
@@ -120,7 +121,7 @@ def rows():
             against=C, unit="connection"),
         Row(
             "connect-proxy", connect_proxy,
-            "The same through a proxy, each with two workers (HAProxy: threads) on the same two CPUs, to the same C echo.",
+            "The same through a proxy, each with two workers (HAProxy: threads) on the same two CPUs, to the same C echo there.",
             {
                 URING: _churn_through(_ringmaster("io_uring", 2)), EPOLL: _churn_through(_ringmaster("epoll", 2)),
                 NGINX: _churn_through(_nginx(2)), HAPROXY: _churn_through(_haproxy(2)),

@@ -6,8 +6,9 @@ from . import places
 from .processes import Server, free_port
 
 NGINX_MODULES = "/usr/lib/nginx/modules"
-# Below the 20,000 descriptors that there are by default, two to a proxied connection.
-CONNECTIONS_MAX = 8192
+# Within the 20,000 descriptors that a process may have where these were written: two for a proxied connection, and HAProxy
+# wants pipes for splicing besides.
+NGINX_CONNECTIONS_MAX, HAPROXY_CONNECTIONS_MAX = 16384, 4096
 
 
 def ringmaster(bench, service, *arguments, transport="io_uring", workers=1, cpus=None, name=None):
@@ -93,7 +94,7 @@ def _nginx(bench, name, rest, port, workers, cpus, modules=""):
     os.makedirs(directory)
     path = os.path.join(directory, "nginx.conf")
     text = NGINX.format(
-        workers=workers, directory=directory, modules=modules, rest=rest, connections=CONNECTIONS_MAX)
+        workers=workers, directory=directory, modules=modules, rest=rest, connections=NGINX_CONNECTIONS_MAX)
     with open(path, "w", encoding="ascii") as file:
         file.write(text)
     bench.said(["nginx", "-c", "nginx.conf"], text)
@@ -137,7 +138,7 @@ def haproxy(bench, upstream, threads=1, cpus=None, buffer=16384, splice=False):
     port = free_port()
     path = os.path.join(bench.directory, f"haproxy-{port}.cfg")
     text = HAPROXY.format(
-        threads=threads, connections=CONNECTIONS_MAX, buffer=buffer, port=port, upstream=upstream,
+        threads=threads, connections=HAPROXY_CONNECTIONS_MAX, buffer=buffer, port=port, upstream=upstream,
         tuning="tune.pipesize 1048576" if splice else "", option="option splice-auto" if splice else "")
     with open(path, "w", encoding="ascii") as file:
         file.write(text)
