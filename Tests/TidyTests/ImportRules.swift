@@ -44,7 +44,8 @@ enum ImportRules {
     private static let ownTests: [String: Set<String>] = [
         "TidyTests": [],
         "Benchmarks": [
-            "Transport", "RingmasterNIO", "RingmasterHummingbird", "NIOCore", "NIOPosix", "NIOSSL", "Hummingbird",
+            "Ringmaster", "Transport", "RingmasterNIO", "RingmasterHummingbird", "NIOCore", "NIOPosix", "NIOSSL",
+            "Hummingbird",
             "HummingbirdHTTP2", "Logging",
         ],
         "RingmasterNIOTests": [

@@ -64,9 +64,11 @@ def _bars(axis, labels, quotients):
     axis.set_yticks(places_, labels, fontsize=9)
     axis.invert_yaxis()
     axis.grid(axis="x", alpha=0.3)
+    axis.set_axisbelow(True)
     # Beside the whisker, so that it hides no number.
     for place, q in zip(places_, quotients):
-        axis.text(max(q.greatest, q.median), place, f"  {q.median:.2f}", va="center", fontsize=8)
+        axis.text(max(q.greatest, q.median), place, f"  {q.median:.2f}", va="center", fontsize=8,
+                  bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5})
     axis.set_xlim(0, max([1.0] + [q.greatest for q in quotients]) * 1.15)
 
 

@@ -52,8 +52,13 @@ def _goals(rows):
     return _table(heads, lines, len(heads))
 
 
+def columns_measured(each):
+    """The columns that have figures."""
+    return [column for column in each["columns"] if any(column[0] in samples[0] for samples in each["samples"].values())]
+
+
 def _row(each):
-    columns = [column for column in each["columns"] if any(column[0] in s[0] for s in each["samples"].values() if s)]
+    columns = columns_measured(each)
     ratios = [key for key in ("rate", "cpu", "user", "count") if each["against"] and key in [c[0] for c in columns]]
     names = {"rate": "throughput", "cpu": "CPU", "user": "user CPU", "count": "instructions"}
     heads = ["subject"] + [head for _, head, _ in columns] + [f"{names[key]}, ratio" for key in ratios]
@@ -66,8 +71,10 @@ def _row(each):
             if subject == each["against"]:
                 cells.append("1")
                 continue
+            values = [sample[key] for sample in samples]
             others = [sample[key] for sample in each["samples"][each["against"]]]
-            cells.append(figures.quotient([sample[key] for sample in samples], others).text() if all(others) else "")
+            # No tick has found so little user time: no ratio then.
+            cells.append(figures.quotient(values, others).text() if all(values) and all(others) else "")
         lines.append(cells)
     return _table(heads, lines)
 
@@ -75,9 +82,8 @@ def _row(each):
 def _section(each):
     machine = each["machine"]
     text = [f"## {each['name']}", "", f"**{each['title']}.** {each['about']}", ""]
-    if any(column[0] in ("cpu", "count") for column in each["columns"]):
-        text += [f"CPU is of the server's processes together, per {each['unit']}." if any(
-            column[0] == "cpu" for column in each["columns"]) else "", ""]
+    if any(column[0] == "cpu" for column in columns_measured(each)):
+        text += [f"CPU is of the server's processes together, per {each['unit']}.", ""]
     text += _row(each) + [""]
     if os.path.exists(os.path.join(places.PLOTS, f"{each['name']}.png")):
         text += [f"![{each['title']}](plots/{each['name']}.png)", ""]
@@ -101,12 +107,12 @@ def write(results, order):
     rows = [results["rows"][name] for name in order if name in results["rows"]]
     plots.draw(rows)
     text = ["# Measured", ""]
-    machines = {(r["machine"]["kernel"], r["machine"]["cpus"], r["machine"]["model"], r["machine"]["swift"]): None for r in rows}
-    for kernel, cpus, model, swift in machines:
-        text += [f"{kernel}, {cpus} CPUs ({model}), {swift}.", ""]
+    names = ("kernel", "cpus", "model", "swift", "control")
+    for kernel, cpus, model, swift, control in {tuple(each["machine"][name] for name in names): None for each in rows}:
+        text += [f"{kernel}, {cpus} CPUs ({model}), {swift}; congestion control on loopback: {control}.", ""]
     text += [
         "Written by `Tests/Benchmarks/run`; `Tests/Benchmarks/run --report` writes it again from `results.json`. Each row's "
-        "subjects are measured in turn, A B A B …, all of them in each round, in a network namespace of its own. Figures are the "
+        "subjects are measured in turn, A B A B …, all of them in each round, in a network namespace of the run's own. Figures are the "
         "rounds' medians; a ratio is that of the medians, and in brackets the least and the greatest ratio of any round. A goal is "
         f"undecided when the interval that holds the true median with at least {figures.SURE:.0%} (of five rounds: all of them) "
         "has the bound inside. Absolute figures are this machine's; ratios are what to compare.", "",

@@ -97,7 +97,8 @@ def rows():
         Row(
             "proxy-bulk", bulk,
             "4 connections that send as fast as they can, through a proxy with one worker on one CPU, to a program that drops "
-            "what comes; ringload and that program on another.",
+            "what comes; ringload and that program on another. HAProxy splice: option splice-request and splice-response, since "
+            "splice-auto copied here as without.",
             {
                 URING: _bulk(_ringmaster("io_uring")), EPOLL: _bulk(_ringmaster("epoll")),
                 NGINX: _bulk(_nginx(buffer="64k")), HAPROXY: _bulk(_haproxy(buffer=65536)),
