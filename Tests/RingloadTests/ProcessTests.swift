@@ -53,6 +53,23 @@ struct ProcessTests {
         try server.join()
     }
 
+    @Test(
+        "one that is interrupted while it warms up has measured nothing, and sends nothing more",
+        arguments: ["closed", "open"])
+    func interruptedEarly(command: String) throws {
+        let server = try FaultyServer(.echo)
+        let rate = command == "open" ? ["--rate", "1000"] : []
+        let process = try RingloadProcess(
+            [command, "\(server.address)", "--warmup", "600", "--progress", "0.1"] + rate)
+        try process.waitForError("warming up: 1 connections")
+        process.signal(SIGINT)
+        #expect(try process.exitCode() == 1)
+        let output = try process.output()
+        #expect(
+            output.contains("interrupted before its end\nnothing was measured") && !output.contains("never answered"))
+        try server.join()
+    }
+
     @Test("exit codes: 1 when it failed, 64 for a wrong option, 71 for a file that cannot be written")
     func exitCodes() throws {
         let nobody = "\(try FaultyServer.nobody())"
@@ -78,7 +95,9 @@ private final class RingloadProcess {
     private let process = Process()
     private let directory: URL
 
-    init(_ arguments: String...) throws {
+    convenience init(_ arguments: String...) throws { try self.init(arguments) }
+
+    init(_ arguments: [String]) throws {
         directory = FileManager.default.temporaryDirectory.appending(path: "ringload-\(UUID())")
         try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: false)
         process.executableURL = URL(filePath: Self.binary)

@@ -102,6 +102,8 @@ struct CommonOptions: ParsableArguments {
 
     /// Carries the plan out and tells the result.
     func run(_ plan: LoadPlan) throws {
+        // Better now than when the result is there.
+        if let json { try Terminal.checkWritable(json) }
         try DescriptorNeed(connections: plan.connections).raiseLimit()
         let report = try LoadProgram.run(plan, interruption: try Interruption())
         // With the JSON on standard output nothing else stands there.

@@ -18,7 +18,8 @@ enum LoadProgram {
             // In the loop's first turn: a ring takes submissions when it runs.
             LoopTimer(loop) { run.start() }.arm(after: .zero)
             interruption?.watch(run)
-            try loop.run()
+            // Its connections and timers hold no reference to it.
+            try withExtendedLifetime(run) { () throws(SystemError) -> Void in try loop.run() }
             guard let report else { throw SystemError("the loop ended before the run", code: 0) }
             return report
         } catch {

@@ -195,6 +195,9 @@ final class MessageRun: LoadRun {
         guard pacer != nil else { return }
         // What was due by now and is still to be taken has its place in the count.
         while pace(until: tally.pointee.windowEnd) {}
+    }
+
+    override func beginDraining() {
         paceTimer?.cancel()
     }
 

@@ -24,11 +24,23 @@ enum Terminal {
     /// Writes `text` to a file that is made or replaced; `-` is standard output.
     static func write(_ text: String, toFile path: String) throws(LoadError) {
         if path == "-" { return say(text) }
-        let fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
-        guard fd >= 0 else { throw LoadError(.system, "cannot write \(path): \(String(cString: strerror(errno)))") }
+        let fd = try openFile(path, O_TRUNC)
         defer { close(fd) }
-        guard write(text + "\n", to: fd) else {
-            throw LoadError(.system, "cannot write \(path): \(String(cString: strerror(errno)))")
-        }
+        guard write(text + "\n", to: fd) else { throw unwritable(path) }
+    }
+
+    /// Makes sure that the file can be written, and leaves what is in it.
+    static func checkWritable(_ path: String) throws(LoadError) {
+        if path != "-" { close(try openFile(path, 0)) }
+    }
+
+    private static func openFile(_ path: String, _ flags: Int32) throws(LoadError) -> Int32 {
+        let fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | flags, 0o644)
+        guard fd >= 0 else { throw unwritable(path) }
+        return fd
+    }
+
+    private static func unwritable(_ path: String) -> LoadError {
+        LoadError(.system, "cannot write \(path): \(String(cString: strerror(errno))); name another file after --json")
     }
 }
