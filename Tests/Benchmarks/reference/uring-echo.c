@@ -29,6 +29,11 @@ static void accepted(int listener, const struct io_uring_cqe *cqe) {
         accept_on(listener);
 }
 
+static void completed(enum operation operation, int fd, const struct io_uring_cqe *cqe) {
+    if (operation == ACCEPT)
+        accepted(fd, cqe);
+}
+
 int main(int argc, char **argv) {
     unsigned submissions = 256, completions = 4096;
     const struct option options[] = {
@@ -57,29 +62,5 @@ int main(int argc, char **argv) {
     check_buffers();
     set_up(submissions, completions);
     accept_on(listen_on(number_option("PORT", argv[optind], 1, 65535), 0));
-
-    for (;;) {
-        int result = io_uring_submit_and_wait(&ring, 1);
-        if (result < 0 && result != -EINTR)
-            die("io_uring_submit_and_wait", -result);
-        unsigned head, count = 0;
-        struct io_uring_cqe *cqe;
-        io_uring_for_each_cqe(&ring, head, cqe) {
-            int fd = (int)(uint32_t)cqe->user_data;
-            count++;
-            switch (cqe->user_data >> 32) {
-            case RECEIVE:
-                received(fd, cqe);
-                break;
-            case SEND:
-                sent(fd, cqe->res);
-                break;
-            case ACCEPT:
-                accepted(fd, cqe);
-                break;
-            }
-        }
-        io_uring_cq_advance(&ring, count);
-        return_buffers();
-    }
+    run();
 }

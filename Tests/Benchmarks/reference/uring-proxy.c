@@ -61,6 +61,13 @@ static void connected(int server, int result) {
     start_stream(server, client);
 }
 
+static void completed(enum operation operation, int fd, const struct io_uring_cqe *cqe) {
+    if (operation == ACCEPT)
+        accepted(fd, cqe);
+    else if (operation == CONNECT)
+        connected(fd, cqe->res);
+}
+
 int main(int argc, char **argv) {
     const struct option options[] = {
         {"buffers", required_argument, NULL, 'n'}, {"buffer-size", required_argument, NULL, 'b'}, {0}};
@@ -84,32 +91,5 @@ int main(int argc, char **argv) {
         die("memory", ENOMEM);
     upstream = loopback(number_option("UPSTREAM-PORT", argv[optind + 1], 1, 65535));
     accept_on(listen_on(number_option("PORT", argv[optind], 1, 65535), 0));
-
-    for (;;) {
-        int result = io_uring_submit_and_wait(&ring, 1);
-        if (result < 0 && result != -EINTR)
-            die("io_uring_submit_and_wait", -result);
-        unsigned head, count = 0;
-        struct io_uring_cqe *cqe;
-        io_uring_for_each_cqe(&ring, head, cqe) {
-            int fd = (int)(uint32_t)cqe->user_data;
-            count++;
-            switch (cqe->user_data >> 32) {
-            case RECEIVE:
-                received(fd, cqe);
-                break;
-            case SEND:
-                sent(fd, cqe->res);
-                break;
-            case CONNECT:
-                connected(fd, cqe->res);
-                break;
-            case ACCEPT:
-                accepted(fd, cqe);
-                break;
-            }
-        }
-        io_uring_cq_advance(&ring, count);
-        return_buffers();
-    }
+    run();
 }

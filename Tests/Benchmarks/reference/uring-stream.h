@@ -45,6 +45,9 @@ static int buffers_given; /* since the kernel was told last */
 /* Called when a stream has received its end or failed and has sent all that it can: once for each. */
 static void stream_ended(int fd);
 
+/* Called with what is neither a receive's nor a send's completion. */
+static void completed(enum operation operation, int fd, const struct io_uring_cqe *cqe);
+
 static inline struct io_uring_sqe *get_sqe(enum operation operation, int fd) {
     struct io_uring_sqe *sqe = io_uring_get_sqe(&ring);
     if (sqe == NULL) {
@@ -211,6 +214,30 @@ static void set_up(unsigned sq_entries, unsigned cq_entries) {
     for (uint32_t i = 0; i < buffer_count; i++)
         give_buffer((int32_t)i);
     return_buffers();
+}
+
+/* Serves for ever. */
+static void run(void) {
+    for (;;) {
+        int result = io_uring_submit_and_wait(&ring, 1);
+        if (result < 0 && result != -EINTR)
+            die("io_uring_submit_and_wait", -result);
+        unsigned head, count = 0;
+        struct io_uring_cqe *cqe;
+        io_uring_for_each_cqe(&ring, head, cqe) {
+            int fd = (int)(uint32_t)cqe->user_data;
+            enum operation operation = (enum operation)(cqe->user_data >> 32);
+            count++;
+            if (operation == RECEIVE)
+                received(fd, cqe);
+            else if (operation == SEND)
+                sent(fd, cqe->res);
+            else
+                completed(operation, fd, cqe);
+        }
+        io_uring_cq_advance(&ring, count);
+        return_buffers();
+    }
 }
 
 static void check_buffers(void) {
