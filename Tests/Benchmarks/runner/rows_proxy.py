@@ -51,11 +51,11 @@ def _bulk(start):
     return measure
 
 
-def churn(bench, server, seconds=None):
+def churn(bench, server, seconds=None, cpus=None):
     """Connections of one message each, 64 at a time."""
     return loads.ringload(
         bench, server, "churn", "--connections", 64, "--messages", 1, "--size", 64, per="connections",
-        cpus=bench.all_cpus, seconds=seconds)
+        cpus=cpus or bench.all_cpus, seconds=seconds)
 
 
 def _churn_through(start):

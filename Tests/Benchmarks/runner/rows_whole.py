@@ -38,10 +38,10 @@ def _instructions_row():
 def _half_load(bench):
     """Connections per second that are half of what two workers can take here."""
     if "half" not in bench.tuned:
-        with servers.ringmaster(bench, "echo", workers=2, cpus=bench.all_cpus) as server:
-            most = churn(bench, server, seconds=min(1.0, bench.seconds))["rate"]
+        with servers.ringmaster(bench, "echo", workers=2) as server:
+            most = churn(bench, server, seconds=min(1.0, bench.seconds), cpus=bench.client_cpus)["rate"]
         bench.tuned["half"] = int(most / 2)
-        bench.remark(f"Half load: {most / 2:.0f} connections per second; ringload churn reached {most:.0f}.")
+        bench.remark(f"Half load: {most / 2:.0f} connections per second; ringload churn reached {most:.0f} on these CPUs.")
     return bench.tuned["half"]
 
 
@@ -49,7 +49,7 @@ def _handoff(bench):
     rate = _half_load(bench)
     with servers.handoff_server(bench, workers=2) as server:
         command = [
-            "taskset", "-c", bench.all_cpus, places.c_binary("handoff-client"), str(server.port), str(rate),
+            "taskset", "-c", bench.client_cpus, places.c_binary("handoff-client"), str(server.port), str(rate),
             str(max(1, round(bench.seconds)))]
         bench.said(command)
         done = subprocess.run(command, capture_output=True, text=True, timeout=bench.seconds + 60, check=False)
@@ -66,8 +66,8 @@ def _handoff_row():
         "handoff-p99", title,
         "From when the supervisor has its accept's completion (the time stamp in the connection's record) until the worker's "
         "service is called with the connection, right behind its adoption; both read CLOCK_MONOTONIC, and the service "
-        "(HandoffServer) tells the client the difference. The time in the kernel's accept queue is not in it. Supervisor, "
-        "workers and client share two CPUs.",
+        "(HandoffServer) tells the client the difference. The time in the kernel's accept queue is not in it. Supervisor "
+        "and workers share one CPU, the client has another.",
         {URING: _handoff},
         [Goal(f"{title}: p99", URING, "p99", "below", 200, unit="µs")], unit="connection",
         columns=(

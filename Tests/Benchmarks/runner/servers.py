@@ -20,7 +20,7 @@ def ringmaster(bench, service, *arguments, transport="io_uring", workers=1, cpus
 
 def handoff_server(bench, workers):
     """HandoffServer: ringmaster's supervisor and workers, and a service that tells how long the hand-off took."""
-    return _program(bench, places.handoff_binary(), workers=workers, cpus=bench.all_cpus, name="handoff-server")
+    return _program(bench, places.handoff_binary(), workers=workers, name="handoff-server")
 
 
 def _program(bench, program, *arguments, transport="io_uring", workers=1, cpus=None, name=""):
