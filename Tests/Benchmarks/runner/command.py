@@ -142,8 +142,6 @@ def _write(path, results):
 
 
 def _measure(options, rows):
-    _say(f"building for {', '.join(rows)}")
-    places.build({need for each in rows.values() for need in each.needs})
     loads.raise_descriptor_limit()
     bench = benches.Bench(1 if options.dry else options.rounds, 0.5 if options.dry else options.seconds, options.dry)
     path = places.DRY_RESULTS if options.dry else places.RESULTS
@@ -184,14 +182,18 @@ def main(text):
         for name, each in rows.items():
             _say(f"{name:14} {each.title}: {', '.join(each.subjects)}")
         return 0
-    if options.install:
+    if options.install and INSIDE not in os.environ:
         _install()
     if options.report:
         report.write(report.read(places.RESULTS), ORDER)
         return 0
-    _enter_namespace()
+    chosen = {name: each for name, each in rows.items() if not options.rows or name in options.rows}
     try:
-        return _measure(options, {name: each for name, each in rows.items() if not options.rows or name in options.rows})
+        # Before the namespace: there no package could be fetched.
+        if INSIDE not in os.environ:
+            places.build({need for each in chosen.values() for need in each.needs})
+        _enter_namespace()
+        return _measure(options, chosen)
     except (places.NotBuilt, benches.CannotRun, subprocess.CalledProcessError) as cause:
         print(f"run: {cause}", file=sys.stderr)
         return 71
