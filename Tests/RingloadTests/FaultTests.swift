@@ -7,10 +7,13 @@ import Transport
 @Suite("load on servers that fail")
 struct FaultTests {
     private func run(
-        _ behaviour: Behaviour, _ mode: TransportMode, _ kind: LoadPlan.Kind = .closed(depth: 2), connections: Int = 3
+        _ behaviour: Behaviour, _ mode: TransportMode, _ kind: LoadPlan.Kind = .closed(depth: 2),
+        drainSeconds: Double = 20
     ) throws -> LoadReport {
         let server = try FaultyServer(behaviour)
-        let report = try LoadPlan.sample(kind, to: server.address, mode, connections: connections).carryOut()
+        var plan = LoadPlan.sample(kind, to: server.address, mode, connections: 3)
+        plan.drainSeconds = drainSeconds
+        let report = try plan.carryOut()
         try server.join()
         #expect(report.exitCode == 1)
         return report
@@ -43,7 +46,7 @@ struct FaultTests {
 
     @Test("a missing byte is found, and the message that lacks it is never answered", arguments: TransportMode.ringload)
     func missing(mode: TransportMode) throws {
-        let report = try run(.drop(at: 300), mode)
+        let report = try run(.drop(at: 300), mode, drainSeconds: 0.5)
         #expect(report.tally.verificationErrors > 0 && report.tally.unanswered >= 3)
     }
 
@@ -56,14 +59,14 @@ struct FaultTests {
 
     @Test("a server that stops answering does not hold up the end", arguments: TransportMode.ringload)
     func stalled(mode: TransportMode) throws {
-        let report = try run(.stall, mode)
+        let report = try run(.stall, mode, drainSeconds: 0.5)
         #expect(report.tally.unanswered == 6 && report.tally.flow.messages == 0)
         #expect(report.tally.firstError?.contains("6 messages were not back whole 0.5 s after the end") == true)
     }
 
     @Test("an open loop skips what has no room, and counts it")
     func skipped() throws {
-        let report = try run(.stall, .usual, .open(rate: 1000, backlog: 5))
+        let report = try run(.stall, .usual, .open(rate: 1000, backlog: 5), drainSeconds: 0.5)
         #expect(report.tally.unanswered == 15)
         #expect(report.tally.skipped == report.tally.due - 15)
         #expect(report.text.contains("skipped: 5 were unanswered"))
@@ -71,7 +74,7 @@ struct FaultTests {
 
     @Test("a stream that does not come back does not hold up the end")
     func stalledStream() throws {
-        let report = try run(.stall, .usual, .bulk(.echo, request: []))
+        let report = try run(.stall, .usual, .bulk(.echo, request: []), drainSeconds: 0.5)
         #expect(report.tally.unanswered == 3)
     }
 

@@ -111,8 +111,7 @@ struct LoadTests {
             case .receive: .flood
             }
         let server = try FaultyServer(behaviour, mode)
-        var plan = LoadPlan.sample(.bulk(direction, request: [10]), to: server.address, mode, connections: 3)
-        plan.drainSeconds = 5
+        let plan = LoadPlan.sample(.bulk(direction, request: [10]), to: server.address, mode, connections: 3)
         let report = try plan.carryOut()
         expectClean(report, connections: 3)
         #expect(report.tally.flow.bytes > 0)

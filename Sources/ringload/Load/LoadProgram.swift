@@ -6,8 +6,15 @@ enum LoadProgram {
     static func run(
         _ plan: LoadPlan, interruption: Interruption? = nil, progress: @escaping (String) -> Void = Terminal.complain
     ) throws(LoadError) -> LoadReport {
+        let loop: EventLoop
         do throws(SystemError) {
-            let loop = try EventLoop(plan.loopConfiguration)
+            loop = try EventLoop(plan.loopConfiguration)
+        } catch {
+            // The memory that a ring locks may have gone to another process since it was decided.
+            let remedy = plan.transport.transport == .ioUring ? "; give --loop epoll, or raise RLIMIT_MEMLOCK" : ""
+            throw LoadError(.system, "no event loop: \(error)\(remedy)")
+        }
+        do throws(SystemError) {
             var report: LoadReport?
             let run: LoadRun
             if case .bulk = plan.kind {
