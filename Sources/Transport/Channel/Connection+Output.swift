@@ -82,6 +82,7 @@ extension Connection {
 
     @inline(__always)
     func tellProgress() {
+        state.pointee.bytesTold = state.pointee.bytesSent
         progressed()
         if !state.pointee.isWritable, !isClosing, state.pointee.queue.count <= configuration.lowWaterMark {
             state.pointee.isWritable = true

@@ -100,6 +100,31 @@ struct FileRegionTests {
         try server.join()
     }
 
+    /// The last of them may be sent when there has been an edge, the wait for which still has to end.
+    @Test(
+        "a peer that has sent FIN: progress up to the last byte is told", arguments: TransportMode.available,
+        AddressFamily.allCases)
+    func progressAfterFIN(mode: TransportMode, family: AddressFamily) throws {
+        let file = try TestFile(pattern(100_000))
+        let counts = Recorder<UInt64>()
+        let server = try TestServer(mode, family.address, sendBuffer: 4096) { connection in
+            connection.onInputEnded = { connection in
+                #expect(throws: Never.self) { connection.write(file: try file.region(0, 100_000)) }
+            }
+            connection.onProgressed = { counts.record($0.bytesSent) }
+        }
+        for round in 1...5 {
+            let peer = try Peer(connectingTo: server.address, receiveBuffer: 4096)
+            peer.finishOutput()
+            #expect(try peer.receive(exactly: 100_000) == pattern(100_000))
+            try server.recorder.wait { $0.count { $0 == .flushed } == round }
+            #expect(counts.all.last == 100_000)
+            let isProgress = zip(counts.all, counts.all.dropFirst()).allSatisfy { $0 < $1 || $0 == 100_000 }
+            #expect(isProgress, "told without progress")
+        }
+        try server.join()
+    }
+
     @Test(
         "a region longer than its file ends the connection with that reason, after what there was (netty 60)",
         arguments: TransportMode.available)
