@@ -37,6 +37,22 @@ struct FileRegionTests {
         try server.join()
     }
 
+    @Test("a head and the file behind it go out in one packet", arguments: TransportMode.available)
+    func headAndFile(mode: TransportMode) throws {
+        let file = try TestFile(pattern(500))
+        let server = try TestServer(mode)
+        let peer = try Peer(connectingTo: server.address)
+        let before = try #require(try server.first { try? $0.tcpInfo().segmentsSent })
+        try server.first { connection in
+            connection.write("head")
+            #expect(throws: Never.self) { connection.write(file: try file.region(0, 500)) }
+        }
+        #expect(try peer.receive(exactly: 504) == Array("head".utf8) + pattern(500))
+        let after = try #require(try server.first { try? $0.tcpInfo().segmentsSent })
+        #expect(after - before == 1)
+        try server.join()
+    }
+
     @Test(
         "a small send buffer and a slow reader lose and repeat nothing (netty 56, 60)",
         arguments: across(TransportMode.available, AddressFamily.allCases, [1, 2, 3]))
