@@ -122,8 +122,9 @@ struct ReceiveBufferLendingTests {
         let peer = try Peer(connectingTo: server.address)
         let box = try server.connections.wait { $0.count == 1 }[0]
         let pair = try TCPPair()
+        let fd = dup(pair.left.fd)
         let target = try server.thread.on { loop in
-            ConnectionBox(RecordingConnection(loop, fd: dup(pair.left.fd), server.recorder))
+            ConnectionBox(RecordingConnection(loop, fd: fd, server.recorder))
         }
         let total = 50_000
         try server.thread.on { _ in
