@@ -3,6 +3,7 @@
     python3 -m unittest discover --start-directory Tests/Benchmarks --pattern '*_test.py'
 """
 
+import json
 import os
 import sys
 import tempfile
@@ -10,7 +11,7 @@ import unittest
 
 sys.dont_write_bytecode = True
 
-from runner import command, counting, figures, loads, processes, report, row, rows_whole, usage  # noqa: E402
+from runner import command, counting, figures, loads, places, processes, report, row, rows_whole, usage  # noqa: E402
 from runner.figures import Goal  # noqa: E402
 
 
@@ -124,6 +125,21 @@ class CountingTests(unittest.TestCase):
     def test_a_file_without_a_total_is_an_error(self):
         with tempfile.NamedTemporaryFile("w") as file, self.assertRaises(counting.CountingFailed):
             counting.total_of(file.name)
+
+    def test_what_is_above_its_bound_or_has_none_is_told(self):
+        bounds = {"a": {"bound": 100.0}, "b": {"bound": 100.0}}
+        self.assertEqual(counting.exceeded({"a": 100.0, "b": 99.0}, bounds), [])
+        self.assertEqual(len(counting.exceeded({"a": 100.1, "b": 99.0}, bounds)), 1)
+        self.assertEqual(len(counting.exceeded({"a": 1.0, "c": 1.0}, bounds)), 1)
+        self.assertEqual(len(counting.exceeded({"a": 1.0}, {})), 1)
+
+    def test_a_bound_far_above_the_count_is_told(self):
+        bounds = {"a": {"bound": 111.0}, "b": {"bound": 109.0}}
+        self.assertEqual(len(counting.loose({"a": 100.0, "b": 100.0, "c": 1.0}, bounds)), 1)
+
+    def test_every_subject_that_is_counted_has_a_bound(self):
+        with open(places.BOUNDS, encoding="utf-8") as file:
+            self.assertEqual(set(json.load(file)), set(counting.SUBJECTS))
 
     def test_set_up_cancels_out(self):
         self.assertEqual(counting.per_message(1000 + 64 * 10 * 150, 1000 + 64 * 30 * 150, 64, (10, 30)), 150)

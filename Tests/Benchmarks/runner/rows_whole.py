@@ -29,9 +29,10 @@ def _instructions_row():
     return Row(
         "instructions", title,
         "Counted by callgrind, by the difference of two runs; all 64 messages are there before the server goes on "
-        "(reference/lockstep.c). Repeatable to half a percent, so there is one round.",
+        "(reference/lockstep.c). Repeatable to a percent, so there is one round.",
         {subject: lambda bench, subject=subject: _instructions(bench)[subject] for subject in counting.SUBJECTS},
-        [Goal(f"{title}, against the C io_uring echo", URING, "count", "at most", 1.5, "C io_uring")],
+        [Goal(f"{title}: {subject} against {reference}", subject, "count", "at most", counting.GOAL, reference)
+         for subject, reference in counting.REFERENCE.items()],
         against="C io_uring", columns=(("count", "instructions", "{:.0f}"),), needs=("ringmaster",), rounds_max=1)
 
 
