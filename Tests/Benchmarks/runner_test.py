@@ -88,6 +88,33 @@ class UsageTests(unittest.TestCase):
         text = "55d0-7ffd ---p 00000000 00:00 0 [rollup]\nRss:   1200 kB\nPss:    804 kB\nPss_Dirty:  96 kB\n"
         self.assertEqual(usage.parse_rollup(text)["Pss"], 804 * 1024)
 
+    def test_two_loads_at_once_are_counted_together_over_the_time_that_they_share(self):
+        sampler = usage.Sampler([])
+        sampler.times, sampler.values = [0, 4 * 10**9], [(0, 0, 0), (2 * 10**9, 0, 10)]
+        def told(start, end, count):
+            return {
+                "startNanoseconds": start * 10**9, "endNanoseconds": end * 10**9, "measuredSeconds": end - start,
+                "connectionsDone": count, "cpuUserMicroseconds": 30, "cpuSystemMicroseconds": 10,
+                "latencyMicroseconds": {"p50": 1, "p99": 2}}
+        found = loads.sample_of([told(0, 2, 200), told(1, 3, 400)], sampler, "connections")
+        # A second, in which they made 100 and 200, and the server used half a second.
+        self.assertEqual((found["rate"], found["busy"]), (300, 0.5))
+        self.assertAlmostEqual(found["cpu"], 500_000 / 300)
+        self.assertAlmostEqual(found["client"], 80 / 600)
+        with self.assertRaises(loads.LoadFailed):
+            loads.sample_of([told(0, 1, 1), told(2, 3, 1)], sampler, "connections")
+
+    def test_a_load_is_ended_when_its_server_is_gone(self):
+        class Gone(usage.Sampler):
+            looks = 0
+            def look(self):
+                self.looks += 1
+                if self.looks > 1:
+                    raise OSError("no such process")
+        with self.assertRaises(OSError):
+            loads._watch([["sleep", "77"]], Gone([]), 60)
+        self.assertEqual(processes.children_of(os.getpid()), [os.getpid()])
+
     def test_cpu_per_unit_is_in_microseconds(self):
         found = loads.per_unit((0, 0, 0), (4_000_000, 25, 100), 1000)
         self.assertEqual(found, {"cpu": 4.0, "user": 1.0, "system": 3.0})

@@ -52,10 +52,12 @@ def _bulk(start):
 
 
 def churn(bench, server, seconds=None, cpus=None):
-    """Connections of one message each, 64 at a time."""
-    return loads.ringload(
-        bench, server, "churn", "--connections", 64, "--messages", 1, "--size", 64, per="connections",
-        cpus=cpus or bench.all_cpus, seconds=seconds)
+    """Connections of one message each, 64 at a time. One ringload, a thread, would be what bounds the cheapest servers: so
+    there are two where there are two CPUs for it."""
+    processes = 1 if cpus == bench.client_cpus else 2
+    return loads.ringloads(
+        bench, server, "churn", "--connections", 64 // processes, "--messages", 1, "--size", 64, per="connections",
+        cpus=cpus or bench.all_cpus, seconds=seconds, processes=processes)
 
 
 def _churn_through(start):
@@ -113,8 +115,8 @@ def rows():
         Row(
             "connect", connect,
             "The supervisor and two workers, and a C program that accepts and serves in one process (uring-echo); each on the same "
-            "two CPUs, which ringload is on too: 64 connections at a time, each with one message. Where there are no more CPUs than "
-            "two, ringload's own work is a part of what bounds them: CPU per connection tells them apart.",
+            "two CPUs, which two ringloads are on too: 64 connections at a time, each with one message. The CPUs are shared, so "
+            "ringload's own work is a part of what bounds the rate: CPU per connection tells the servers apart.",
             {
                 URING: _churn_ringmaster("io_uring"), EPOLL: _churn_ringmaster("epoll"), C: _churn_c,
             },
