@@ -11,7 +11,7 @@ import unittest
 
 sys.dont_write_bytecode = True
 
-from runner import command, counting, figures, loads, places, processes, report, row, rows_whole, usage  # noqa: E402
+from runner import command, counting, figures, loads, places, processes, report, row, rows_echo, rows_whole, usage  # noqa: E402
 from runner.figures import Goal  # noqa: E402
 
 
@@ -193,7 +193,27 @@ class WholeTests(unittest.TestCase):
         self.assertFalse(processes.is_alive(0))
 
 
+class ReferenceTests(unittest.TestCase):
+    def test_the_fastest_configuration_counts(self):
+        tried = {("a",): [{"rate": 100, "cpu": 5}], ("b",): [{"rate": 90, "cpu": 1}]}
+        self.assertEqual(rows_echo.best(tried), ("a",))
+
+    def test_of_configurations_as_fast_the_one_with_least_cpu_counts(self):
+        tried = {("a",): [{"rate": 100, "cpu": 5}], ("b",): [{"rate": 98, "cpu": 4}], ("c",): [{"rate": 99, "cpu": 6}]}
+        self.assertEqual(rows_echo.best(tried), ("b",))
+
+
 class ReportTests(unittest.TestCase):
+    def bounded(self, ours, theirs, metric="rate", cpus=1):
+        each = row.Row("r", "R", "", {}, [Goal("g", "a", metric, "at least", 0.95, "b")], server_cpus=cpus)
+        return row.bounded_by_load(each, {"a": [{"rate": 1, "busy": ours}], "b": [{"rate": 1, "busy": theirs}]})
+
+    def test_a_throughput_that_the_load_bounds_is_told(self):
+        self.assertEqual(self.bounded(0.97, 0.99), [])
+        self.assertEqual(len(self.bounded(0.97, 0.7)), 1)
+        self.assertEqual(len(self.bounded(0.97, 0.97, cpus=2)), 1)
+        self.assertEqual(self.bounded(0.97, 0.7, metric="cpu"), [])
+
     def test_subjects_change_places_each_round(self):
         calls = []
         def subject(name):

@@ -121,7 +121,7 @@ def rows():
                 URING: _churn_ringmaster("io_uring"), EPOLL: _churn_ringmaster("epoll"), C: _churn_c,
             },
             [Goal(f"{connect}: connections per second against the C program", URING, "rate", "at least", 0.85, C)],
-            against=C, unit="connection"),
+            against=C, unit="connection", server_cpus=2),
         Row(
             "connect-proxy", connect_proxy,
             "The same through a proxy, each with two workers (HAProxy: threads) on the same two CPUs, to the same C echo there.",
@@ -130,5 +130,5 @@ def rows():
                 NGINX: _churn_through(_nginx(2)), HAPROXY: _churn_through(_haproxy(2)),
             },
             [Goal(f"{connect_proxy}: connections per second against nginx stream", URING, "rate", "above", 1.0, NGINX)],
-            against=NGINX, unit="connection"),
+            against=NGINX, unit="connection", server_cpus=2),
     ]
