@@ -19,6 +19,10 @@ class FiguresTests(unittest.TestCase):
     def test_the_interval_of_five_needs_all_of_them(self):
         self.assertEqual(figures.interval([3, 1, 2, 5, 4]), (1, 5))
 
+    def test_how_sure_rounds_are(self):
+        self.assertEqual([figures.sureness(n) for n in (1, 2, 3, 5)], [0, 0.5, 0.75, 0.9375])
+        self.assertLess(figures.sureness(5, 1), figures.SURE)
+
     def test_the_interval_of_nine_leaves_one_out_at_each_end(self):
         self.assertEqual(figures.interval(list(range(1, 10))), (2, 8))
 
@@ -115,6 +119,10 @@ class UsageTests(unittest.TestCase):
             loads._watch([["sleep", "77"]], Gone([]), 60)
         self.assertEqual(processes.children_of(os.getpid()), [os.getpid()])
 
+    def test_memory_that_no_file_backs_is_a_part_of_all(self):
+        us = [os.getpid()]
+        self.assertTrue(0 < usage.own_memory(us) < usage.memory(us))
+
     def test_cpu_per_unit_is_in_microseconds(self):
         found = loads.per_unit((0, 0, 0), (4_000_000, 25, 100), 1000)
         self.assertEqual(found, {"cpu": 4.0, "user": 1.0, "system": 3.0})
@@ -177,6 +185,13 @@ class WholeTests(unittest.TestCase):
         self.assertEqual(rows_whole.unevenness([10, 10, 10, 10]), 1)
         self.assertEqual(rows_whole.unevenness([20, 10, 5, 5]), 2)
 
+    def test_the_last_whole_line_of_arrivals_counts(self):
+        said = rows_whole.Arrivals()
+        said.take(b"100 7\n20")
+        self.assertEqual((said.begun, said.open), (100, 7))
+        said.take(b"0 9\n300 11\n4")
+        self.assertEqual((said.begun, said.open), (300, 11))
+
     def test_every_row_stands_in_the_order_of_the_report(self):
         self.assertEqual(set(command.all_rows()), set(command.ORDER))
 
@@ -229,6 +244,22 @@ class ReportTests(unittest.TestCase):
     def test_an_open_verdict_says_where_the_median_lies(self):
         goal = {"verdict": figures.UNDECIDED, "meets": True}
         self.assertEqual(report.verdict_text(goal), "undecided (the median meets it)")
+
+    def section(self, rounds, column="rate", **machine):
+        return "\n".join(report._section({
+            "name": "none", "title": "N", "about": "", "unit": "message", "against": None, "columns": [[column, "r", "{:.0f}"]],
+            "goals": [], "samples": {"a": [{column: 1.0}] * rounds}, "remarks": [], "rounds": rounds, "commands": [],
+            "command": "run", "machine": {"date": "d", "commit": "c", "namespace": True} | machine}))
+
+    def test_few_rounds_are_told(self):
+        self.assertIn("75% sure only", self.section(3))
+        self.assertNotIn("sure only", self.section(5))
+        self.assertNotIn("sure only", self.section(1, column="count"))
+
+    def test_what_was_not_as_usual_is_told(self):
+        self.assertIn("RINGLOAD was /x", self.section(5, programs={"RINGLOAD": "/x"}))
+        self.assertIn("own network namespace, since", self.section(5, namespace=False))
+        self.assertNotIn("namespace", self.section(5))
 
     def test_a_missing_results_file_is_no_results(self):
         self.assertEqual(report.read("/nonexistent/results.json"), {"rows": {}})

@@ -144,7 +144,7 @@ def _netty_row():
         f"Netty is not run here. Its {NETTY_MICROSECONDS} µs of CPU per message on epoll were measured beforehand, on 2 virtual "
         f"CPUs; they are scaled by a C echo on epoll, which answered {C_EPOLL_RATE_THEN:,} messages of 16 KiB per second in "
         f"another measurement from before. Three things are taken as given there and not known: that it was the same machine in "
-        f"the same state, that the C echo's CPU was full ({C_EPOLL_MICROSECONDS_THEN:.2f} µs per message then), and that it was as "
+        f"the same state, that the C echo's CPU was full ({C_EPOLL_MICROSECONDS_THEN:.2f} µs per message then), that it was as "
         f"good as epoll-echo here. So the goal is a CPU per message of at most {bound:.2f} times the C epoll echo's in the same "
         f"run: below what that echo itself needs, which says more of the scaling than of Netty.",
         {

@@ -114,8 +114,8 @@ def rows():
                 ("busy", "CPUs busy", "{:.2f}"))),
         Row(
             "connect", connect,
-            "The supervisor and two workers, and a C program that accepts and serves in one process (uring-echo); each on the same "
-            "two CPUs, which two ringloads are on too: 64 connections at a time, each with one message. The CPUs are shared, so "
+            "The supervisor and two workers, and a C program that accepts and serves in one process (uring-echo); each on the "
+            "same two CPUs, which two ringloads are on too: 64 connections at a time, each with one message. The CPUs are shared, so "
             "ringload's own work is a part of what bounds the rate: CPU per connection tells the servers apart.",
             {
                 URING: _churn_ringmaster("io_uring"), EPOLL: _churn_ringmaster("epoll"), C: _churn_c,
