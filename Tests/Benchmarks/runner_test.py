@@ -11,7 +11,7 @@ import unittest
 
 sys.dont_write_bytecode = True
 
-from runner import command, counting, figures, loads, places, processes, report, row, rows_echo, rows_whole, usage  # noqa: E402
+from runner import command, counting, figures, loads, places, processes, report, row, rows_whole, tuning, usage  # noqa: E402
 from runner.figures import Goal  # noqa: E402
 
 
@@ -208,14 +208,15 @@ class WholeTests(unittest.TestCase):
         self.assertFalse(processes.is_alive(0))
 
 
-class ReferenceTests(unittest.TestCase):
+class TuningTests(unittest.TestCase):
     def test_the_fastest_configuration_counts(self):
         tried = {("a",): [{"rate": 100, "cpu": 5}], ("b",): [{"rate": 90, "cpu": 1}]}
-        self.assertEqual(rows_echo.best(tried), ("a",))
+        self.assertEqual(tuning.best(tried), ("a",))
+        self.assertEqual(tuning.best(tried, same_rate=0), ("b",))
 
     def test_of_configurations_as_fast_the_one_with_least_cpu_counts(self):
         tried = {("a",): [{"rate": 100, "cpu": 5}], ("b",): [{"rate": 98, "cpu": 4}], ("c",): [{"rate": 99, "cpu": 6}]}
-        self.assertEqual(rows_echo.best(tried), ("b",))
+        self.assertEqual(tuning.best(tried), ("b",))
 
 
 class ReportTests(unittest.TestCase):

@@ -1,6 +1,6 @@
 """Echo: against the C references, SwiftNIO and Netty."""
 
-from . import figures, loads, servers
+from . import loads, servers, tuning
 from .figures import Goal
 from .row import Row
 
@@ -56,48 +56,20 @@ def _epoll_candidates(_, size):
     return [("--buffer-size", str(each)) for each in (max(4096, size + 1), max(16384, 4 * size))]
 
 
-# Rates that are so close are the same: then CPU per message decides, since it is the load that bounds them.
-SAME_RATE = 0.97
-
-
-def best(tried):
-    """The configuration that counts, of {configuration: samples}: the fastest, and of those about as fast the one with least
-    CPU per message."""
-    def middle(choice, key):
-        return figures.median([sample[key] for sample in tried[choice]])
-    most = max(middle(choice, "rate") for choice in tried)
-    return min(
-        (choice for choice in tried if middle(choice, "rate") >= SAME_RATE * most), key=lambda choice: middle(choice, "cpu"))
-
-
-def _tune(row, name, candidates, connections, size):
-    """Before the rounds: each configuration of a C reference for a moment, twice; the best is the reference."""
+def _tune(row, name, candidates, connections, size, same_rate=tuning.SAME_RATE):
+    """Before the rounds: the best configuration of a C reference."""
     def prepare(bench):
-        choices = candidates(connections, size)
-        if bench.dry:
-            choices = choices[:2]
-        tried = {choice: [] for choice in choices}
-        for _ in range(1 if bench.dry else 2):
-            for choice in choices:
-                with servers.c_program(bench, name, *choice) as server:
-                    tried[choice].append(closed(bench, server, connections, size, seconds=min(bench.seconds, 0.7)))
-        chosen = best(tried)
-        bench.tuned[row, name] = chosen
-        bench.begin_row()
-        said = "; ".join(
-            f"{' '.join(choice)}: {figures.median([s['rate'] for s in found]):.0f}/s, "
-            f"{figures.median([s['cpu'] for s in found]):.2f} µs" for choice, found in tried.items())
-        bench.remark(f"{name} ran with {' '.join(chosen)}, the best of {len(choices)} configurations ({said}).")
+        def measure(choice):
+            with servers.c_program(bench, name, *choice) as server:
+                return closed(bench, server, connections, size, seconds=tuning.seconds(bench))
+        bench.tuned[row, name] = tuning.tune(bench, name, candidates(connections, size), measure, " ".join, same_rate)
     return prepare
 
 
 def _both(*prepares):
     def prepare(bench):
-        remarks = []
         for each in prepares:
             each(bench)
-            remarks += bench.remarks
-        bench.remarks = remarks
     return prepare
 
 
@@ -154,8 +126,8 @@ def _netty_row():
         [Goal(f"{title}: CPU per message against the C epoll echo", URING, "cpu", "at most", round(bound, 3), C_EPOLL)],
         against=C_EPOLL,
         prepare=_both(
-            _tune(name, "uring-echo", _uring_candidates, 64, 16384),
-            _tune(name, "epoll-echo", _epoll_candidates, 64, 16384)))
+            _tune(name, "uring-echo", _uring_candidates, 64, 16384, same_rate=0),
+            _tune(name, "epoll-echo", _epoll_candidates, 64, 16384, same_rate=0)))
 
 
 def rows():

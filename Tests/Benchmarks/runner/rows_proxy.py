@@ -2,7 +2,7 @@
 
 from contextlib import contextmanager
 
-from . import loads, servers
+from . import loads, servers, tuning
 from .figures import Goal
 from .row import Row
 
@@ -44,11 +44,34 @@ def _small(start):
     return measure
 
 
-def _bulk(start):
+def _bulk(start, seconds=None):
     def measure(bench):
         with _in_front_of(bench, "sink", start) as proxy:
-            return loads.ringload(bench, proxy, "bulk", "--connections", 4, "--direction", "send", per="GiB")
+            return loads.ringload(
+                bench, proxy, "bulk", "--connections", 4, "--direction", "send", per="GiB", seconds=seconds)
     return measure
+
+
+# Bytes of the buffers that peers are tried with: HAProxy's and nginx's defaults, and more.
+BULK_BUFFERS = (16384, 65536, 262144)
+# Peers of the bulk row, by the size of their buffers.
+BULK_PEERS = {
+    NGINX: lambda size: _nginx(buffer=f"{size // 1024}k"),
+    HAPROXY: lambda size: _haproxy(buffer=size),
+    SPLICE: lambda size: _haproxy(buffer=size, splice=True),
+    C: lambda size: _c_proxy("--buffers", str(2**22 // size), "--buffer-size", str(size)),
+}
+
+
+def _tune_bulk(bench):
+    for name, start in BULK_PEERS.items():
+        bench.tuned["bulk", name] = tuning.tune(
+            bench, name, BULK_BUFFERS, lambda size, start=start: _bulk(start(size), tuning.seconds(bench))(bench),
+            "buffers of {} bytes".format, same_rate=0)
+
+
+def _tuned_bulk(name):
+    return lambda bench: _bulk(BULK_PEERS[name](bench.tuned["bulk", name]))(bench)
 
 
 def churn(bench, server, seconds=None, cpus=None):
@@ -103,11 +126,9 @@ def rows():
             "splice-auto copied here as without.",
             {
                 URING: _bulk(_ringmaster("io_uring")), EPOLL: _bulk(_ringmaster("epoll")),
-                NGINX: _bulk(_nginx(buffer="64k")), HAPROXY: _bulk(_haproxy(buffer=65536)),
-                SPLICE: _bulk(_haproxy(buffer=65536, splice=True)),
-                C: _bulk(_c_proxy("--buffers", "64", "--buffer-size", "65536")),
+                **{name: _tuned_bulk(name) for name in BULK_PEERS},
             },
-            _lower(bulk, "CPU per GiB", (NGINX, HAPROXY, SPLICE)), against=NGINX, unit="GiB",
+            _lower(bulk, "CPU per GiB", (NGINX, HAPROXY, SPLICE)), against=NGINX, unit="GiB", prepare=_tune_bulk,
             columns=(
                 ("rate", "GiB per second", "{:.2f}"), ("cpu", "CPU µs", "{:.0f}"), ("user", "user µs", "{:.0f}"),
                 ("system", "system µs", "{:.0f}"), ("client", "client's CPU µs", "{:.0f}"),
