@@ -3,6 +3,7 @@
     python3 -m unittest discover --start-directory Tests/Benchmarks --pattern '*_test.py'
 """
 
+import json
 import os
 import sys
 import tempfile
@@ -10,13 +11,17 @@ import unittest
 
 sys.dont_write_bytecode = True
 
-from runner import command, counting, figures, loads, processes, report, row, rows_whole, usage  # noqa: E402
+from runner import command, counting, figures, loads, places, processes, report, row, rows_whole, tuning, usage  # noqa: E402
 from runner.figures import Goal  # noqa: E402
 
 
 class FiguresTests(unittest.TestCase):
     def test_the_interval_of_five_needs_all_of_them(self):
         self.assertEqual(figures.interval([3, 1, 2, 5, 4]), (1, 5))
+
+    def test_how_sure_rounds_are(self):
+        self.assertEqual([figures.sureness(n) for n in (1, 2, 3, 5)], [0, 0.5, 0.75, 0.9375])
+        self.assertLess(figures.sureness(5, 1), figures.SURE)
 
     def test_the_interval_of_nine_leaves_one_out_at_each_end(self):
         self.assertEqual(figures.interval(list(range(1, 10))), (2, 8))
@@ -87,6 +92,37 @@ class UsageTests(unittest.TestCase):
         text = "55d0-7ffd ---p 00000000 00:00 0 [rollup]\nRss:   1200 kB\nPss:    804 kB\nPss_Dirty:  96 kB\n"
         self.assertEqual(usage.parse_rollup(text)["Pss"], 804 * 1024)
 
+    def test_two_loads_at_once_are_counted_together_over_the_time_that_they_share(self):
+        sampler = usage.Sampler([])
+        sampler.times, sampler.values = [0, 4 * 10**9], [(0, 0, 0), (2 * 10**9, 0, 10)]
+        def told(start, end, count):
+            return {
+                "startNanoseconds": start * 10**9, "endNanoseconds": end * 10**9, "measuredSeconds": end - start,
+                "connectionsDone": count, "cpuUserMicroseconds": 30, "cpuSystemMicroseconds": 10,
+                "latencyMicroseconds": {"p50": 1, "p99": 2}}
+        found = loads.sample_of([told(0, 2, 200), told(1, 3, 400)], sampler, "connections")
+        # A second, in which they made 100 and 200, and the server used half a second.
+        self.assertEqual((found["rate"], found["busy"]), (300, 0.5))
+        self.assertAlmostEqual(found["cpu"], 500_000 / 300)
+        self.assertAlmostEqual(found["client"], 80 / 600)
+        with self.assertRaises(loads.LoadFailed):
+            loads.sample_of([told(0, 1, 1), told(2, 3, 1)], sampler, "connections")
+
+    def test_a_load_is_ended_when_its_server_is_gone(self):
+        class Gone(usage.Sampler):
+            looks = 0
+            def look(self):
+                self.looks += 1
+                if self.looks > 1:
+                    raise OSError("no such process")
+        with self.assertRaises(OSError):
+            loads._watch([["sleep", "77"]], Gone([]), 60)
+        self.assertEqual(processes.children_of(os.getpid()), [os.getpid()])
+
+    def test_memory_that_no_file_backs_is_a_part_of_all(self):
+        us = [os.getpid()]
+        self.assertTrue(0 < usage.own_memory(us) < usage.memory(us))
+
     def test_cpu_per_unit_is_in_microseconds(self):
         found = loads.per_unit((0, 0, 0), (4_000_000, 25, 100), 1000)
         self.assertEqual(found, {"cpu": 4.0, "user": 1.0, "system": 3.0})
@@ -125,6 +161,21 @@ class CountingTests(unittest.TestCase):
         with tempfile.NamedTemporaryFile("w") as file, self.assertRaises(counting.CountingFailed):
             counting.total_of(file.name)
 
+    def test_what_is_above_its_bound_or_has_none_is_told(self):
+        bounds = {"a": {"bound": 100.0}, "b": {"bound": 100.0}}
+        self.assertEqual(counting.exceeded({"a": 100.0, "b": 99.0}, bounds), [])
+        self.assertEqual(len(counting.exceeded({"a": 100.1, "b": 99.0}, bounds)), 1)
+        self.assertEqual(len(counting.exceeded({"a": 1.0, "c": 1.0}, bounds)), 1)
+        self.assertEqual(len(counting.exceeded({"a": 1.0}, {})), 1)
+
+    def test_a_bound_far_above_the_count_is_told(self):
+        bounds = {"a": {"bound": 111.0}, "b": {"bound": 109.0}}
+        self.assertEqual(len(counting.loose({"a": 100.0, "b": 100.0, "c": 1.0}, bounds)), 1)
+
+    def test_every_subject_that_is_counted_has_a_bound(self):
+        with open(places.BOUNDS, encoding="utf-8") as file:
+            self.assertEqual(set(json.load(file)), set(counting.SUBJECTS))
+
     def test_set_up_cancels_out(self):
         self.assertEqual(counting.per_message(1000 + 64 * 10 * 150, 1000 + 64 * 30 * 150, 64, (10, 30)), 150)
 
@@ -133,6 +184,13 @@ class WholeTests(unittest.TestCase):
     def test_evenness(self):
         self.assertEqual(rows_whole.unevenness([10, 10, 10, 10]), 1)
         self.assertEqual(rows_whole.unevenness([20, 10, 5, 5]), 2)
+
+    def test_the_last_whole_line_of_arrivals_counts(self):
+        said = rows_whole.Arrivals()
+        said.take(b"100 7\n20")
+        self.assertEqual((said.begun, said.open), (100, 7))
+        said.take(b"0 9\n300 11\n4")
+        self.assertEqual((said.begun, said.open), (300, 11))
 
     def test_every_row_stands_in_the_order_of_the_report(self):
         self.assertEqual(set(command.all_rows()), set(command.ORDER))
@@ -150,7 +208,28 @@ class WholeTests(unittest.TestCase):
         self.assertFalse(processes.is_alive(0))
 
 
+class TuningTests(unittest.TestCase):
+    def test_the_fastest_configuration_counts(self):
+        tried = {("a",): [{"rate": 100, "cpu": 5}], ("b",): [{"rate": 90, "cpu": 1}]}
+        self.assertEqual(tuning.best(tried), ("a",))
+        self.assertEqual(tuning.best(tried, same_rate=0), ("b",))
+
+    def test_of_configurations_as_fast_the_one_with_least_cpu_counts(self):
+        tried = {("a",): [{"rate": 100, "cpu": 5}], ("b",): [{"rate": 98, "cpu": 4}], ("c",): [{"rate": 99, "cpu": 6}]}
+        self.assertEqual(tuning.best(tried), ("b",))
+
+
 class ReportTests(unittest.TestCase):
+    def bounded(self, ours, theirs, metric="rate", cpus=1):
+        each = row.Row("r", "R", "", {}, [Goal("g", "a", metric, "at least", 0.95, "b")], server_cpus=cpus)
+        return row.bounded_by_load(each, {"a": [{"rate": 1, "busy": ours}], "b": [{"rate": 1, "busy": theirs}]})
+
+    def test_a_throughput_that_the_load_bounds_is_told(self):
+        self.assertEqual(self.bounded(0.97, 0.99), [])
+        self.assertEqual(len(self.bounded(0.97, 0.7)), 1)
+        self.assertEqual(len(self.bounded(0.97, 0.97, cpus=2)), 1)
+        self.assertEqual(self.bounded(0.97, 0.7, metric="cpu"), [])
+
     def test_subjects_change_places_each_round(self):
         calls = []
         def subject(name):
@@ -166,6 +245,22 @@ class ReportTests(unittest.TestCase):
     def test_an_open_verdict_says_where_the_median_lies(self):
         goal = {"verdict": figures.UNDECIDED, "meets": True}
         self.assertEqual(report.verdict_text(goal), "undecided (the median meets it)")
+
+    def section(self, rounds, column="rate", **machine):
+        return "\n".join(report._section({
+            "name": "none", "title": "N", "about": "", "unit": "message", "against": None, "columns": [[column, "r", "{:.0f}"]],
+            "goals": [], "samples": {"a": [{column: 1.0}] * rounds}, "remarks": [], "rounds": rounds, "commands": [],
+            "command": "run", "machine": {"date": "d", "commit": "c", "namespace": True} | machine}))
+
+    def test_few_rounds_are_told(self):
+        self.assertIn("75% sure only", self.section(3))
+        self.assertNotIn("sure only", self.section(5))
+        self.assertNotIn("sure only", self.section(1, column="count"))
+
+    def test_what_was_not_as_usual_is_told(self):
+        self.assertIn("RINGLOAD was /x", self.section(5, programs={"RINGLOAD": "/x"}))
+        self.assertIn("own network namespace, since", self.section(5, namespace=False))
+        self.assertNotIn("namespace", self.section(5))
 
     def test_a_missing_results_file_is_no_results(self):
         self.assertEqual(report.read("/nonexistent/results.json"), {"rows": {}})

@@ -65,6 +65,29 @@ struct LoadTests {
         try server.join()
     }
 
+    @Test("open loop: while ringload itself stands still its messages stay due", arguments: TransportMode.ringload)
+    func openBehindTime(mode: TransportMode) throws {
+        let server = try FaultyServer(.echo, mode)
+        var plan = LoadPlan.sample(
+            .open(rate: 1000, backlog: 2000), to: server.address, mode, connections: 2, seconds: 0.6)
+        // What it says is said on its loop's thread, first as the measured phase begins: nothing goes out meanwhile.
+        plan.warmupSeconds = 0.05
+        plan.progressSeconds = 60
+        var hasStood = false
+        let report = try LoadProgram.run(plan) { _ in
+            if !hasStood { usleep(300_000) }
+            hasStood = true
+        }
+        expectClean(report, connections: 2)
+        let tally = report.tally
+        let latency = tally.latency.summary
+        // 300 messages were due meanwhile, the first of them 300 ms before it went out; those of its last ms are not late.
+        #expect(tally.late >= 297 && tally.skipped == 0 && latency.count == tally.due)
+        #expect(latency.max >= 298_000)
+        #expect(latency.mean * Double(latency.count) >= 0.95 * 300 * 150_000)
+        try server.join()
+    }
+
     @Test("churn: each connection has its messages and its end", arguments: TransportMode.ringload, [false, true])
     func churn(mode: TransportMode, resets: Bool) throws {
         let server = try FaultyServer(.echo, mode)

@@ -2,8 +2,9 @@
  * Sends messages in lock step, to count a server's instructions: one message on each connection, then the
  * answers of all, compared, then the next. It measures no time.
  *
- *   lockstep PORT MESSAGES CONNECTIONS BYTES        MESSAGES on each connection; exit code 1 when one came
- * back wrong
+ *   lockstep PORT MESSAGES CONNECTIONS BYTES PID        MESSAGES on each connection; exit code 1 when one
+ * came back wrong. PID: the server, which stands still (SIGSTOP) until the messages of all connections are
+ * there
  */
 #define _GNU_SOURCE
 #include "reference.h"

@@ -37,8 +37,8 @@ class Bench:
         """Nothing stays."""
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def said(self, command, text=None):
-        """Notes a command for the report, without what differs from one time to the next."""
+    def said(self, command, text=None, times=1):
+        """Notes a command for the report, without what differs from one time to the next. `times`: so often at once."""
         line = " ".join([os.path.basename(command[0]), *command[1:]])
         line = re.sub(r"taskset -c [\d,]+ (?:\S*/)?", "", line)
         line = re.sub(r" --json \S+", "", line)
@@ -47,6 +47,8 @@ class Bench:
         if text is not None:
             line += "\n" + re.sub(r"(127\.0\.0\.1):\d+", r"\1:PORT", text.replace(self.directory, "DIR"))
             line = re.sub(r"nginx-\d+", "nginx", line)
+        if times > 1:
+            line += f"    # {times} of these at once"
         if line not in self.commands:
             self.commands.append(line)
 

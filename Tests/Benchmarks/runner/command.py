@@ -126,6 +126,7 @@ def _machine():
         "kernel": f"{platform.system()} {platform.release()}", "cpus": os.cpu_count(), "model": model,
         "commit": commit.strip(), "date": datetime.date.today().isoformat(), "swift": _swift_version(),
         "control": _congestion_control(), "namespace": INSIDE in os.environ,
+        "programs": {name: os.environ[name] for name in places.PROGRAMS if name in os.environ},
     }
 
 
@@ -157,7 +158,11 @@ def _measure(options, rows):
             except FAILURES as failure:
                 _say(f"  FAILED: {name} could not be measured: {type(failure).__name__}: {failure}")
                 failed.append(name)
+                results.setdefault("failed", {})[name] = (
+                    f"{type(failure).__name__}, on {machine['date']} at {machine['commit']}, `{command}`")
+                _write(path, results)
                 continue
+            results.get("failed", {}).pop(name, None)
             for goal in found["goals"]:
                 _say(f"  {report.verdict_text(goal)}: {goal['text']}: {report.goal_value(goal)}")
             _say(f"  took {time.monotonic() - started:.0f} s")

@@ -17,6 +17,12 @@ SUBJECTS = ("ringmaster io_uring", "ringmaster epoll", "C io_uring", "C epoll")
 REFERENCE = {"ringmaster io_uring": "C io_uring", "ringmaster epoll": "C epoll"}
 
 
+# How often a subject may take what its reference takes.
+GOAL = 1.5
+# A bound so far above the count, as a part of it, no longer guards what was reached.
+LOOSE = 0.10
+
+
 class CountingFailed(Exception):
     """A subject could not be counted; the text says why."""
 
@@ -33,6 +39,28 @@ def total_of(path):
 def per_message(short, long, connections=CONNECTIONS, lengths=(SHORT, LONG)):
     """Instructions of one message from the totals of both runs."""
     return (long - short) / (connections * (lengths[1] - lengths[0]))
+
+
+def exceeded(counts, bounds):
+    """What is above its bound, or has none, as text."""
+    complaints = []
+    for subject, count in counts.items():
+        bound = bounds.get(subject, {}).get("bound")
+        if bound is None:
+            complaints.append(f"{subject}: {count:.0f} instructions per message, and no bound")
+        elif count > bound:
+            complaints.append(
+                f"{subject}: {count:.0f} instructions per message, {bound} allowed ({100 * (count / bound - 1):.1f} % above)")
+    return complaints
+
+
+def loose(counts, bounds):
+    """Bounds that would let much of what was gained be lost again, as text."""
+    return [
+        f"{subject}: {count:.0f} instructions per message, {bounds[subject]['bound']} allowed: record it"
+        for subject, count in counts.items()
+        if subject in bounds and bounds[subject]["bound"] > count * (1 + LOOSE)
+    ]
 
 
 class Counter:
@@ -97,17 +125,17 @@ def annotate(path, lines):
 
 
 def count_all(keep=None):
-    """Counts every subject: {subject: instructions per message}, {subject: output file}. The files stay when `keep` names
-    a directory."""
+    """Counts every subject in turn: its name, instructions per message, callgrind's output file. The files stay when `keep`
+    names a directory."""
     missing = [tool for tool in ("valgrind", "strip") if shutil.which(tool) is None]
     if missing:
         raise CountingFailed(f"{' and '.join(missing)} not installed: .ci/install brings it")
     directory = keep or tempfile.mkdtemp(prefix="instructions-")
     os.makedirs(directory, exist_ok=True)
     counter = Counter(directory)
-    counts, files = {}, {}
-    for subject in SUBJECTS:
-        counts[subject], files[subject] = counter.count(subject)
-        yield subject, counts[subject], files[subject]
-    if keep is None:
-        shutil.rmtree(directory)
+    try:
+        for subject in SUBJECTS:
+            yield subject, *counter.count(subject)
+    finally:
+        if keep is None:
+            shutil.rmtree(directory)

@@ -13,13 +13,18 @@ def median(values):
     return statistics.median(values)
 
 
+def sureness(count, left_out=0):
+    """How sure it is that the true median lies between the least and the greatest of `count` values, `left_out` of them left out
+    at each end, whatever their distribution: by the binomial distribution."""
+    return 1 - 2 * sum(math.comb(count, i) for i in range(left_out + 1)) / 2**count
+
+
 def interval(values, sure=SURE):
-    """The least and greatest that the true median can have, `sure` of it, whatever the distribution: the k-th least and
-    greatest value, k as large as the binomial distribution allows. Of five values all are needed (94 %). With fewer
-    it is less sure than that."""
+    """The least and greatest that the true median can have, `sure` of it: as many values left out at each end as
+    that allows. Of five values all are needed (94 %). With fewer it is less sure than that."""
     values, n = sorted(values), len(values)
     k = 0
-    while k + 1 < (n + 1) // 2 and 1 - 2 * sum(math.comb(n, i) for i in range(k + 2)) / 2**n >= sure:
+    while k + 1 < (n + 1) // 2 and sureness(n, k + 1) >= sure:
         k += 1
     return values[k], values[n - 1 - k]
 

@@ -1,5 +1,6 @@
 """What is done to a server, and what comes of it: ringload, wrk. Each returns a sample: a dictionary of figures."""
 
+import contextlib
 import json
 import os
 import re
@@ -26,52 +27,83 @@ def per_unit(before, after, count, unit=1):
     return {"cpu": (user + system) * scale, "user": user * scale, "system": system * scale}
 
 
-def _watch(command, sampler, limit):
-    """Runs a command to its end while the sampler looks. Its exit code, output and rusage."""
-    with tempfile.TemporaryFile(mode="w+") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
-        end = time.monotonic() + limit
-        sampler.look()
+def _watch(commands, sampler, limit):
+    """Runs commands at once, to their ends, while the sampler looks. The exit code, output and rusage of each."""
+    with contextlib.ExitStack() as stack:
+        outs = [stack.enter_context(tempfile.TemporaryFile(mode="w+")) for _ in commands]
+        running = []
+        # A server that has died is found by a look: its load must not go on beside the next one's.
+        stack.callback(lambda: [_end(process) for process in running])
+        for command, out in zip(commands, outs):
+            running.append(subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL))
+        used, end = {}, time.monotonic() + limit
         while True:
-            pid, status, used = os.wait4(process.pid, os.WNOHANG)
-            if pid:
-                process.returncode = os.waitstatus_to_exitcode(status)
+            sampler.look()
+            for process in running:
+                if process.returncode is None:
+                    pid, status, usage_of_it = os.wait4(process.pid, os.WNOHANG)
+                    if pid:
+                        process.returncode, used[pid] = os.waitstatus_to_exitcode(status), usage_of_it
+            if len(used) == len(running):
                 break
             if time.monotonic() > end:
-                process.kill()
-                process.wait()
-                raise LoadFailed(f"{' '.join(command)} did not end within {limit:.0f} s")
+                raise LoadFailed(f"{' '.join(commands[0])} did not end within {limit:.0f} s")
             time.sleep(LOOK_SECONDS)
-            sampler.look()
         sampler.look()
-        out.seek(0)
-        return process.returncode, out.read(), used
+        for out in outs:
+            out.seek(0)
+        return [(process.returncode, out.read(), used[process.pid]) for process, out in zip(running, outs)]
 
 
-def ringload(bench, server, *arguments, seconds=None, per="messages", cpus=None, timed=True):
-    """A run of ringload against a server. `per`: messages, connections or GiB, what CPU is told for. `timed`: it takes
-    --seconds and --warmup."""
-    with tempfile.NamedTemporaryFile(suffix=".json") as result:
-        command = [
-            "taskset", "-c", cpus or bench.client_cpus, places.ringload_binary(), arguments[0],
-            f"127.0.0.1:{server.port}", *map(str, arguments[1:]), "--json", result.name]
-        seconds = seconds or bench.seconds
-        if timed:
-            command += ["--seconds", str(seconds), "--warmup", str(bench.warmup)]
-        bench.said(command)
+def _end(process):
+    if process.returncode is None:
+        process.kill()
+        process.wait()
+
+
+def ringload(bench, server, *arguments, seconds=None, per="messages", cpus=None):
+    """A run of ringload against a server. `per`: messages, connections or GiB, what CPU is told for."""
+    return _ringloads(bench, server, arguments, 1, seconds, per, cpus)
+
+
+def ringloads(bench, server, *arguments, processes, seconds=None, per="messages", cpus=None):
+    """The same by several processes at once, for a server that one of them cannot keep busy. They tell no latency."""
+    sample = _ringloads(bench, server, arguments, processes, seconds, per, cpus)
+    return {key: value for key, value in sample.items() if key not in ("p50", "p99")}
+
+
+def _ringloads(bench, server, arguments, processes, seconds, per, cpus):
+    seconds = seconds or bench.seconds
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(tempfile.NamedTemporaryFile(suffix=".json")) for _ in range(processes)]
+        commands = [
+            ["taskset", "-c", cpus or bench.client_cpus, places.ringload_binary(), arguments[0],
+             f"127.0.0.1:{server.port}", *map(str, arguments[1:]), "--json", file.name, "--seconds", str(seconds),
+             "--warmup", str(bench.warmup)]
+            for file in files]
+        bench.said(commands[0], times=processes)
         sampler = usage.Sampler(server.pids())
-        code, said, _ = _watch(command, sampler, seconds + 60)
-        if code != 0:
-            raise LoadFailed(f"{' '.join(command[3:])} ended with {code}: {said.strip()[-600:]}; {server.output()}")
-        told = json.load(open(result.name, encoding="utf-8"))
-    count = {"messages": told["messages"], "connections": told["connectionsDone"], "GiB": told["bytes"] / 2**30}[per]
-    window = sampler.at(told["startNanoseconds"]), sampler.at(told["endNanoseconds"])
-    latency = told["latencyMicroseconds"]
-    client = (told["cpuUserMicroseconds"] + told["cpuSystemMicroseconds"]) / count if count else 0
+        for command, (code, said, _) in zip(commands, _watch(commands, sampler, seconds + 60)):
+            if code != 0:
+                raise LoadFailed(f"{' '.join(command[3:])} ended with {code}: {said.strip()[-600:]}; {server.output()}")
+        told = [json.load(open(file.name, encoding="utf-8")) for file in files]
+    return sample_of(told, sampler, per)
+
+
+def sample_of(told, sampler, per):
+    """The figures of what some ringloads told, of the time in which all of them measured."""
+    name, unit = {"messages": ("messages", 1), "connections": ("connectionsDone", 1), "GiB": ("bytes", 2**30)}[per]
+    start, end = max(each["startNanoseconds"] for each in told), min(each["endNanoseconds"] for each in told)
+    if start >= end:
+        raise LoadFailed("the ringloads measured one after the other")
+    count = sum(each[name] for each in told) / unit
+    rate = sum(each[name] / unit / each["measuredSeconds"] for each in told)
+    window = sampler.at(start), sampler.at(end)
+    took = sum(each["cpuUserMicroseconds"] + each["cpuSystemMicroseconds"] for each in told)
     return {
-        "rate": count / told["measuredSeconds"], **per_unit(*window, count), "client": client,
-        "p50": latency["p50"], "p99": latency["p99"],
-        "busy": (window[1][0] - window[0][0]) / 1e9 / told["measuredSeconds"],
+        "rate": rate, **per_unit(*window, rate * (end - start) / 1e9), "client": took / count if count else 0,
+        "p50": told[0]["latencyMicroseconds"]["p50"], "p99": told[0]["latencyMicroseconds"]["p99"],
+        "busy": (window[1][0] - window[0][0]) / (end - start),
     }
 
 
@@ -100,13 +132,12 @@ def wrk(bench, server, path, connections, scheme="http"):
     bench.said(command)
     sampler = usage.Sampler(server.pids())
     before = usage.processor_time(sampler.pids)
-    code, said, used = _watch(command, sampler, bench.wrk_seconds + 60)
+    [(code, said, used)] = _watch([command], sampler, bench.wrk_seconds + 60)
     after = usage.processor_time(sampler.pids)
     if code != 0:
         raise LoadFailed(f"{' '.join(command[3:])} ended with {code}: {said.strip()[-600:]}")
     requests, took, p50, p99, wrong = parse_wrk(said)
-    # What is under way when wrk ends is read short: that is no error of the server's.
-    if any("Non-2xx" in line for line in wrong) or re.search(r"connect [1-9]|timeout [1-9]", " ".join(wrong)):
+    if wrong:
         raise LoadFailed(f"wrk: {'; '.join(wrong)}; {server.output()}")
     return {
         "rate": requests / took, **per_unit(before, after, requests), "p50": p50, "p99": p99,

@@ -17,6 +17,10 @@ NOTES = os.path.join(HERE, "notes")
 BOUNDS = os.path.join(HERE, "bounds.json")
 
 
+# In the environment: programs that are then not built.
+PROGRAMS = ("RINGMASTER", "RINGLOAD", "NIO_SERVER", "HANDOFF_SERVER")
+
+
 class NotBuilt(Exception):
     """A program is missing; the text says how to get it."""
 

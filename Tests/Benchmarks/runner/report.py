@@ -79,6 +79,16 @@ def _row(each):
     return _table(heads, lines)
 
 
+def _rounds(each):
+    count = each["rounds"]
+    text = "1 round" if count == 1 else f"{count} rounds"
+    sure = figures.sureness(count)
+    # What is counted and not timed is sure without rounds.
+    if sure < figures.SURE and any(column[0] != "count" for column in columns_measured(each)):
+        text += f", so the verdicts are {sure:.0%} sure only,"
+    return text
+
+
 def _section(each):
     machine = each["machine"]
     text = [f"## {each['name']}", "", f"**{each['title']}.** {each['about']}", ""]
@@ -89,8 +99,11 @@ def _section(each):
         text += [f"![{each['title']}](plots/{each['name']}.png)", ""]
     text += [f"- {verdict_text(goal)}: {goal['text']}: {goal_value(goal)}" for goal in each["goals"]]
     text += [f"- {remark}" for remark in each["remarks"]]
-    rounds = "1 round" if each["rounds"] == 1 else f"{each['rounds']} rounds"
-    text += [f"- {rounds} on {machine['date']} at {machine['commit']}, `{each['command']}`", ""]
+    text += [f"- {_rounds(each)} on {machine['date']} at {machine['commit']}, `{each['command']}`"]
+    text += [f"- {variable} was {path}, whatever the commit" for variable, path in machine.get("programs", {}).items()]
+    if not machine["namespace"]:
+        text.append("- In the machine's own network namespace, since the runner was not root: with its settings and its traffic.")
+    text.append("")
     note = os.path.join(places.NOTES, f"{each['name']}.md")
     if os.path.exists(note):
         with open(note, encoding="utf-8") as file:
@@ -112,14 +125,21 @@ def write(results, order):
         text += [f"{kernel}, {cpus} CPUs ({model}), {swift}; congestion control on loopback: {control}.", ""]
     text += [
         "Written by `Tests/Benchmarks/run`; `Tests/Benchmarks/run --report` writes it again from `results.json`. Each row's "
-        "subjects are measured in turn, A B A B …, all of them in each round, in a network namespace of the run's own. Figures are the "
-        "rounds' medians; a ratio is that of the medians, and in brackets the least and the greatest ratio of any round. A goal is "
+        "subjects are measured in turn, all of them in each round and in the other order every second one, in a network namespace "
+        "of the run's own where its row says nothing else. Figures are the rounds' medians; a ratio is that of the medians, and "
+        "in brackets the least and the greatest ratio of any round. A goal is "
         f"undecided when the interval that holds the true median with at least {figures.SURE:.0%} (of five rounds: all of them) "
         "has the bound inside. Absolute figures are this machine's; ratios are what to compare.", "",
         "CPU times are of the processes' own clocks (the counters of /proc/PID/stat, in nanoseconds), over the window that "
-        "ringload measured in; their division into user and system time is by ticks. The client's CPU is apart.", "",
+        "ringload measured in, or all of wrk's run; their division into user and system time is by ticks. The client's CPU is "
+        "apart.", "",
         "## Goals", ""]
     text += _goals(rows) + [""]
+    failed = results.get("failed", {})
+    if failed:
+        text += ["## Could not be measured", ""]
+        text += [f"- {name}: {failed[name]}" for name in order if name in failed]
+        text += ["", "What stands below of these is from an earlier run.", ""]
     if os.path.exists(os.path.join(places.PLOTS, "ratios.png")):
         text += ["![Throughput and CPU against each peer](plots/ratios.png)", ""]
     for each in rows:

@@ -28,6 +28,8 @@ class Row:
     columns: tuple = COLUMNS
     needs: tuple = ("ringmaster", "ringload")
     rounds_max: int | None = None
+    # That the servers may use.
+    server_cpus: int = 1
     prepare: Callable | None = None
 
 
@@ -47,9 +49,28 @@ def measure(row, bench, say):
                 f"{head} {form.format(sample[key])}" for key, head, form in row.columns if key in sample)
             say(f"  {number + 1}/{rounds} {name:24} {shown}")
     return result(row, samples) | {
-        "rounds": rounds, "seconds": bench.seconds, "commands": bench.commands, "remarks": bench.remarks,
+        "rounds": rounds, "seconds": bench.seconds, "commands": bench.commands,
+        "remarks": bench.remarks + bounded_by_load(row, samples),
         "load": os.getloadavg()[0],
     }
+
+
+# A server that has had less of its CPUs than this waited for its load.
+FULL = 0.95
+
+
+def bounded_by_load(row, samples):
+    """Remarks on goals of throughput that say little, since a server of the two was not kept busy."""
+    remarks = []
+    for goal in row.goals:
+        subjects = [name for name in (goal.subject, goal.against) if name and "busy" in samples[name][0]]
+        busy = {name: figures.median([sample["busy"] for sample in samples[name]]) for name in subjects}
+        if goal.metric == "rate" and any(value < FULL * row.server_cpus for value in busy.values()):
+            said = ", ".join(f"{name} {value:.2f}" for name, value in busy.items())
+            remarks.append(
+                f"{goal.text}: the load bounds it, not the servers alone (CPUs busy, of {row.server_cpus}: {said}). A server "
+                "that needs less CPU shows in the CPU column.")
+    return remarks
 
 
 def result(row, samples):

@@ -2,7 +2,7 @@
 
 from contextlib import contextmanager
 
-from . import loads, servers
+from . import loads, servers, tuning
 from .figures import Goal
 from .row import Row
 
@@ -44,18 +44,43 @@ def _small(start):
     return measure
 
 
-def _bulk(start):
+def _bulk(start, seconds=None):
     def measure(bench):
         with _in_front_of(bench, "sink", start) as proxy:
-            return loads.ringload(bench, proxy, "bulk", "--connections", 4, "--direction", "send", per="GiB")
+            return loads.ringload(
+                bench, proxy, "bulk", "--connections", 4, "--direction", "send", per="GiB", seconds=seconds)
     return measure
 
 
+# Bytes of the buffers that peers are tried with: HAProxy's and nginx's defaults, and more.
+BULK_BUFFERS = (16384, 65536, 262144)
+# Peers of the bulk row, by the size of their buffers.
+BULK_PEERS = {
+    NGINX: lambda size: _nginx(buffer=f"{size // 1024}k"),
+    HAPROXY: lambda size: _haproxy(buffer=size),
+    SPLICE: lambda size: _haproxy(buffer=size, splice=True),
+    C: lambda size: _c_proxy("--buffers", str(2**22 // size), "--buffer-size", str(size)),
+}
+
+
+def _tune_bulk(bench):
+    for name, start in BULK_PEERS.items():
+        bench.tuned["bulk", name] = tuning.tune(
+            bench, name, BULK_BUFFERS, lambda size, start=start: _bulk(start(size), tuning.seconds(bench))(bench),
+            "buffers of {} bytes".format, same_rate=0)
+
+
+def _tuned_bulk(name):
+    return lambda bench: _bulk(BULK_PEERS[name](bench.tuned["bulk", name]))(bench)
+
+
 def churn(bench, server, seconds=None, cpus=None):
-    """Connections of one message each, 64 at a time."""
-    return loads.ringload(
-        bench, server, "churn", "--connections", 64, "--messages", 1, "--size", 64, per="connections",
-        cpus=cpus or bench.all_cpus, seconds=seconds)
+    """Connections of one message each, 64 at a time. One ringload, a thread, would be what bounds the cheapest servers: so
+    there are two where there are two CPUs for it."""
+    processes = 1 if cpus == bench.client_cpus else 2
+    return loads.ringloads(
+        bench, server, "churn", "--connections", 64 // processes, "--messages", 1, "--size", 64, per="connections",
+        cpus=cpus or bench.all_cpus, seconds=seconds, processes=processes)
 
 
 def _churn_through(start):
@@ -101,25 +126,23 @@ def rows():
             "splice-auto copied here as without.",
             {
                 URING: _bulk(_ringmaster("io_uring")), EPOLL: _bulk(_ringmaster("epoll")),
-                NGINX: _bulk(_nginx(buffer="64k")), HAPROXY: _bulk(_haproxy(buffer=65536)),
-                SPLICE: _bulk(_haproxy(buffer=65536, splice=True)),
-                C: _bulk(_c_proxy("--buffers", "64", "--buffer-size", "65536")),
+                **{name: _tuned_bulk(name) for name in BULK_PEERS},
             },
-            _lower(bulk, "CPU per GiB", (NGINX, HAPROXY, SPLICE)), against=NGINX, unit="GiB",
+            _lower(bulk, "CPU per GiB", (NGINX, HAPROXY, SPLICE)), against=NGINX, unit="GiB", prepare=_tune_bulk,
             columns=(
                 ("rate", "GiB per second", "{:.2f}"), ("cpu", "CPU µs", "{:.0f}"), ("user", "user µs", "{:.0f}"),
                 ("system", "system µs", "{:.0f}"), ("client", "client's CPU µs", "{:.0f}"),
                 ("busy", "CPUs busy", "{:.2f}"))),
         Row(
             "connect", connect,
-            "The supervisor and two workers, and a C program that accepts and serves in one process (uring-echo); each on the same "
-            "two CPUs, which ringload is on too: 64 connections at a time, each with one message. Where there are no more CPUs than "
-            "two, ringload's own work is a part of what bounds them: CPU per connection tells them apart.",
+            "The supervisor and two workers, and a C program that accepts and serves in one process (uring-echo); each on the "
+            "same two CPUs, which two ringloads are on too: 64 connections at a time, each with one message. The CPUs are shared, so "
+            "ringload's own work is a part of what bounds the rate: CPU per connection tells the servers apart.",
             {
                 URING: _churn_ringmaster("io_uring"), EPOLL: _churn_ringmaster("epoll"), C: _churn_c,
             },
             [Goal(f"{connect}: connections per second against the C program", URING, "rate", "at least", 0.85, C)],
-            against=C, unit="connection"),
+            against=C, unit="connection", server_cpus=2),
         Row(
             "connect-proxy", connect_proxy,
             "The same through a proxy, each with two workers (HAProxy: threads) on the same two CPUs, to the same C echo there.",
@@ -128,5 +151,5 @@ def rows():
                 NGINX: _churn_through(_nginx(2)), HAPROXY: _churn_through(_haproxy(2)),
             },
             [Goal(f"{connect_proxy}: connections per second against nginx stream", URING, "rate", "above", 1.0, NGINX)],
-            against=NGINX, unit="connection"),
+            against=NGINX, unit="connection", server_cpus=2),
     ]

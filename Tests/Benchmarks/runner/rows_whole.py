@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import select
 import socket
 import subprocess
@@ -29,9 +30,10 @@ def _instructions_row():
     return Row(
         "instructions", title,
         "Counted by callgrind, by the difference of two runs; all 64 messages are there before the server goes on "
-        "(reference/lockstep.c). Repeatable to half a percent, so there is one round.",
+        "(reference/lockstep.c). Repeatable to a percent, so there is one round.",
         {subject: lambda bench, subject=subject: _instructions(bench)[subject] for subject in counting.SUBJECTS},
-        [Goal(f"{title}, against the C io_uring echo", URING, "count", "at most", 1.5, "C io_uring")],
+        [Goal(f"{title}: {subject} against {reference}", subject, "count", "at most", counting.GOAL, reference)
+         for subject, reference in counting.REFERENCE.items()],
         against="C io_uring", columns=(("count", "instructions", "{:.0f}"),), needs=("ringmaster",), rounds_max=1)
 
 
@@ -104,28 +106,45 @@ def _spread(bench):
     return {"spread": figures.median(looks), "most": max(looks), "looks": len(looks), "live": open_now}
 
 
+class Arrivals:
+    """What `lifetimes` has said so far: how many connections have begun, how many are open."""
+
+    def __init__(self):
+        self.begun, self.open, self._rest = 0, 0, b""
+
+    def take(self, data):
+        """More of its output; the last whole line counts."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if lines:
+            self.begun, self.open = map(int, lines[-1].split())
+
+
 def _look_while(command, arrivals, path, rate):
     """Looks at the workers during the last tenth of the arrivals: how uneven they were each time, and the open connections."""
-    looks, begun, open_now, deadline = [], 0, 0, time.monotonic() + arrivals / rate + 60
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    said, looks, deadline = Arrivals(), [], time.monotonic() + arrivals / rate + 60
+    step = max(1, arrivals // 200)
+    due = arrivals - arrivals // 10
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         try:
             while time.monotonic() < deadline:
-                # Few lines are waiting at a time: reading one at a time keeps up.
-                if select.select([process.stdout], [], [], 0.02)[0]:
-                    line = process.stdout.readline()
-                    if not line:
-                        break
-                    begun, open_now = map(int, line.split())
-                if begun >= arrivals * 0.9 and begun % max(1, arrivals // 200) == 0:
+                if not select.select([process.stdout], [], [], 1)[0]:
+                    continue
+                # Its end ends its connections too: nothing is looked at then.
+                data = os.read(process.stdout.fileno(), 1 << 16)
+                if not data:
+                    break
+                said.take(data)
+                if said.begun >= due:
                     workers = ask_status(path)["pool"]["workers"]
                     looks.append(unevenness([worker["live"] for worker in workers]))
+                    due = said.begun + step
             code = process.wait(10)
         finally:
             if process.poll() is None:
                 process.kill()
-    if code != 0 or not looks:
-        raise loads.LoadFailed(f"lifetimes ended with {code} after {len(looks)} looks: {process.stderr.read()}")
-    return looks, open_now
+        if code != 0 or not looks:
+            raise loads.LoadFailed(f"lifetimes ended with {code} after {len(looks)} looks: {process.stderr.read().decode()}")
+    return looks, said.open
 
 
 def _spread_row():
@@ -133,13 +152,13 @@ def _spread_row():
     return Row(
         "spread", title,
         "5,000 connections a second, each open for a time from a Pareto distribution (shape 1.2, at least 40 ms). The workers' "
-        "live connections, as the control socket tells them, are looked at 20 times during the last tenth of the arrivals: "
-        "the most that one has over the mean. The figure is the looks' median.",
+        "live connections, as the control socket tells them, are looked at about 20 times during the last tenth of the "
+        "arrivals: the most that one has over the mean. The figure is the looks' median.",
         {URING: _spread},
         [Goal(f"{title}: max over mean", URING, "spread", "at most", 1.05)],
         columns=(("spread", "max/mean, median", "{:.3f}"), ("most", "greatest look", "{:.3f}"), ("looks", "looks", "{:.0f}"),
                  ("live", "open at the end", "{:.0f}")),
-        needs=("ringmaster",), rounds_max=3)
+        needs=("ringmaster",))
 
 
 def _crowds(bench, server, connections, seconds, active, interval):
@@ -171,8 +190,9 @@ def _wait_for_live(path, wanted, crowds, seconds=90):
         time.sleep(0.1)
 
 
-def _end(crowds):
-    """SIGINT ends them with their results: a crowd that lost something says so by its exit code."""
+def _end(crowds, active=False):
+    """SIGINT ends them with their results: a crowd that lost something says so by its exit code. `active`: each connection
+    should have had an answer."""
     for crowd in crowds:
         if crowd.poll() is None:
             crowd.send_signal(2)
@@ -184,6 +204,9 @@ def _end(crowds):
             raise
         if crowd.returncode != 0:
             raise loads.LoadFailed(f"ringload ended with {crowd.returncode}: {said.strip()[-400:]}")
+        found = re.search(r"^connections +(\d+) opened(?:.*\n)*?messages +(\d+) answered", said, re.MULTILINE)
+        if not found or (active and int(found[2]) < int(found[1])):
+            raise loads.LoadFailed(f"not each connection has exchanged a message: {said.strip()[-400:]}")
 
 
 def _memory(bench):
@@ -196,19 +219,19 @@ def _memory(bench):
                 bench, "echo", "--control", path, "--max-connections", str(connections * 6 // 5), workers=WORKERS,
                 cpus=bench.server_cpus) as server:
             time.sleep(0.2)
-            before = usage.memory(server.pids())
+            before, empty = usage.own_memory(server.pids()), usage.memory(server.pids())
             crowds = _crowds(bench, server, connections, 600, active, 5_000)
             try:
                 _wait_for_live(path, connections, crowds)
                 # Each has exchanged a message by then.
                 time.sleep(6 if active else 1)
-                found[name] = (usage.memory(server.pids()) - before) / connections
-                found["empty"] = before / 2**20
+                found[name] = (usage.own_memory(server.pids()) - before) / connections
+                found["empty"] = empty / 2**20
             except BaseException:
                 for crowd in crowds:
                     crowd.kill()
                 raise
-            _end(crowds)
+            _end(crowds, active)
     return found
 
 
@@ -216,16 +239,16 @@ def _memory_row():
     title = "Memory per idle connection at 50,000 connections"
     return Row(
         "memory-idle", title,
-        "ringmaster echo with 4 workers: proportional set size (Pss, smaps_rollup) of the supervisor and all workers, with all "
-        "connections less with none, by their number. `silent`: they have been opened and nothing else. `spoke`: each has "
-        "exchanged a message of 64 B.",
+        "ringmaster echo with 4 workers: proportional set size (smaps_rollup) of the supervisor and all workers, of what no file "
+        "backs (Pss_Anon and Pss_Shmem: the programs and libraries, shared with the clients' processes, would fall when those "
+        "come), with all connections less with none, by their number. The last column is all of Pss. `silent`: they have been "
+        "opened and nothing else. `spoke`: each has exchanged a message of 64 B.",
         {URING: _memory},
         [Goal(f"{title}, silent", URING, "silent", "at most", 1024, unit="B"),
          Goal(f"{title}, each has exchanged a message", URING, "spoke", "at most", 1024, unit="B")],
         unit="connection", columns=(
             ("silent", "silent, bytes", "{:.0f}"), ("spoke", "spoke, bytes", "{:.0f}"),
-            ("empty", "without connections, MiB", "{:.1f}")),
-        rounds_max=2)
+            ("empty", "without connections, MiB", "{:.1f}")))
 
 
 def _idle(bench):
@@ -254,7 +277,7 @@ def _idle_row():
     return Row(
         "idle-cpu", title, "ringmaster echo, the supervisor and two workers together, over 20 s in which nobody says anything.",
         {URING: _idle}, [Goal(title, URING, "percent", "below", 0.1, unit="% of a core")],
-        columns=(("percent", "% of a core", "{:.4f}"), ("micros", "CPU µs per second", "{:.0f}")), rounds_max=2)
+        columns=(("percent", "% of a core", "{:.4f}"), ("micros", "CPU µs per second", "{:.0f}")))
 
 
 def rows():

@@ -61,10 +61,20 @@ def parse_rollup(text):
 
 def memory(pids):
     """Bytes of memory of these processes together, shared pages counted once."""
+    return _sum(pids, ("Pss",))
+
+
+def own_memory(pids):
+    """The same of what no file backs: it does not fall when another process maps the same libraries."""
+    return _sum(pids, ("Pss_Anon", "Pss_Shmem"))
+
+
+def _sum(pids, names):
     total = 0
     for pid in pids:
         with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
-            total += parse_rollup(file.read())["Pss"]
+            found = parse_rollup(file.read())
+            total += sum(found[name] for name in names)
     return total
 
 
