@@ -10,6 +10,7 @@ let package = Package(
     name: "ringmaster",
     products: [
         .executable(name: "ringmaster", targets: ["ringmaster"]),
+        .executable(name: "ringload", targets: ["ringload"]),
         .library(name: "Ringmaster", targets: ["Ringmaster"]),
         .library(name: "Transport", targets: ["Transport"]),
         .library(name: "RingmasterNIO", targets: ["RingmasterNIO"]),
@@ -18,6 +19,7 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/apple/swift-nio-http2", from: "1.46.0"),
@@ -76,6 +78,14 @@ let package = Package(
             dependencies: [
                 "Ringmaster", "Services", "Transport", "HTTPFiles", "RingmasterHummingbird", argumentParser,
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
+            ],
+            swiftSettings: strict),
+        // The load generator.
+        .executableTarget(
+            name: "ringload",
+            dependencies: [
+                "Transport", "CSocket", argumentParser,
+                .product(name: "Histogram", package: "hdrhistogram-swift"),
             ],
             swiftSettings: strict),
         .executableTarget(
@@ -152,6 +162,8 @@ let package = Package(
         .testTarget(
             name: "RingmasterTests", dependencies: ["Ringmaster", "TransportTesting"], swiftSettings: strict),
         .testTarget(name: "CommandTests", dependencies: ["ringmaster", "Ringmaster"], swiftSettings: strict),
+        .testTarget(
+            name: "RingloadTests", dependencies: ["ringload", "Transport", "TransportTesting"], swiftSettings: strict),
         // Support without tests of its own: the program and its peers as processes, clients, what proc(5) tells.
         .testTarget(
             name: "IntegrationTesting", dependencies: ["Transport", "CSocket"], swiftSettings: strict),
@@ -167,7 +179,7 @@ let package = Package(
 
 // A developer of the core does not wait for SwiftNIO: RINGMASTER_CORE=1 leaves out what stands on it, and what it needs.
 if Context.environment["RINGMASTER_CORE"] != nil {
-    let core: Set = ["swift-argument-parser", "swift-log", "Yams"]
+    let core: Set = ["swift-argument-parser", "swift-log", "Yams", "hdrhistogram-swift"]
     let standsOnNIO: Set = [
         "RingmasterNIO", "RingmasterHummingbird", "HTTPFiles", "ringmaster", "RingmasterNIOTests", "HTTPFilesTests",
         "RingmasterHummingbirdTests", "CommandTests", "IntegrationTesting", "IntegrationTests", "FaultTests",

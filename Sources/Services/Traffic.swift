@@ -10,20 +10,27 @@ final class Traffic {
         fileprivate var sent: UInt64 = 0
     }
 
-    private(set) var statistics = ServiceStatistics()
+    // Behind a pointer, so that nothing checks for exclusive access: this is called for each message.
+    private let sums = UnsafeMutablePointer<ServiceStatistics>.allocate(capacity: 1)
 
-    /// Adds what `connection`, a client's, has received and sent since the last time.
-    func count(_ connection: Connection, since counted: inout Counted) {
+    init() { sums.initialize(to: ServiceStatistics()) }
+
+    deinit { sums.deallocate() }
+
+    var statistics: ServiceStatistics { sums.pointee }
+
+    /// Adds what `connection`, a client's, has received and sent since the last time. Returns what is counted now.
+    func count(_ connection: Connection, since counted: Counted) -> Counted {
         let received = connection.bytesReceived
         let sent = connection.bytesSent
         assert(received >= counted.received && sent >= counted.sent)
-        statistics.bytesReceived &+= received &- counted.received
-        statistics.bytesSent &+= sent &- counted.sent
-        counted = Counted(received: received, sent: sent)
+        sums.pointee.bytesReceived &+= received &- counted.received
+        sums.pointee.bytesSent &+= sent &- counted.sent
+        return Counted(received: received, sent: sent)
     }
 
     /// Counts an attempt to connect to an upstream that failed.
     func countConnectFailure() {
-        statistics.upstreamConnectFailures &+= 1
+        sums.pointee.upstreamConnectFailures &+= 1
     }
 }

@@ -65,6 +65,8 @@ import Testing
     func inclusionInsideCRing() {
         #expect(ImportRules.inclusionFindings(in: file("#include <liburing.h>", path: "csrc/CRing/ring.c")).isEmpty)
         #expect(ImportRules.inclusionFindings(in: file("/* liburing */", path: "csrc/CRing/include/CRing.h")).isEmpty)
+        let reference = "Tests/Benchmarks/reference/uring-stream.h"
+        #expect(ImportRules.inclusionFindings(in: file("#include <liburing.h>", path: reference)).isEmpty)
     }
 
     @Test("a file of 500 lines passes and one of 501 does not", arguments: [true, false])

@@ -24,6 +24,8 @@ enum Happening: Hashable, Sendable {
 final class RecordingConnection: Connection {
     let recorder: Recorder<Happening>
     var onReceived: ((RecordingConnection, [UInt8]) -> Void)?
+    /// In place of ``onReceived``, with the bytes where they lie.
+    var onSpan: ((RecordingConnection, RawSpan) -> Void)?
     var onInputEnding: ((RecordingConnection) -> Void)?
     var onInputEnded: ((RecordingConnection) -> Void)?
     var onWritable: ((RecordingConnection) -> Void)?
@@ -50,6 +52,7 @@ final class RecordingConnection: Connection {
     }
 
     override func received(_ bytes: RawSpan) {
+        if let onSpan { return onSpan(self, bytes) }
         let copy = bytes.withUnsafeBytes { Array($0) }
         if recordsData { recorder.record(.received(copy)) }
         onReceived?(self, copy)
@@ -93,7 +96,7 @@ final class RecordingConnection: Connection {
     /// Set-up of a connection that sends back what it receives, and records its events only.
     static func echo(_ connection: RecordingConnection) {
         connection.recordsData = false
-        connection.onReceived = { connection, bytes in connection.write(bytes) }
+        connection.onSpan = { connection, bytes in connection.write(bytes) }
     }
 }
 

@@ -104,17 +104,15 @@ int cring_enter(struct cring *ring, int wait, int64_t timeout_nanoseconds) {
 }
 
 uint32_t cring_reap(struct cring *ring, struct cring_completion *out, uint32_t capacity) {
-    unsigned head;
-    uint32_t count = 0;
-    struct io_uring_cqe *cqe;
-    io_uring_for_each_cqe(&ring->uring, head, cqe) {
-        if (count == capacity)
-            break;
-        out[count].user_data = cqe->user_data;
-        out[count].result = cqe->res;
-        out[count].flags = cqe->flags;
-        count++;
-    }
+    struct io_uring_cq *cq = &ring->uring.cq;
+    uint32_t head = *cq->khead;
+    uint32_t ready = io_uring_smp_load_acquire(cq->ktail) - head;
+    uint32_t count = ready < capacity ? ready : capacity;
+    uint32_t start = head & cq->ring_mask;
+    /* Up to the end of the queue, then from its beginning: the layouts agree. */
+    uint32_t first = count < cq->ring_entries - start ? count : cq->ring_entries - start;
+    memcpy(out, &cq->cqes[start], first * sizeof *out);
+    memcpy(out + first, cq->cqes, (count - first) * sizeof *out);
     io_uring_cq_advance(&ring->uring, count);
     return count;
 }

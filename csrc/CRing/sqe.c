@@ -6,10 +6,24 @@
 
 #include <errno.h>
 
+/* io_uring_get_sqe() without what this library never sets up: SQPOLL, 128-byte entries. */
+static inline struct io_uring_sqe *next_sqe(struct cring *ring) {
+    struct io_uring_sq *sq = &ring->uring.sq;
+    if (sq->sqe_tail - *sq->khead >= sq->ring_entries)
+        return NULL;
+    return &sq->sqes[sq->sqe_tail++ & sq->ring_mask];
+}
+
 #define GET_SQE_OR_BUSY(ring, sqe)                                                                           \
-    struct io_uring_sqe *sqe = io_uring_get_sqe(&(ring)->uring);                                             \
+    struct io_uring_sqe *sqe = next_sqe(ring);                                                               \
     if (sqe == NULL)                                                                                         \
     return -EBUSY
+
+/* DONTWAIT: a send that finds no room completes with -EAGAIN. Left to the kernel it would wait by a poll of
+ * its own, and after 128 of those in a thread of io-wq, which it blocks (APOLL_MAX_RETRY, io_uring/poll.c). A
+ * peer that has sent FIN brings that about at once, since POLLRDHUP then ends each of those polls: a few who
+ * do not read would use up the threads, and hold up everybody else who has sent FIN. */
+#define SEND_FLAGS (MSG_NOSIGNAL | MSG_DONTWAIT)
 
 int cring_nop(struct cring *ring, uint64_t user_data) {
     GET_SQE_OR_BUSY(ring, sqe);
@@ -44,14 +58,14 @@ int cring_receive(struct cring *ring, uint64_t user_data, int fd, uint16_t buffe
 
 int cring_send(struct cring *ring, uint64_t user_data, int fd, const void *bytes, uint32_t length) {
     GET_SQE_OR_BUSY(ring, sqe);
-    io_uring_prep_send(sqe, fd, bytes, length, MSG_NOSIGNAL | MSG_WAITALL);
+    io_uring_prep_send(sqe, fd, bytes, length, SEND_FLAGS);
     sqe->user_data = user_data;
     return 0;
 }
 
 int cring_send_message(struct cring *ring, uint64_t user_data, int fd, const struct msghdr *message) {
     GET_SQE_OR_BUSY(ring, sqe);
-    io_uring_prep_sendmsg(sqe, fd, message, MSG_NOSIGNAL | MSG_WAITALL);
+    io_uring_prep_sendmsg(sqe, fd, message, SEND_FLAGS);
     sqe->user_data = user_data;
     return 0;
 }
@@ -59,7 +73,7 @@ int cring_send_message(struct cring *ring, uint64_t user_data, int fd, const str
 int cring_send_message_zero_copy(struct cring *ring, uint64_t user_data, int fd,
                                  const struct msghdr *message) {
     GET_SQE_OR_BUSY(ring, sqe);
-    io_uring_prep_sendmsg_zc(sqe, fd, message, MSG_NOSIGNAL | MSG_WAITALL);
+    io_uring_prep_sendmsg_zc(sqe, fd, message, SEND_FLAGS);
     sqe->user_data = user_data;
     return 0;
 }

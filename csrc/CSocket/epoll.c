@@ -65,22 +65,8 @@ int64_t csocket_try_send(int socket, const void *bytes, size_t length) {
     return n < 0 ? -errno : n;
 }
 
-int64_t csocket_try_send_message(int socket, const struct msghdr *message, size_t done) {
-    struct msghdr rest = *message;
-    if (done > 0) {
-        rest.msg_control = NULL;
-        rest.msg_controllen = 0;
-        while (done >= rest.msg_iov->iov_len) {
-            done -= rest.msg_iov->iov_len;
-            rest.msg_iov++;
-            rest.msg_iovlen--;
-        }
-    }
-    /* The vector is the caller's: a part that has been sent halfway is finished by itself. */
-    if (done > 0)
-        return csocket_try_send(socket, (const char *)rest.msg_iov->iov_base + done,
-                                rest.msg_iov->iov_len - done);
-    ssize_t n = sendmsg(socket, &rest, MSG_DONTWAIT | MSG_NOSIGNAL);
+int64_t csocket_try_send_message(int socket, const struct msghdr *message) {
+    ssize_t n = sendmsg(socket, message, MSG_DONTWAIT | MSG_NOSIGNAL);
     return n < 0 ? -errno : n;
 }
 

@@ -152,12 +152,12 @@ private final class EchoConnection: Connection {
     }
 
     override func becameWritable() {
-        traffic.count(self, since: &counted)
+        counted = traffic.count(self, since: counted)
         resumeReading()
     }
 
     override func flushed() {
-        traffic.count(self, since: &counted)
+        counted = traffic.count(self, since: counted)
     }
 
     /// Whether nothing has come since the last call, nothing is left to send, and FIN has not been said. The client's FIN
@@ -171,7 +171,7 @@ private final class EchoConnection: Connection {
     /// Begins to leave; false when the connection is closing or leaving already.
     func freeze() -> Bool {
         let hasBegun = detach { [unowned self] detached in
-            traffic.count(self, since: &counted)
+            counted = traffic.count(self, since: counted)
             service.frozen(self, detached)
         }
         if hasBegun { isFreezing = true }
@@ -179,7 +179,7 @@ private final class EchoConnection: Connection {
     }
 
     override func closed(_ reason: CloseReason) {
-        traffic.count(self, since: &counted)
+        counted = traffic.count(self, since: counted)
         service.ended(self)
     }
 }

@@ -37,7 +37,7 @@ final class ProxyLeg: Connection {
 
     /// Adds to the service's statistics what has not been added yet.
     func countTraffic() {
-        traffic?.count(self, since: &counted)
+        if let traffic { counted = traffic.count(self, since: counted) }
     }
 
     override func received(_ bytes: RawSpan) {

@@ -5,43 +5,64 @@ import Glibc
 /// The chunks at the front may be in the kernel's hands; appending behind them is allowed, freeing them is not
 /// before `consume`. The owner calls `removeAll` before it lets go.
 struct ByteQueue {
-    private var head: UnsafeMutablePointer<Chunk>?
-    private var tail: UnsafeMutablePointer<Chunk>?
+    private var head: Chunk?
+    private var tail: Chunk?
     /// Bytes queued, those in the kernel's hands included.
     private(set) var count = 0
 
     /// Chunks gathered into one message at most: 128 KiB.
     static let gatherMax = 8
 
+    @inline(__always)
     var isEmpty: Bool { count == 0 }
 
+    @inline(__always)
     mutating func append(_ bytes: UnsafeRawBufferPointer, from pool: ChunkPool) {
+        guard head == nil, bytes.count <= Chunk.capacity, let source = bytes.baseAddress, !bytes.isEmpty else {
+            return appendPieces(bytes, from: pool)
+        }
+        let chunk = pool.take()
+        memcpy(chunk.header.pointee.base, source, bytes.count)
+        chunk.header.pointee.end = UInt32(truncatingIfNeeded: bytes.count)
+        head = chunk
+        tail = chunk
+        count = bytes.count
+    }
+
+    @inline(never)
+    private mutating func appendPieces(_ bytes: UnsafeRawBufferPointer, from pool: ChunkPool) {
         guard var source = bytes.baseAddress else { return }
         var left = bytes.count
         while left > 0 {
             let chunk = roomyTail(pool)
-            let room = Chunk.capacity - Int(chunk.pointee.end)
-            let number = min(room, left)
-            memcpy(Chunk.bytes(of: chunk) + Int(chunk.pointee.end), source, number)
-            chunk.pointee.end += UInt16(truncatingIfNeeded: number)
+            let number = min(chunk.room, left)
+            memcpy(chunk.header.pointee.base + Int(chunk.header.pointee.end), source, number)
+            chunk.header.pointee.end += UInt32(truncatingIfNeeded: number)
             source += number
             left -= number
             count += number
         }
     }
 
-    private mutating func roomyTail(_ pool: ChunkPool) -> UnsafeMutablePointer<Chunk> {
-        if let tail, Int(tail.pointee.end) < Chunk.capacity { return tail }
+    private mutating func roomyTail(_ pool: ChunkPool) -> Chunk {
+        if let tail, tail.room > 0 { return tail }
         let chunk = pool.take()
-        if let tail { tail.pointee.next = chunk } else { head = chunk }
-        tail = chunk
+        append(chunk)
         return chunk
     }
 
+    /// Appends a chunk and what is in it; the reference is the queue's from now on.
+    mutating func append(_ chunk: Chunk) {
+        if let tail { tail.header.pointee.next = chunk } else { head = chunk }
+        tail = chunk
+        count += chunk.count
+    }
+
     /// The bytes of the first chunk; empty when the queue is.
+    @inline(__always)
     var front: UnsafeRawBufferPointer {
         guard let head else { return UnsafeRawBufferPointer(start: nil, count: 0) }
-        return Self.bytes(head)
+        return head.bytes
     }
 
     /// Whether all bytes are in the first chunk.
@@ -53,46 +74,50 @@ struct ByteQueue {
         var entries = 0
         var bytes = 0
         while let current = chunk, entries < Self.gatherMax, bytes < limit {
-            let part = Self.bytes(current)
+            let part = current.bytes
             let number = min(part.count, limit - bytes)
             vector[entries] = iovec(iov_base: UnsafeMutableRawPointer(mutating: part.baseAddress), iov_len: number)
             entries += 1
             bytes += number
-            chunk = current.pointee.next
+            chunk = current.header.pointee.next
         }
         return (entries, bytes)
     }
 
     /// Takes a reference to each of the first `number` chunks and notes them in `chunks`.
-    func hold(_ number: Int, in chunks: inout InlineArray<8, UnsafeMutablePointer<Chunk>?>) {
+    func hold(_ number: Int, in chunks: inout InlineArray<8, Chunk?>) {
         var chunk = head
         for index in 0..<number {
             guard let current = chunk else { preconditionFailure("more chunks held than queued") }
-            current.pointee.references += 1
+            current.header.pointee.references += 1
             chunks[index] = current
-            chunk = current.pointee.next
+            chunk = current.header.pointee.next
         }
     }
 
-    private static func bytes(_ chunk: UnsafeMutablePointer<Chunk>) -> UnsafeRawBufferPointer {
-        UnsafeRawBufferPointer(
-            start: Chunk.bytes(of: chunk) + Int(chunk.pointee.start),
-            count: Int(chunk.pointee.end - chunk.pointee.start))
+    /// Drops the first `number` bytes and gives emptied chunks back.
+    @inline(__always)
+    mutating func consume(_ number: Int, into pool: ChunkPool) {
+        guard number == count, let chunk = head, chunk == tail else { return consumePieces(number, into: pool) }
+        head = nil
+        tail = nil
+        count = 0
+        pool.give(chunk)
     }
 
-    /// Drops the first `number` bytes and gives emptied chunks back.
-    mutating func consume(_ number: Int, into pool: ChunkPool) {
+    @inline(never)
+    private mutating func consumePieces(_ number: Int, into pool: ChunkPool) {
         precondition(number <= count, "more bytes consumed than queued")
         count -= number
         var left = number
         while let chunk = head {
-            let held = Int(chunk.pointee.end - chunk.pointee.start)
+            let held = chunk.count
             if left < held {
-                chunk.pointee.start += UInt16(truncatingIfNeeded: left)
+                chunk.header.pointee.start += UInt32(truncatingIfNeeded: left)
                 return
             }
             left -= held
-            head = chunk.pointee.next
+            head = chunk.header.pointee.next
             pool.give(chunk)
         }
         tail = nil
@@ -100,10 +125,10 @@ struct ByteQueue {
     }
 
     /// Takes the first chunk out, the whole of it being `front`. The caller gives it back to the pool.
-    mutating func removeFront() -> UnsafeMutablePointer<Chunk> {
+    mutating func removeFront() -> Chunk {
         guard let chunk = head else { preconditionFailure("nothing is queued") }
-        count -= Int(chunk.pointee.end - chunk.pointee.start)
-        head = chunk.pointee.next
+        count -= chunk.count
+        head = chunk.header.pointee.next
         if head == nil { tail = nil }
         return chunk
     }

@@ -75,6 +75,16 @@ open class Channel {
         preconditionFailure("every channel overrides this")
     }
 
+    /// A completion of a receive. Apart from ``completed(_:_:)``, as that of a send, because these two come with each message.
+    func receiveCompleted(_ completion: Completion) {
+        completed(.receive, completion)
+    }
+
+    /// A completion of a send.
+    func sendCompleted(_ completion: Completion) {
+        completed(.send, completion)
+    }
+
     /// The turn ends and the channel was marked dirty.
     func flush() {}
 

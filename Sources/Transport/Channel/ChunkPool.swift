@@ -1,79 +1,107 @@
 import Glibc
 
-/// A block of bytes in a queue of blocks: filled from the front, sent from the front.
-struct Chunk {
-    /// Bytes a chunk holds. With its header a chunk is 16 KiB.
-    static let capacity = 16 * 1024 - headerSize
-    private static let headerSize = 16
-
-    var next: UnsafeMutablePointer<Chunk>?
-    /// Offsets of the bytes not yet sent, and of the room not yet filled.
-    var start: UInt16 = 0
-    var end: UInt16 = 0
-    /// Who needs its bytes: the queue it stands in, and sends without copying that the kernel has not let go of.
-    var references: UInt32 = 1
-
-    static func bytes(of chunk: UnsafeMutablePointer<Chunk>) -> UnsafeMutableRawPointer {
-        assert(MemoryLayout<Chunk>.size <= headerSize)
-        return UnsafeMutableRawPointer(chunk) + headerSize
-    }
-}
-
-/// A loop's spare chunks. Bounded: beyond ``spareMax`` a chunk goes back to the allocator.
-final class ChunkPool {
+/// A loop's spare chunks. Bounded: beyond ``spareMax`` a chunk goes back to the allocator. This is a handle, which costs
+/// the hot path no reference counting; who makes one destroys it. Loop thread only.
+struct ChunkPool {
     /// 1 MiB at most lies idle in a loop.
     static let spareMax = 64
 
-    private struct State {
-        var spare: UnsafeMutablePointer<Chunk>?
+    private struct State: ~Copyable {
+        var spare: Chunk?
         var spareCount = 0
         var takenCount = 0
+        /// Receive buffers that nobody needs any more.
+        var returned = GrowingBuffer<UInt16>(capacity: 64)
     }
 
-    // Behind a pointer, so that the hot path makes no exclusivity check.
     private let state = UnsafeMutablePointer<State>.allocate(capacity: 1)
 
     init() {
         state.initialize(to: State())
     }
 
-    /// Chunks taken and not given back.
-    var takenCount: Int { state.pointee.takenCount }
-
-    deinit {
+    /// Frees what is spare. Nothing that is taken may be given back any more.
+    func destroy() {
         while let chunk = state.pointee.spare {
-            state.pointee.spare = chunk.pointee.next
-            free(chunk)
+            state.pointee.spare = chunk.header.pointee.next
+            free(chunk.header)
         }
+        state.deinitialize(count: 1)
         state.deallocate()
     }
 
+    /// Chunks taken and not given back.
+    var takenCount: Int { state.pointee.takenCount }
+
     /// An empty chunk with one reference, the caller's.
-    func take() -> UnsafeMutablePointer<Chunk> {
-        state.pointee.takenCount += 1
-        if let chunk = state.pointee.spare {
-            state.pointee.spare = chunk.pointee.next
-            state.pointee.spareCount -= 1
-            chunk.initialize(to: Chunk())
-            return chunk
-        }
-        guard let memory = malloc(16 * 1024) else { preconditionFailure("out of memory") }
-        let chunk = memory.bindMemory(to: Chunk.self, capacity: 1)
-        chunk.initialize(to: Chunk())
+    @inline(__always)
+    func take() -> Chunk {
+        state.pointee.takenCount &+= 1
+        guard let chunk = state.pointee.spare else { return allocate() }
+        let header = chunk.header
+        state.pointee.spare = header.pointee.next
+        state.pointee.spareCount &-= 1
+        header.pointee.next = nil
+        header.pointee.start = 0
+        header.pointee.end = 0
+        assert(header.pointee.references == 0 && header.pointee.lent == nil, "a spare chunk is nobody's")
+        header.pointee.references = 1
         return chunk
     }
 
-    /// Drops a reference to a chunk. With the last one it is spare again.
-    func give(_ chunk: UnsafeMutablePointer<Chunk>) {
-        guard chunk.pointee.references == 1 else {
-            chunk.pointee.references -= 1
-            return
+    @inline(never)
+    private func allocate() -> Chunk {
+        assert(MemoryLayout<Chunk.Header>.size <= Chunk.headerSize)
+        return initialize(Chunk.blockSize) {
+            Chunk.Header(base: UnsafeMutableRawPointer($0) + Chunk.headerSize, capacity: UInt32(Chunk.capacity))
         }
-        assert(state.pointee.takenCount > 0, "a chunk is given back once")
-        state.pointee.takenCount -= 1
-        guard state.pointee.spareCount < Self.spareMax else { return free(chunk) }
-        chunk.pointee.next = state.pointee.spare
+    }
+
+    private func initialize(
+        _ size: Int, _ header: (UnsafeMutablePointer<Chunk.Header>) -> Chunk.Header
+    ) -> Chunk {
+        guard let memory = malloc(size) else { preconditionFailure("out of memory") }
+        let place = memory.bindMemory(to: Chunk.Header.self, capacity: 1)
+        place.initialize(to: header(place))
+        return Chunk(header: place)
+    }
+
+    /// A chunk with one reference, the caller's, whose bytes are a receive buffer's: full, without room.
+    func take(lent buffer: UInt16, _ bytes: UnsafeRawBufferPointer) -> Chunk {
+        guard let base = bytes.baseAddress else { preconditionFailure("a buffer without bytes is not lent") }
+        state.pointee.takenCount &+= 1
+        let count = UInt32(bytes.count)
+        return initialize(Chunk.headerSize) { _ in
+            Chunk.Header(base: UnsafeMutableRawPointer(mutating: base), end: count, capacity: count, lent: buffer)
+        }
+    }
+
+    /// Drops a reference to a chunk. With the last one it is spare again.
+    @inline(__always)
+    func give(_ chunk: Chunk) {
+        let header = chunk.header
+        assert(header.pointee.references > 0 && state.pointee.takenCount > 0, "a chunk is given back once")
+        header.pointee.references &-= 1
+        guard header.pointee.references == 0 else { return }
+        state.pointee.takenCount &-= 1
+        guard header.pointee.lent == nil, state.pointee.spareCount < Self.spareMax else { return release(chunk) }
+        header.pointee.next = state.pointee.spare
         state.pointee.spare = chunk
-        state.pointee.spareCount += 1
+        state.pointee.spareCount &+= 1
+    }
+
+    @inline(never)
+    private func release(_ chunk: Chunk) {
+        if let buffer = chunk.header.pointee.lent { state.pointee.returned.append(buffer) }
+        free(chunk.header)
+    }
+
+    /// Whether ``takeReturned(_:)`` would tell of any.
+    var hasReturned: Bool { !state.pointee.returned.isEmpty }
+
+    /// Tells of each receive buffer that nobody needs any more, once.
+    func takeReturned(_ buffer: (UInt16) -> Void) {
+        for index in 0..<state.pointee.returned.count { buffer(state.pointee.returned[index]) }
+        state.pointee.returned.removeAll()
     }
 }

@@ -4,14 +4,31 @@ import Glibc
 // What a connection receives: bytes, parked bytes, and the peer's end.
 extension Connection {
     @inline(__always)
-    func receiveCompleted(_ completion: Completion) {
+    func receiveEnded(_ completion: Completion) {
         guard !isClosing else { return receivedWhileClosing(completion) }
         if completion.buffer != nil {
             let bytes = loop.receivedBytes(of: completion)
-            if !bytes.isEmpty { deliver(bytes) }
-            loop.releaseBytes(of: completion)
+            if bytes.count >= Chunk.lentMin {
+                deliverLending(bytes, completion)
+            } else {
+                if !bytes.isEmpty { deliver(bytes) }
+                loop.releaseBytes(of: completion)
+            }
         }
-        if !completion.hasMore, !isClosing { perform(state.pointee.read.ended(completion.result)) }
+        if !completion.hasMore { receiveStopped(completion.result) }
+    }
+
+    @inline(never)
+    private func receiveStopped(_ result: Int32) {
+        if !isClosing { perform(state.pointee.read.ended(result)) }
+    }
+
+    /// What the service writes of these bytes is sent from where it lies, if the loop can spare the buffer so long.
+    @inline(never)
+    private func deliverLending(_ bytes: UnsafeRawBufferPointer, _ completion: Completion) {
+        loop.beginLending(bytes, of: completion)
+        deliver(bytes)
+        if !loop.endLending() { loop.releaseBytes(of: completion) }
     }
 
     @inline(__always)

@@ -11,9 +11,22 @@ extension Connection {
     }
 
     /// Sends what comes next, unless a send is in flight.
+    @inline(__always)
     func send(copying: Bool = false) {
         guard !isClosing, state.pointee.sending == .idle else { return }
         let count = state.pointee.queue.sendableCount
+        let front = state.pointee.queue.front
+        guard count > 0, count <= front.count, count < state.pointee.zeroCopyThreshold, let bytes = front.baseAddress
+        else {
+            return sendOtherwise(count, copying: copying)
+        }
+        state.pointee.sending = .plain
+        submit(.send(fd: fd, bytes: bytes, count: UInt32(truncatingIfNeeded: count)), .send)
+    }
+
+    /// What is next is not `count` bytes in one chunk, to be copied.
+    @inline(never)
+    private func sendOtherwise(_ count: Int, copying: Bool) {
         guard count > 0 else { return sendSegmentOrFinish(copying: copying) }
         if count >= state.pointee.zeroCopyThreshold, !copying, sendWithoutCopying(count) { return }
         state.pointee.sending = .plain
@@ -25,7 +38,6 @@ extension Connection {
         }
     }
 
-    @inline(never)
     private func sendSegmentOrFinish(copying: Bool) {
         if state.pointee.queue.isAtSegment { return sendSegments(copying: copying) }
         guard state.pointee.output == .finishing else { return }
@@ -37,17 +49,23 @@ extension Connection {
     }
 
     @inline(__always)
-    func sendCompleted(_ result: Int32) {
+    func sendEnded(_ result: Int32) {
         state.pointee.sending = .idle
         guard !isClosing else { return sentWhileClosing(result) }
         guard result > 0 else {
-            if result == -EAGAIN || result == -EINTR { return send() }
+            if result == -EAGAIN { return awaitRoom() }
+            if result == -EINTR { return sendNext() }
             return fail(result == 0 ? EPIPE : -result, "send")
         }
         advance(Int(result))
         tellProgress()
         // All is sent, as after most small messages.
         if state.pointee.queue.isEmpty, state.pointee.output == .open { return }
+        sendNext()
+    }
+
+    @inline(never)
+    private func sendNext() {
         send()
     }
 

@@ -25,12 +25,12 @@ extension Connection {
         var message = csocket_message()
         for _ in 0..<Self.messagesPerTurnMax {
             guard !isClosing, state.pointee.read.isWanted else { break }
-            let result = csocket_receive(fd, Chunk.bytes(of: chunk), Chunk.capacity, &message)
+            let result = csocket_receive(fd, chunk.header.pointee.base, Chunk.capacity, &message)
             if result < 0 { return result }
             if message.length == 0 { return 0 }
             state.pointee.bytesReceived &+= UInt64(message.length)
             if message.fds_truncated != 0 { state.pointee.messagesTruncated &+= 1 }
-            let bytes = UnsafeRawBufferPointer(start: Chunk.bytes(of: chunk), count: Int(message.length))
+            let bytes = UnsafeRawBufferPointer(start: chunk.header.pointee.base, count: Int(message.length))
             received(bytes.bytes, descriptors: ReceivedDescriptors(message))
         }
         return -EAGAIN

@@ -72,27 +72,42 @@ extension Connection {
         return Int(result)
     }
 
-    private func awaitRoom(multishot: Bool = false) {
+    func awaitRoom(multishot: Bool = false) {
+        guard !isInFlight(.pollWrite) else {
+            state.pointee.sending = .settling
+            return cancel(.pollWrite)
+        }
         state.pointee.sending = .room
         submit(.poll(fd: fd, events: UInt32(POLLOUT), multishot: multishot), .pollWrite)
     }
 
     /// After the peer's FIN each new poll completes at once with POLLRDHUP, asked for or not, whether there is room or
     /// none: asking again and again would be a spin. Then a multishot waits, which after the first time tells of edges
-    /// alone; it is cancelled when there is room.
+    /// alone; it is cancelled when there is room, so that whoever waits next learns of room that there is already.
     func roomCompleted(_ completion: Completion) {
         let result = completion.result
-        let saysPeerFinishedOnly = result == Int32(CSOCKET_POLLRDHUP)
-        if completion.hasMore {
-            if !saysPeerFinishedOnly { cancel(.pollWrite) }
+        guard !isClosing else {
+            if !completion.hasMore { state.pointee.sending = .idle }
             return
         }
-        state.pointee.sending = .idle
-        guard !isClosing else { return }
-        if saysPeerFinishedOnly { return awaitRoom(multishot: true) }
+        if state.pointee.sending == .settling, !completion.hasMore {
+            state.pointee.sending = .idle
+            return send()
+        }
+        guard state.pointee.sending == .room else { return }
+        let saysPeerFinishedOnly = result == Int32(CSOCKET_POLLRDHUP)
+        if saysPeerFinishedOnly { return completion.hasMore ? () : awaitRoom(multishot: true) }
         guard result > 0 || [EAGAIN, EINTR, ECANCELED].contains(-result) else { return fail(-result, "poll") }
+        state.pointee.sending = .idle
+        if completion.hasMore { cancel(.pollWrite) }
         // A failure of the socket among the events is met, and told, by the next call.
         tellProgress()
         send()
+    }
+
+    /// The cancellation may have come too early for the wait that it was meant for, or have been meant for one before.
+    func roomCancelled() {
+        if isClosing { return cancellationCompleted() }
+        if state.pointee.sending == .settling { cancel(.pollWrite) }
     }
 }

@@ -2,7 +2,8 @@ import CSocket
 
 // How a service writes.
 extension Connection {
-    /// Queues `bytes` to be sent, in order, at the end of the loop's turn. Copies them.
+    /// Queues `bytes` to be sent, in order, at the end of the loop's turn. Copies them, unless they are bytes that
+    /// ``received(_:)`` is being told, here or on another connection of the loop: many of those are sent from where they lie.
     ///
     /// - Returns: false when the connection is closing or its output is finished: nothing was queued.
     @discardableResult
@@ -14,7 +15,11 @@ extension Connection {
     @discardableResult
     public func write(_ bytes: UnsafeRawBufferPointer) -> Bool {
         guard mayWrite(bytes.count) else { return false }
-        state.pointee.queue.append(bytes, from: loop.chunks)
+        if bytes.count >= Chunk.lentMin, let chunk = loop.lend(bytes) {
+            state.pointee.queue.append(chunk)
+        } else {
+            state.pointee.queue.append(bytes, from: loop.chunks)
+        }
         written()
         return true
     }

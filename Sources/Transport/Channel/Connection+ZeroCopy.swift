@@ -55,7 +55,7 @@ extension Connection {
             state.pointee.sending = .idle
             send(copying: true)
         default:
-            sendCompleted(result)
+            sendEnded(result)
         }
     }
 }

@@ -194,12 +194,16 @@ open class Connection: Channel {
 
     // MARK: What the loop calls
 
+    override func receiveCompleted(_ completion: Completion) {
+        receiveEnded(completion)
+    }
+
+    override func sendCompleted(_ completion: Completion) {
+        sendEnded(completion.result)
+    }
+
     override func completed(_ kind: OperationKind, _ completion: Completion) {
         switch kind {
-        case .receive:
-            receiveCompleted(completion)
-        case .send:
-            sendCompleted(completion.result)
         case .poll:
             pollCompleted(completion)
         case .pollRead:
@@ -210,7 +214,9 @@ open class Connection: Channel {
             roomCompleted(completion)
         case .zeroCopySend0, .zeroCopySend1, .zeroCopySend2, .zeroCopySend3:
             zeroCopyCompleted(kind, completion)
-        case .cancelSend, .cancelPoll, .cancelPollWrite, .cancelZeroCopySend0, .cancelZeroCopySend1,
+        case .cancelPollWrite:
+            roomCancelled()
+        case .cancelSend, .cancelPoll, .cancelZeroCopySend0, .cancelZeroCopySend1,
             .cancelZeroCopySend2, .cancelZeroCopySend3:
             cancellationCompleted()
         default:
@@ -225,8 +231,10 @@ open class Connection: Channel {
     override func flush() {
         state.pointee.isDirty = false
         guard !isClosing else { return }
-        deliverParked()
-        tellInputEnding()
+        if state.pointee.read.hasParked || state.pointee.inputEnd != .notSeen {
+            deliverParked()
+            tellInputEnding()
+        }
         send()
     }
 }

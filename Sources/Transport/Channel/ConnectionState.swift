@@ -9,8 +9,10 @@ struct ConnectionState {
         case plain
         /// The result of a send without copying; its notification is not waited for.
         case zeroCopy
-        /// Room in the socket's send buffer, after plain calls.
+        /// Room in the socket's send buffer.
         case room
+        /// The end of an earlier wait for room, which has been cancelled.
+        case settling
     }
 
     enum InputEnd {

@@ -54,8 +54,14 @@ struct WriteQueue {
 
     // MARK: Chunk bytes
 
+    @inline(__always)
     mutating func append(_ new: UnsafeRawBufferPointer, from pool: ChunkPool) {
         bytes.append(new, from: pool)
+    }
+
+    /// Appends a chunk and what is in it; the reference is the queue's from now on.
+    mutating func append(_ chunk: Chunk) {
+        bytes.append(chunk)
     }
 
     /// Chunk bytes that come before the first segment.
@@ -70,11 +76,12 @@ struct WriteQueue {
     }
 
     /// Takes a reference to each of the first `number` chunks and notes them in `chunks`.
-    func hold(_ number: Int, in chunks: inout InlineArray<8, UnsafeMutablePointer<Chunk>?>) {
+    func hold(_ number: Int, in chunks: inout InlineArray<8, Chunk?>) {
         bytes.hold(number, in: &chunks)
     }
 
     /// The first `number` chunk bytes have been sent.
+    @inline(__always)
     mutating func consume(_ number: Int, into pool: ChunkPool) {
         assert(number <= sendableCount, "a segment is overtaken")
         bytes.consume(number, into: pool)

@@ -5,7 +5,7 @@ import Glibc
 final class ZeroCopySends {
     private struct Slot {
         var memory = GatherMemory()
-        var chunks = InlineArray<8, UnsafeMutablePointer<Chunk>?>(repeating: nil)
+        var chunks = InlineArray<8, Chunk?>(repeating: nil)
         var uncopied: UncopiedBytes?
         var isTaken = false
     }

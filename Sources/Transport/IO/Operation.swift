@@ -10,9 +10,10 @@ public enum Operation: BitwiseCopyable {
     /// Receive datagrams until cancelled or failed, each into one of the loop's buffers: laid out as ``ReceivedMessage``
     /// says. `message` tells how much room the name and the control data get; nothing else of it is read.
     case receiveMessages(fd: Int32, message: UnsafePointer<msghdr>)
-    /// Send `count` bytes (1 or more). A result less than `count` is normal. Raises no SIGPIPE.
+    /// Send `count` bytes (1 or more). Never waits: a result less than `count` is normal, and so is `EAGAIN` when there is
+    /// no room, which is for who submits to await. Raises no SIGPIPE.
     case send(fd: Int32, bytes: UnsafeRawPointer, count: UInt32)
-    /// Send what the message gathers. Raises no SIGPIPE.
+    /// Send what the message gathers, as ``send(fd:bytes:count:)``.
     case sendMessage(fd: Int32, message: UnsafePointer<msghdr>)
     /// As ``sendMessage(fd:message:)`` without copying (TCP only). Its first completion tells the result and, if it
     /// has more, a second one (``Completion/isNotification``) that the kernel has let go of the bytes.

@@ -26,8 +26,8 @@ struct RegistrationTable: ~Copyable {
 
     /// What became of a completion.
     enum Delivery {
-        /// Hand it to the channel.
-        case deliver(Unmanaged<Channel>)
+        /// Hand it to the channel, whose registration is ending already (`isEnding`) if this may have been what it waited for.
+        case deliver(Unmanaged<Channel>, isEnding: Bool)
         /// It belongs to a former owner of the slot, or to nobody.
         case stale
     }
@@ -82,9 +82,11 @@ struct RegistrationTable: ~Copyable {
     /// Notes that an operation of `kind` is in flight.
     @inline(__always)
     mutating func began(_ kind: OperationKind, _ id: RegistrationID) {
-        precondition(isCurrent(id), "an operation for a registration that has ended")
-        assert(entries[Int(id.slot)].inFlight & kind.bit == 0, "two operations of one kind in flight")
-        entries[Int(id.slot)].inFlight |= kind.bit
+        // A channel forgets its registration before it ends.
+        assert(isCurrent(id), "an operation for a registration that has ended")
+        let entry = entries + Int(id.slot)
+        assert(entry.pointee.inFlight & kind.bit == 0, "two operations of one kind in flight")
+        entry.pointee.inFlight |= kind.bit
     }
 
     /// Whether an operation of `kind` is in flight.
@@ -93,19 +95,24 @@ struct RegistrationTable: ~Copyable {
     }
 
     /// The owner of `id`, or nil when it has been freed.
-    func channel(_ id: RegistrationID) -> Channel? {
-        isCurrent(id) ? entries[Int(id.slot)].channel?.takeUnretainedValue() : nil
+    @inline(__always)
+    func channel(_ id: RegistrationID) -> Unmanaged<Channel>? {
+        isCurrent(id) ? entries[Int(id.slot)].channel : nil
     }
 
     /// Finds who awaits the completion, and if it is terminal, counts the operation as ended.
     @inline(__always)
     mutating func completed(_ kind: OperationKind, _ id: RegistrationID, isTerminal: Bool) -> Delivery {
-        guard isCurrent(id), entries[Int(id.slot)].inFlight & kind.bit != 0 else { return .stale }
+        let slot = Int(id.slot)
+        guard slot < used else { return .stale }
+        let entry = entries + slot
+        // Something is in flight only for a slot that has an owner.
+        guard entry.pointee.generation == id.generation, entry.pointee.inFlight & kind.bit != 0 else { return .stale }
         if isTerminal {
-            entries[Int(id.slot)].inFlight &= ~kind.bit
-            entries[Int(id.slot)].notifying &= ~kind.bit
+            entry.pointee.inFlight &= ~kind.bit
+            entry.pointee.notifying &= ~kind.bit
         }
-        return .deliver(entries[Int(id.slot)].channel!)
+        return .deliver(entry.pointee.channel!, isEnding: isTerminal && entry.pointee.phase != .open)
     }
 
     /// Notes that of the operation of `kind` only the notification is still to come.
@@ -163,6 +170,7 @@ struct RegistrationTable: ~Copyable {
     @inline(__always)
     private func isCurrent(_ id: RegistrationID) -> Bool {
         let slot = Int(id.slot)
-        return slot > 0 && slot < used && entries[slot].generation == id.generation && entries[slot].channel != nil
+        // Slot 0 never has an owner here: it is the handler's.
+        return slot < used && entries[slot].generation == id.generation && entries[slot].channel != nil
     }
 }

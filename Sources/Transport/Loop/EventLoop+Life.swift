@@ -86,7 +86,7 @@ extension EventLoop {
     }
 
     private func endChannels(by deadline: MonotonicTime) throws(SystemError) {
-        while state.pointee.registrations.count > 0 || hasDeferredTasks, now < deadline {
+        while state.pointee.registrations.count > 0 || state.pointee.hasDeferredTasks, now < deadline {
             // In every turn, since a callback may make another.
             closeChannels()
             try turn(waitingUntil: deadline)

@@ -59,7 +59,12 @@ final class TimerHeap {
     private var armings: UInt64 = 0
 
     var count: Int { timers.count }
-    var earliest: MonotonicTime { timers.first?.deadline ?? .distantFuture }
+    /// The first deadline. Stored, since each turn asks for it several times.
+    private(set) var earliest = MonotonicTime.distantFuture
+
+    private func noteEarliest() {
+        earliest = timers.first?.deadline ?? .distantFuture
+    }
 
     func insert(_ timer: LoopTimer) {
         assert(timer.index == -1)
@@ -68,11 +73,13 @@ final class TimerHeap {
         timers.append(timer)
         timer.index = timers.count - 1
         siftUp(timer.index)
+        noteEarliest()
     }
 
     func remove(_ timer: LoopTimer) {
         let index = timer.index
         assert(timers[index] === timer)
+        defer { noteEarliest() }
         let last = timers.removeLast()
         timer.index = -1
         guard last !== timer else { return }
@@ -103,6 +110,7 @@ final class TimerHeap {
             timer.deadline = .distantFuture
         }
         timers.removeAll()
+        noteEarliest()
     }
 
     private func siftUp(_ start: Int) {

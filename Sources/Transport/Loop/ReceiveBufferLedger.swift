@@ -12,6 +12,7 @@ struct ReceiveBufferLedger: ~Copyable {
     }
 
     private static let held = UInt32.max
+    private static let lent = UInt32.max - 1
 
     private let memory: ReceiveBuffers
     private let buffers: UnsafeMutablePointer<Buffer>
@@ -19,6 +20,10 @@ struct ReceiveBufferLedger: ~Copyable {
     private(set) var count: Int
     /// Of those, the ones that the loop holds.
     private(set) var heldCount: Int
+    /// Of those, the ones whose bytes wait in a queue to be sent.
+    private(set) var lentCount = 0
+    /// A buffer that several receives fill is nobody's alone.
+    private let mayLend: Bool
     private var size: AdaptiveSize
 
     /// All buffers are held.
@@ -28,6 +33,7 @@ struct ReceiveBufferLedger: ~Copyable {
         buffers.initialize(repeating: Buffer(offset: Self.held, length: 0), count: memory.count)
         count = min(memory.messageCount + Int(configuration.count), memory.count)
         heldCount = count
+        mayLend = !configuration.isIncremental
         let sizeMax = UInt32(memory.size)
         size = AdaptiveSize(min: min(configuration.sizeMin ?? sizeMax, sizeMax), max: sizeMax)
     }
@@ -48,7 +54,7 @@ struct ReceiveBufferLedger: ~Copyable {
     func bytes(_ id: UInt16, length: Int) -> UnsafeRawBufferPointer {
         precondition(Int(id) < count, "a completion names a receive buffer that does not exist")
         let offset = buffers[Int(id)].offset
-        precondition(offset != Self.held, "a completion names a receive buffer that the handler does not have")
+        precondition(offset < Self.lent, "a completion names a receive buffer that the handler does not have")
         precondition(Int(offset) + length <= memory.size, "a completion names bytes outside its receive buffer")
         return UnsafeRawBufferPointer(start: memory.base + Int(id) * memory.size + Int(offset), count: length)
     }
@@ -57,7 +63,7 @@ struct ReceiveBufferLedger: ~Copyable {
     /// Returns whether it is used up, and so is held from now on.
     @inline(__always)
     mutating func consume(_ id: UInt16, length: Int, hasMore: Bool) -> Bool {
-        precondition(bytes(id, length: length).count == length)
+        assert(bytes(id, length: length).count == length)
         if hasMore {
             buffers[Int(id)].offset += UInt32(length)
             return false
@@ -66,6 +72,29 @@ struct ReceiveBufferLedger: ~Copyable {
         buffers[Int(id)].offset = Self.held
         heldCount += 1
         return true
+    }
+
+    /// Keeps the buffer out of the handler's reach while its bytes wait to be sent: until ``takeBack(_:)``. Instead of
+    /// ``consume(_:length:hasMore:)``; the buffer must be used up.
+    ///
+    /// Half of the buffers at most, so that peers who do not read cannot end all receiving.
+    ///
+    /// - Returns: false when there may be no more.
+    mutating func lend(_ id: UInt16, length: Int) -> Bool {
+        assert(bytes(id, length: length).count == length)
+        guard mayLend, lentCount < count / 2, Int(id) >= memory.messageCount else { return false }
+        size.record(UInt32(length), of: buffers[Int(id)].length)
+        buffers[Int(id)].offset = Self.lent
+        lentCount += 1
+        return true
+    }
+
+    /// The bytes have been sent or dropped: the buffer is held from now on.
+    mutating func takeBack(_ id: UInt16) {
+        precondition(Int(id) < count && buffers[Int(id)].offset == Self.lent, "a buffer comes back that was not lent")
+        buffers[Int(id)].offset = Self.held
+        lentCount -= 1
+        heldCount += 1
     }
 
     /// The handler is given these, with ``sizeGiven`` bytes of each.

@@ -124,6 +124,28 @@ struct ConnectionWriteTests {
         try server.join()
     }
 
+    /// Left to wait in the kernel, each of these sends would come to block a thread of io-wq, of which a ring has four.
+    @Test("peers who have sent FIN and do not read hold nobody else up", arguments: TransportMode.available)
+    func stuckAfterFIN(mode: TransportMode) throws {
+        let server = try TestServer(mode, sendBuffer: 4096, setUp: RecordingConnection.echo)
+        let total = 100_000
+        let stuck = try (0..<12).map { _ in try Peer(connectingTo: server.address, receiveBuffer: 4096) }
+        for peer in stuck {
+            try peer.send(pattern(total))
+            peer.finishOutput()
+        }
+        try server.recorder.wait { $0.count { $0 == .inputEnded } == stuck.count }
+        for seed in UInt64(1)...3 {
+            let other = try Peer(connectingTo: server.address)
+            try other.send(pattern(total, seed: seed))
+            other.finishOutput()
+            #expect(try other.receiveToEnd() == pattern(total, seed: seed))
+        }
+        for peer in stuck { #expect(try peer.receiveToEnd() == pattern(total)) }
+        try server.recorder.wait { $0.count { $0.isClosed } == stuck.count + 3 }
+        try server.join()
+    }
+
     @Test(
         "a tiny send buffer and a slow reader: short sends lose and repeat nothing (netty 56)",
         arguments: TransportMode.available, AddressFamily.allCases)

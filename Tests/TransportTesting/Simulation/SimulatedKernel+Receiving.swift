@@ -87,7 +87,7 @@ extension SimulatedKernel {
     }
 
     /// Tells of edges: what is so when the poll begins, and each change. An edge may be told twice.
-    func poll(_ index: Int, _ fd: Int32) {
+    func poll(_ index: Int, _ fd: Int32, wanted: Int32, isMultishot: Bool) {
         let name = pending[index].name
         guard !pending[index].isCancelled else { return complete(name, -ECANCELED) }
         guard let socket = socket(fd) else { return }
@@ -95,10 +95,13 @@ extension SimulatedKernel {
         if socket.isInputFinished { events |= Int32(CSOCKET_POLLRDHUP) }
         if socket.isInputFinished, socket.isOutputFinished { events |= Int32(POLLHUP) }
         if socket.isReset { events = Int32(CSOCKET_POLLRDHUP) | Int32(POLLERR) | Int32(POLLHUP) }
+        if wanted & Int32(POLLOUT) != 0, socket.room > 0 || socket.isReset { events |= Int32(POLLOUT) }
+        // Edges: what has gone meanwhile is told again when it comes back.
+        pending[index].toldEvents &= events
         guard events != 0, events != pending[index].toldEvents || dice.chance(climate.pollRepeats) else { return }
         pending[index].toldEvents = events
-        let ends = dice.chance(climate.pollEnds)
-        log.mark(ends ? .peerWatchEnded : .peerWatched)
+        let ends = !isMultishot || dice.chance(climate.pollEnds)
+        if wanted & Int32(POLLOUT) == 0 { log.mark(ends ? .peerWatchEnded : .peerWatched) }
         complete(name, events, more: !ends)
     }
 }

@@ -39,13 +39,24 @@ extension SimulatedKernel {
             return -dice.one(of: [EAGAIN, EINTR])
         }
         if dice.chance(climate.sendRefused) { return refuse(socket) }
-        guard socket.room > 0 else { return nil }
+        guard socket.room > 0 else {
+            awaitEdge(socket.fd)
+            return -EAGAIN
+        }
         var taken = min(count, socket.room)
         if dice.chance(climate.sendShort) { taken = dice.upTo(taken) }
         if taken < count { log.mark(operation.isCancelled ? .cancelledWithPartOfSend : .sendShort) }
         socket.take(taken, of: pieces, log)
         if defect == .sendsTwice, taken > 1, dice.chance(10) { return Int32(taken - 1) }
         return Int32(taken)
+    }
+
+    /// Whoever found no room is woken when there is some (SOCK_NOSPACE), though a poll may have told of room before.
+    private func awaitEdge(_ fd: Int32) {
+        for index in pending.indices {
+            guard case .poll(fd, _, _) = pending[index].submission.operation else { continue }
+            pending[index].toldEvents &= ~Int32(POLLOUT)
+        }
     }
 
     private func refuse(_ socket: SimulatedSocket) -> Int32 {

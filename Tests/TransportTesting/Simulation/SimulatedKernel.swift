@@ -257,8 +257,8 @@ final class SimulatedKernel: IOHandler {
             send(operation, fd, Self.pieces(of: message.pointee))
         case .sendMessageZeroCopy(let fd, let message):
             sendWithoutCopying(operation, fd, Self.pieces(of: message.pointee))
-        case .poll(let fd, _, _):
-            poll(index, fd)
+        case .poll(let fd, let wanted, let isMultishot):
+            poll(index, fd, wanted: Int32(wanted), isMultishot: isMultishot)
         case .accept:
             accept(name)
         case .connect(let fd, _, _):

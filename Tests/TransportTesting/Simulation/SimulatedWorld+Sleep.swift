@@ -34,7 +34,7 @@ private struct SleepState {
     private let endsReceive: Bool
 
     private static let sends: UInt32 = [
-        OperationKind.send, .zeroCopySend0, .zeroCopySend1, .zeroCopySend2, .zeroCopySend3,
+        OperationKind.send, .pollWrite, .zeroCopySend0, .zeroCopySend1, .zeroCopySend2, .zeroCopySend3,
     ]
     .reduce(0) { $0 | $1.bit }
 

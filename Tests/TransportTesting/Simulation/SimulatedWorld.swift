@@ -36,7 +36,7 @@ final class SimulatedWorld: @unchecked Sendable {
     private let isIncremental: Bool
 
     private static let connectionsMax = 8
-    private static let calmMomentsMax = 6_000
+    private static let calmMomentsMax = 12_000
 
     init(seed: UInt64, defect: SimulatedKernel.Defect? = nil) throws {
         dice = Dice(seed: seed)

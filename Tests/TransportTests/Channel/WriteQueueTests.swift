@@ -6,7 +6,8 @@ import Testing
 
 @Suite("Write queue")
 struct WriteQueueTests {
-    private let pool = ChunkPool()
+    private let owned = OwnedChunkPool()
+    private var pool: ChunkPool { owned.pool }
 
     /// What the queue is to hold, in order.
     private enum Element {

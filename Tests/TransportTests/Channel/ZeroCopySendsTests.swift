@@ -1,13 +1,14 @@
 import Testing
 
 @testable import Transport
+@testable import TransportTesting
 
 @Suite("Sends without copying: their memory")
 struct ZeroCopySendsTests {
     @Test("a send takes no more of a large piece than its result can tell")
     func largePiece() throws {
         let sends = ZeroCopySends()
-        let pool = ChunkPool()
+        let owned = OwnedChunkPool()
         // Described only: nobody reads it.
         let start = try #require(UnsafeRawPointer(bitPattern: 4096))
         let piece = UncopiedBytes(UnsafeRawBufferPointer(start: start, count: 5 << 30)) {}
@@ -18,7 +19,7 @@ struct ZeroCopySendsTests {
             #expect(message.pointee.msg_iov[0].iov_base == UnsafeMutableRawPointer(mutating: start + sent))
             #expect(message.pointee.byteCount == 1 << 30)
             sent += message.pointee.byteCount
-            _ = sends.free(slot, into: pool)
+            _ = sends.free(slot, into: owned.pool)
         }
         #expect(sent == 5 << 30)
     }

@@ -31,7 +31,9 @@ struct RegistrationTableTests {
         var count: Int { table.count }
         var channels: [Channel] { table.channels() }
         func register(_ channel: Channel) -> RegistrationID { table.register(channel) }
-        func channel(_ id: RegistrationID) -> Channel? { table.channel(id) }
+        func channel(_ id: RegistrationID) -> Channel? {
+            table.channel(id)?.takeUnretainedValue()
+        }
         func began(_ kind: OperationKind, _ id: RegistrationID) { table.began(kind, id) }
         func isInFlight(_ kind: OperationKind, _ id: RegistrationID) -> Bool { table.isInFlight(kind, id) }
         func cancel(_ id: RegistrationID) { table.cancel(id) }

@@ -28,9 +28,9 @@ struct UserDataTests {
     @Test("C and Swift agree on where each field is")
     func layout() {
         let packed = UserData(.cancelPoll, RegistrationID(slot: 0x89ab_cdef, generation: 0x12_3456))
-        #expect(packed.rawValue == 0x1512_3456_89ab_cdef)
-        #expect(cring_user_data(21, 0x12_3456, 0x89ab_cdef) == packed.rawValue)
-        #expect(cring_user_data_operation(packed.rawValue) == 21)
+        #expect(packed.rawValue == 0x1012_3456_89ab_cdef)
+        #expect(cring_user_data(16, 0x12_3456, 0x89ab_cdef) == packed.rawValue)
+        #expect(cring_user_data_operation(packed.rawValue) == 16)
         #expect(cring_user_data_generation(packed.rawValue) == 0x12_3456)
         #expect(cring_user_data_slot(packed.rawValue) == 0x89ab_cdef)
         #expect(RegistrationID.generationMax == CRING_GENERATION_MAX)
@@ -39,6 +39,12 @@ struct UserDataTests {
     @Test("the operation's bits are none of a generation that does not fit")
     func generationTooLarge() {
         #expect(cring_user_data(1, 0xff00_0001, 2) == cring_user_data(1, 1, 2))
+    }
+
+    @Test("kinds are numbered from 1 without a gap, in the order of their cases, as the look-up relies on")
+    func numbers() {
+        #expect(OperationKind.allCases.map(\.rawValue) == Array(1...UInt8(OperationKind.allCases.count)))
+        for kind in OperationKind.allCases { #expect(OperationKind(rawValue: kind.rawValue) == kind) }
     }
 
     @Test("bits that were never packed have no kind")

@@ -47,6 +47,41 @@ struct ReceiveBufferLedgerTests {
         }
     }
 
+    @Test("a lent buffer is neither held nor the handler's; half of the buffers are lent at most")
+    func lending() {
+        Self.with(count: 4, of: 8) { ledger, _ in
+            Self.give(&ledger, 0..<4)
+            let isLent = (0..<4).map { ledger.lend(UInt16($0), length: 16) }
+            #expect(isLent == [true, true, false, false])
+            #expect(ledger.lentCount == 2 && ledger.heldCount == 0)
+            ledger.takeBack(1)
+            #expect(ledger.lentCount == 1 && ledger.heldCount == 1)
+            Self.give(&ledger, 1..<2)
+            let isLentAgain = ledger.lend(1, length: 1)
+            #expect(isLentAgain && ledger.heldCount == 0)
+            _ = ledger.grow()
+            let isLentGrown = [2, 3].map { ledger.lend($0, length: 3) }
+            #expect(isLentGrown == [true, true] && ledger.lentCount == 4 && ledger.heldCount == 4)
+        }
+    }
+
+    @Test("buffers for messages are not lent, nor those that several receives fill")
+    func neverLent() {
+        Self.with(count: 4, of: 8, messages: 2) { ledger, _ in
+            Self.give(&ledger, 0..<6)
+            let isLent = (0..<3).map { ledger.lend(UInt16($0), length: 1) }
+            #expect(isLent == [false, false, true])
+        }
+        var configuration = ReceiveBufferConfiguration()
+        configuration.isIncremental = true
+        let memory = UnsafeMutableRawPointer.allocate(byteCount: 256 * 16, alignment: 16)
+        defer { memory.deallocate() }
+        var ledger = ReceiveBufferLedger(ReceiveBuffers(base: memory, count: 256, size: 16), configuration)
+        Self.give(&ledger, 0..<256)
+        let isLent = ledger.lend(0, length: 16)
+        #expect(!isLent)
+    }
+
     @Test("growth doubles the number of buffers up to the bound; those kept for messages do not grow")
     func growth() {
         Self.with(count: 3, of: 20, messages: 4) { ledger, _ in

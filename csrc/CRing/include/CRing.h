@@ -124,8 +124,7 @@ int cring_accept_multishot(struct cring *ring, uint64_t user_data, int fd);
  * if that is not 0 (6.17; before: -EINVAL). */
 int cring_receive(struct cring *ring, uint64_t user_data, int fd, uint16_t buffer_group, int multishot,
                   uint32_t total_max);
-/* MSG_NOSIGNAL | MSG_WAITALL: the kernel goes on after a short send, and still may complete short (cancel).
- */
+/* MSG_NOSIGNAL | MSG_DONTWAIT: sends what there is room for; -EAGAIN when there is none. */
 int cring_send(struct cring *ring, uint64_t user_data, int fd, const void *bytes, uint32_t length);
 /* The same for a message header and all it points to, which must live until the completion. */
 int cring_send_message(struct cring *ring, uint64_t user_data, int fd, const struct msghdr *message);

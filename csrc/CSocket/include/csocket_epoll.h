@@ -47,9 +47,8 @@ int csocket_timer_set(int timer, uint64_t nanoseconds);
 /* recv(2) and send(2); a send raises no SIGPIPE. */
 int64_t csocket_try_receive(int socket, void *bytes, size_t capacity);
 int64_t csocket_try_send(int socket, const void *bytes, size_t length);
-/* sendmsg(2) of what the message gathers behind its first `done` bytes, without SIGPIPE. It may send less
- * than all that is left. Control data goes with the first byte only. */
-int64_t csocket_try_send_message(int socket, const struct msghdr *message, size_t done);
+/* sendmsg(2), without SIGPIPE. */
+int64_t csocket_try_send_message(int socket, const struct msghdr *message);
 /* recvmsg(2) laid out as io_uring's multishot recvmsg does it: four 32-bit numbers (length of name, control
  * data and payload, flags), room for the name, room for control data, payload. Returns all the bytes that it
  * takes, the rooms included; *payload is the payload's part. -EFAULT when the buffer has no place for header

@@ -166,8 +166,6 @@ open class Datagram: Channel {
 
     override func completed(_ kind: OperationKind, _ completion: Completion) {
         switch kind {
-        case .receive:
-            receiveCompleted(completion)
         case .pollWrite:
             if !isClosing { roomConfirmed() }
         case .cancelReceive:
@@ -179,8 +177,7 @@ open class Datagram: Channel {
         }
     }
 
-    @inline(__always)
-    private func receiveCompleted(_ completion: Completion) {
+    override func receiveCompleted(_ completion: Completion) {
         if completion.buffer != nil {
             if !isClosing { deliver(loop.receivedBytes(of: completion)) }
             loop.releaseBytes(of: completion)

@@ -3,44 +3,15 @@ import Glibc
 
 /// Sending and connecting.
 extension EpollCore {
+    /// A send is one call, which never waits: as much as there is room for. One without copying has copied: its bytes are
+    /// free at once, which a second completion tells.
     @inline(__always)
-    mutating func beginSend(_ entry: UnsafeMutablePointer<EpollEntry>, _ send: PendingSend) {
-        let others = entry.pointee.waiting & EpollEntry.sends & ~send.kind.bit
-        precondition(others == 0, "a second send would overtake the first")
-        entry.pointee.send = send
-        if entry.pointee.readiness.contains(.writable) { self.send(entry) }
-    }
-
-    /// Sends until all is sent (MSG_WAITALL), the socket is full, or others are to have their turn.
-    @inline(__always)
-    mutating func send(_ entry: UnsafeMutablePointer<EpollEntry>) {
-        for _ in 0..<Self.callsPerRunMax {
-            let result = entry.pointee.send.attempt(entry.pointee.fd)
-            if result >= 0 {
-                entry.pointee.send.done += result
-                if entry.pointee.send.done >= entry.pointee.send.count {
-                    return endSend(entry, entry.pointee.send.done)
-                }
-            } else if result == -Int(EAGAIN) {
-                entry.pointee.readiness.remove(.writable)
-                return
-            } else if result != -Int(EINTR) {
-                // Behind bytes that were sent, an error waits for the next send.
-                return endSend(entry, entry.pointee.send.result(endedBy: result))
-            }
-        }
-        list(entry)
-    }
-
-    /// A send without copying has copied: the bytes are free at once, which a second completion tells.
-    @inline(__always)
-    mutating func endSend(_ entry: UnsafeMutablePointer<EpollEntry>, _ result: Int) {
-        let kind = entry.pointee.send.kind
+    mutating func endSend(_ entry: UnsafeMutablePointer<EpollEntry>, _ kind: OperationKind, _ result: Int64) {
         if kind != .send {
-            tell(entry, kind, Int32(result))
+            tell(entry, kind, Int32(truncatingIfNeeded: result))
             end(entry, kind, 0, Completion.notificationFlag)
         } else {
-            end(entry, kind, Int32(result))
+            end(entry, kind, Int32(truncatingIfNeeded: result))
         }
     }
 
@@ -108,15 +79,5 @@ struct ConnectRetries: ~Copyable {
 
     mutating func removeFirst(_ count: Int) {
         waiting.removeFirst(count)
-    }
-}
-
-extension msghdr {
-    /// What the vector gathers.
-    @inline(__always)
-    var byteCount: Int {
-        var total = 0
-        for index in 0..<Int(msg_iovlen) { total += msg_iov[index].iov_len }
-        return total
     }
 }

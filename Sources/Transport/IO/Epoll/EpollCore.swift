@@ -105,9 +105,9 @@ struct EpollCore: ~Copyable {
         entry.pointee.waiting |= kind.bit
         switch operation {
         case .send(_, let bytes, let count):
-            beginSend(entry, PendingSend(kind: kind, bytes: bytes, count: Int(count)))
+            endSend(entry, kind, csocket_try_send(fd, bytes, Int(count)))
         case .sendMessage(_, let message), .sendMessageZeroCopy(_, let message):
-            beginSend(entry, PendingSend(kind: kind, message: message, count: message.pointee.byteCount))
+            endSend(entry, kind, csocket_try_send_message(fd, message))
         case .receive(_, let isMultishot):
             beginReceive(entry, PendingReceive(isMultishot: isMultishot))
         case .receiveMessages(_, let message):
@@ -129,11 +129,7 @@ struct EpollCore: ~Copyable {
         var result = -ENOENT
         if let kind = target.kind, let entry = table.find(target.registration), entry.pointee.waits(for: kind) {
             result = 0
-            if kind.bit & EpollEntry.sends != 0 {
-                endSend(entry, entry.pointee.send.result(endedBy: Int(-ECANCELED)))
-            } else {
-                end(entry, kind, -ECANCELED)
-            }
+            end(entry, kind, -ECANCELED)
         }
         completions.append(Completion(userData: userData, result: result, flags: 0))
     }
@@ -211,10 +207,7 @@ struct EpollCore: ~Copyable {
             receive(entry)
             if entry.pointee.isListed { return }
         }
-        if entry.pointee.readiness.contains(.writable) {
-            if entry.pointee.waits(for: .connect) { connect(entry) }
-            if entry.pointee.waiting & EpollEntry.sends != 0 { send(entry) }
-        }
+        if entry.pointee.readiness.contains(.writable), entry.pointee.waits(for: .connect) { connect(entry) }
         if entry.pointee.readiness.contains(.readable) {
             if entry.pointee.waits(for: .receive) { receive(entry) }
             if entry.pointee.waits(for: .accept) { accept(entry) }

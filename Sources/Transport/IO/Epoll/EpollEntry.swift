@@ -48,16 +48,11 @@ struct EpollEntry: BitwiseCopyable {
     /// Bytes in order, and fewer than asked for only when there are no more.
     var isDrainedByShortReceive = false
     var receive = PendingReceive()
-    var send = PendingSend()
     var connect = PendingConnect()
     var poll = PendingPoll()
     var pollWrite = PendingPoll()
     var pollRead = PendingPoll()
 
-    /// The kinds that send; at most one of them waits at a time, since bytes go in order.
-    static let sends: UInt32 =
-        OperationKind.send.bit | OperationKind.zeroCopySend0.bit | OperationKind.zeroCopySend1.bit
-        | OperationKind.zeroCopySend2.bit | OperationKind.zeroCopySend3.bit
     static let polls: UInt32 = OperationKind.poll.bit | OperationKind.pollWrite.bit | OperationKind.pollRead.bit
 
     @inline(__always)
@@ -69,26 +64,6 @@ struct PendingReceive: BitwiseCopyable {
     var isMultishot = false
     /// Gives the room for name and control data; nil for a receive of bytes.
     var message: UnsafePointer<msghdr>?
-}
-
-/// A send and how far it has come.
-struct PendingSend: BitwiseCopyable {
-    var kind = OperationKind.send
-    /// nil: `message` tells what to send.
-    var bytes: UnsafeRawPointer?
-    var message: UnsafePointer<msghdr>?
-    var count = 0
-    var done = 0
-
-    /// Sends more, as much as fits: the number of bytes, or a negative errno.
-    @inline(__always)
-    func attempt(_ fd: Int32) -> Int {
-        if let bytes { return Int(csocket_try_send(fd, bytes + done, count - done)) }
-        return Int(csocket_try_send_message(fd, message, done))
-    }
-
-    /// What the operation comes to when it ends before everything is sent: how much was, or why nothing.
-    func result(endedBy error: Int) -> Int { done > 0 ? done : error }
 }
 
 /// A connect under way.

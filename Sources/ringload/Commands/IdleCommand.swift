@@ -1,0 +1,30 @@
+import ArgumentParser
+
+/// Many connections, few of which say something.
+struct IdleCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "idle",
+        abstract: "A crowd of open connections, some of which exchange a message every --interval milliseconds.")
+
+    @OptionGroup var common: CommonOptions
+    @Option(help: ArgumentHelp("Connections that exchange messages, 0 to --connections.", valueName: "m"))
+    var active = 1
+    @Option(help: ArgumentHelp("Bytes of a message, 1 to 16777216.", valueName: "bytes")) var size = 64
+    @Option(help: ArgumentHelp("Milliseconds from one message of a connection to its next.", valueName: "ms"))
+    var interval = 1000.0
+    @Option(help: ArgumentHelp("How long to measure.", valueName: "seconds")) var seconds = 10.0
+    @Option(help: ArgumentHelp("How long to wait before that.", valueName: "seconds")) var warmup = 0.0
+
+    /// Messages unanswered on a connection.
+    private static let backlog = 16
+
+    func plan() throws(LoadError) -> LoadPlan {
+        try check("--active", active, in: 0...common.connections)
+        try check("--interval", interval, in: 0.1...3_600_000)
+        return try common.plan(
+            "idle", .open(rate: Double(active) * 1000 / interval, backlog: Self.backlog), messageSize: size,
+            active: active, seconds: seconds, warmup: warmup)
+    }
+
+    func run() throws { try common.run(plan()) }
+}

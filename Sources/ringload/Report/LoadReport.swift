@@ -1,0 +1,58 @@
+/// What a run has come to.
+struct LoadReport {
+    /// One second of the measured phase, or what was left of it at its end.
+    struct Second: Equatable {
+        /// Nanoseconds from the start of the measured phase to the end of this part.
+        var end: UInt64
+        var flow: Tally.Flow
+        /// ringload's own processor time.
+        var cpuMicroseconds: UInt64
+    }
+
+    var plan: LoadPlan
+    var tally: Tally
+    var seconds: [Second]
+    /// Processor time of the measured phase, and of opening the connections before it.
+    var measured: ProcessTime
+    var opening: ProcessTime
+    var wasInterrupted = false
+
+    /// Whether there was a measured phase.
+    var hasWindow: Bool { tally.windowStart < tally.windowEnd && tally.windowEnd != .max }
+    var measuredSeconds: Double { hasWindow ? Double(tally.windowEnd - tally.windowStart) / 1e9 : 0 }
+
+    func perSecond(_ count: UInt64) -> Double { measuredSeconds > 0 ? Double(count) / measuredSeconds : 0 }
+
+    var mebibytesPerSecond: Double { perSecond(tally.flow.bytes) / 1_048_576 }
+
+    var cpuMicrosecondsPerMessage: Double? {
+        tally.flow.messages > 0 ? Double(measured.total) / Double(tally.flow.messages) : nil
+    }
+
+    var cpuMicrosecondsPerMebibyte: Double? {
+        tally.flow.bytes > 0 ? Double(measured.total) / (Double(tally.flow.bytes) / 1_048_576) : nil
+    }
+
+    /// Of churn the processor time of the measured phase, else of opening.
+    var cpuMicrosecondsPerConnection: Double? {
+        if isChurn {
+            return tally.flow.connections > 0 ? Double(measured.total) / Double(tally.flow.connections) : nil
+        }
+        return tally.opened > 0 ? Double(opening.total) / Double(tally.opened) : nil
+    }
+
+    var isChurn: Bool { if case .churn = plan.kind { true } else { false } }
+    var isOpenLoop: Bool { if case .open = plan.kind { true } else { false } }
+    var isBulk: Bool { if case .bulk = plan.kind { true } else { false } }
+
+    /// Whether the run did what it was to do and all was well.
+    var isClean: Bool {
+        // A crowd without anybody active is there to be there.
+        let isMeasured =
+            hasWindow && (isChurn ? tally.flow.connections > 0 : tally.flow.bytes > 0 || plan.active == 0)
+        return isMeasured && tally.failed == 0 && tally.lost == 0 && tally.unanswered == 0
+            && tally.verificationErrors == 0
+    }
+
+    var exitCode: Int32 { isClean ? 0 : 1 }
+}

@@ -1,0 +1,46 @@
+import Glibc
+
+/// Where ringload speaks.
+enum Terminal {
+    static func say(_ text: String) { _ = write(text + "\n", to: STDOUT_FILENO) }
+    static func complain(_ text: String) { _ = write("ringload: \(text)\n", to: STDERR_FILENO) }
+    static func complainPlainly(_ text: String) { _ = write(text + "\n", to: STDERR_FILENO) }
+
+    /// Writes all of it, as long as there is somebody to read it; else returns false, and errno says why.
+    static func write(_ text: String, to fd: Int32) -> Bool {
+        var text = text
+        return text.withUTF8 { bytes in
+            var rest = UnsafeRawBufferPointer(bytes)
+            while !rest.isEmpty {
+                let count = Glibc.write(fd, rest.baseAddress, rest.count)
+                if count < 0, errno == EINTR { continue }
+                guard count > 0 else { return false }
+                rest = UnsafeRawBufferPointer(rebasing: rest[count...])
+            }
+            return true
+        }
+    }
+
+    /// Writes `text` to a file that is made or replaced; `-` is standard output.
+    static func write(_ text: String, toFile path: String) throws(LoadError) {
+        if path == "-" { return say(text) }
+        let fd = try openFile(path, O_TRUNC)
+        defer { close(fd) }
+        guard write(text + "\n", to: fd) else { throw unwritable(path) }
+    }
+
+    /// Makes sure that the file can be written, and leaves what is in it.
+    static func checkWritable(_ path: String) throws(LoadError) {
+        if path != "-" { close(try openFile(path, 0)) }
+    }
+
+    private static func openFile(_ path: String, _ flags: Int32) throws(LoadError) -> Int32 {
+        let fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | flags, 0o644)
+        guard fd >= 0 else { throw unwritable(path) }
+        return fd
+    }
+
+    private static func unwritable(_ path: String) -> LoadError {
+        LoadError(.system, "cannot write \(path): \(String(cString: strerror(errno))); name another file after --json")
+    }
+}

@@ -1,0 +1,91 @@
+"""Where things are, and how they are built."""
+
+import os
+import shutil
+import subprocess
+
+HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+BUILD_C = os.path.join(ROOT, ".build", "bench-c")
+BUILD_NIO = os.path.join(ROOT, ".build", "bench-nio")
+BUILD_HANDOFF = os.path.join(ROOT, ".build", "bench-handoff")
+DRY_RESULTS = os.path.join(ROOT, ".build", "bench-dry.json")
+RESULTS = os.path.join(HERE, "results.json")
+REPORT = os.path.join(HERE, "RESULTS.md")
+PLOTS = os.path.join(HERE, "plots")
+NOTES = os.path.join(HERE, "notes")
+BOUNDS = os.path.join(HERE, "bounds.json")
+
+
+class NotBuilt(Exception):
+    """A program is missing; the text says how to get it."""
+
+
+def build_references():
+    """The C programs."""
+    subprocess.run(["make", "--silent", "-C", os.path.join(HERE, "reference"), f"OUT={BUILD_C}"], check=True)
+
+
+def _swift(product, package=None, scratch=None, environment=None):
+    command = ["swift", "build", "-c", "release", "--product", product]
+    if package:
+        command += ["--package-path", os.path.join(HERE, package), "--scratch-path", scratch]
+    print(f"building {product}", flush=True)
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | (environment or {}), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, check=False)
+    if done.returncode != 0:
+        raise NotBuilt(f"{' '.join(command)} failed:\n{done.stdout[-3000:]}")
+
+
+def build(products):
+    """In release mode, those of ringmaster, ringload, nio-server and handoff-server that the environment does not bring."""
+    build_references()
+    if "ringmaster" in products and "RINGMASTER" not in os.environ:
+        _swift("ringmaster")
+    if "ringload" in products and "RINGLOAD" not in os.environ:
+        _swift("ringload")
+    if "nio-server" in products and "NIO_SERVER" not in os.environ:
+        _swift("nio-server", "NIOServer", BUILD_NIO)
+    if "handoff-server" in products and "HANDOFF_SERVER" not in os.environ:
+        _swift("handoff-server", "HandoffServer", BUILD_HANDOFF, {"RINGMASTER_CORE": "1"})
+
+
+def tool(name):
+    """A program of the system's; some stand in /usr/sbin."""
+    path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin")
+    if path is None:
+        raise NotBuilt(f"{name} is not installed: Tests/Benchmarks/run --install brings it")
+    return path
+
+
+def _released(variable, name, scratch=os.path.join(ROOT, ".build")):
+    path = os.environ.get(variable) or os.path.join(scratch, "release", name)
+    if not os.access(path, os.X_OK):
+        raise NotBuilt(f"{path} is missing: swift build -c release --product {name}, or set {variable}")
+    return os.path.abspath(path)
+
+
+def ringmaster_binary():
+    """The release build, or what RINGMASTER names."""
+    return _released("RINGMASTER", "ringmaster")
+
+
+def ringload_binary():
+    """The release build, or what RINGLOAD names."""
+    return _released("RINGLOAD", "ringload")
+
+
+def c_binary(name):
+    """One of the C programs."""
+    return os.path.join(BUILD_C, name)
+
+
+def nio_binary():
+    """The release build, or what NIO_SERVER names."""
+    return _released("NIO_SERVER", "nio-server", BUILD_NIO)
+
+
+def handoff_binary():
+    """The release build, or what HANDOFF_SERVER names."""
+    return _released("HANDOFF_SERVER", "handoff-server", BUILD_HANDOFF)

@@ -1,0 +1,175 @@
+"""Tests of what the runner computes. Nothing is started here.
+
+    python3 -m unittest discover --start-directory Tests/Benchmarks --pattern '*_test.py'
+"""
+
+import os
+import sys
+import tempfile
+import unittest
+
+sys.dont_write_bytecode = True
+
+from runner import command, counting, figures, loads, processes, report, row, rows_whole, usage  # noqa: E402
+from runner.figures import Goal  # noqa: E402
+
+
+class FiguresTests(unittest.TestCase):
+    def test_the_interval_of_five_needs_all_of_them(self):
+        self.assertEqual(figures.interval([3, 1, 2, 5, 4]), (1, 5))
+
+    def test_the_interval_of_nine_leaves_one_out_at_each_end(self):
+        self.assertEqual(figures.interval(list(range(1, 10))), (2, 8))
+
+    def test_the_interval_of_one_is_that_one(self):
+        self.assertEqual(figures.interval([7]), (7, 7))
+
+    def test_a_quotient_is_of_medians_and_its_range_of_rounds(self):
+        found = figures.quotient([2, 4, 9], [1, 4, 3])
+        self.assertEqual((found.median, found.least, found.greatest), (4 / 3, 1, 3))
+
+    def test_rounds_that_do_not_match_are_an_error(self):
+        with self.assertRaises(ValueError):
+            figures.quotient([1, 2], [1])
+
+    def judge(self, values, relation="at least", bound=0.95):
+        goal = Goal("", "a", "rate", relation, bound, "b")
+        return figures.judge(goal, {"a": [{"rate": v} for v in values], "b": [{"rate": 1.0}] * len(values)})[0]
+
+    def test_a_goal_that_all_rounds_reach_is_met(self):
+        self.assertEqual(self.judge([0.95, 0.97, 1.0, 1.1, 0.96]), figures.MET)
+
+    def test_a_goal_that_no_round_reaches_is_missed(self):
+        self.assertEqual(self.judge([0.9, 0.94, 0.8, 0.93, 0.92]), figures.MISSED)
+
+    def test_rounds_on_both_sides_leave_it_open(self):
+        self.assertEqual(self.judge([0.9, 0.97, 1.0, 1.1, 0.96]), figures.UNDECIDED)
+
+    def test_one_outlier_in_nine_rounds_does_not(self):
+        self.assertEqual(self.judge([0.5] + [0.97] * 8), figures.MET)
+
+    def test_the_bound_itself_is_in_at_most_and_not_in_below(self):
+        self.assertEqual(self.judge([1.0] * 5, "at most", 1.0), figures.MET)
+        self.assertEqual(self.judge([1.0] * 5, "below", 1.0), figures.MISSED)
+        self.assertEqual(self.judge([1.0] * 5, "above", 1.0), figures.MISSED)
+
+    def test_a_goal_without_a_peer_is_absolute(self):
+        verdict, found = figures.judge(Goal("", "a", "p99", "below", 200), {"a": [{"p99": 150}, {"p99": 170}]})
+        self.assertEqual((verdict, found.median), (figures.MET, 160))
+
+
+class UsageTests(unittest.TestCase):
+    def test_the_exact_sum_is_shared_out_as_the_ticks_say(self):
+        self.assertEqual(usage.split((100, 10, 40), (1100, 110, 440)), (250, 750))
+
+    def test_no_tick_means_no_user_time(self):
+        self.assertEqual(usage.split((0, 5, 5), (10, 5, 5)), (0, 10))
+
+    def test_a_window_between_looks_is_interpolated(self):
+        sampler = usage.Sampler([])
+        sampler.times, sampler.values = [0, 100, 200], [(0, 0), (10, 100), (30, 100)]
+        self.assertEqual(sampler.at(50), (5, 50))
+        self.assertEqual(sampler.at(150), (20, 100))
+
+    def test_a_window_that_nobody_looked_at_is_an_error(self):
+        sampler = usage.Sampler([])
+        sampler.times, sampler.values = [100, 200], [(0,), (1,)]
+        for moment in (50, 250):
+            with self.assertRaises(ValueError):
+                sampler.at(moment)
+
+    def test_our_own_clock_runs(self):
+        before = usage.processor_time([os.getpid()])
+        while usage.processor_time([os.getpid()])[0] == before[0]:
+            pass
+
+    def test_a_rollup_is_read_by_name(self):
+        text = "55d0-7ffd ---p 00000000 00:00 0 [rollup]\nRss:   1200 kB\nPss:    804 kB\nPss_Dirty:  96 kB\n"
+        self.assertEqual(usage.parse_rollup(text)["Pss"], 804 * 1024)
+
+    def test_cpu_per_unit_is_in_microseconds(self):
+        found = loads.per_unit((0, 0, 0), (4_000_000, 25, 100), 1000)
+        self.assertEqual(found, {"cpu": 4.0, "user": 1.0, "system": 3.0})
+
+
+class WrkTests(unittest.TestCase):
+    text = """  Latency Distribution
+     50%    1.25ms
+     75%    2.00ms
+     90%    3.10ms
+     99%   10.50ms
+  59483 requests in 2.10s, 69.43MB read
+"""
+
+    def test_wrk_is_read(self):
+        requests, took, p50, p99, wrong = loads.parse_wrk(self.text)
+        self.assertEqual((requests, took, p50, p99, wrong), (59483, 2.1, 1250, 10500, []))
+
+    def test_what_went_wrong_is_found(self):
+        text = self.text + "  Socket errors: connect 0, read 1, write 0, timeout 2\n  Non-2xx or 3xx responses: 3\n"
+        self.assertEqual(len(loads.parse_wrk(text)[4]), 2)
+
+    def test_other_output_is_an_error(self):
+        with self.assertRaises(loads.LoadFailed):
+            loads.parse_wrk("unable to connect")
+
+
+class CountingTests(unittest.TestCase):
+    def test_a_total_is_found(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".out") as file:
+            file.write("events: Ir\nfn=main\n1 2\ntotals: 12345\n")
+            file.flush()
+            self.assertEqual(counting.total_of(file.name), 12345)
+
+    def test_a_file_without_a_total_is_an_error(self):
+        with tempfile.NamedTemporaryFile("w") as file, self.assertRaises(counting.CountingFailed):
+            counting.total_of(file.name)
+
+    def test_set_up_cancels_out(self):
+        self.assertEqual(counting.per_message(1000 + 64 * 10 * 150, 1000 + 64 * 30 * 150, 64, (10, 30)), 150)
+
+
+class WholeTests(unittest.TestCase):
+    def test_evenness(self):
+        self.assertEqual(rows_whole.unevenness([10, 10, 10, 10]), 1)
+        self.assertEqual(rows_whole.unevenness([20, 10, 5, 5]), 2)
+
+    def test_every_row_stands_in_the_order_of_the_report(self):
+        self.assertEqual(set(command.all_rows()), set(command.ORDER))
+
+    def test_goals_name_subjects_of_their_row(self):
+        for each in command.all_rows().values():
+            for goal in each.goals:
+                self.assertIn(goal.subject, each.subjects)
+                self.assertIn(goal.against, [None, *each.subjects])
+            self.assertIn(each.against, [None, *each.subjects])
+
+    def test_a_server_is_known_to_live_until_it_does_not(self):
+        self.assertTrue(processes.is_alive(os.getpid()))
+        self.assertIn(os.getpid(), processes.children_of(os.getpid()))
+        self.assertFalse(processes.is_alive(0))
+
+
+class ReportTests(unittest.TestCase):
+    def test_subjects_change_places_each_round(self):
+        calls = []
+        def subject(name):
+            return lambda bench: calls.append(name) or {"rate": 1.0}
+        class Bench:
+            rounds, seconds, commands, remarks = 3, 1, [], []
+            def begin_row(self):
+                pass
+        found = row.measure(row.Row("r", "R", "", {n: subject(n) for n in "ab"}, against="a"), Bench(), lambda _: None)
+        self.assertEqual("".join(calls), "abbaab")
+        self.assertEqual([len(samples) for samples in found["samples"].values()], [3, 3])
+
+    def test_an_open_verdict_says_where_the_median_lies(self):
+        goal = {"verdict": figures.UNDECIDED, "meets": True}
+        self.assertEqual(report.verdict_text(goal), "undecided (the median meets it)")
+
+    def test_a_missing_results_file_is_no_results(self):
+        self.assertEqual(report.read("/nonexistent/results.json"), {"rows": {}})
+
+
+if __name__ == "__main__":
+    unittest.main()
