@@ -6,12 +6,17 @@
 
 #include <errno.h>
 
-/* io_uring_get_sqe() without what this library never sets up: SQPOLL, 128-byte entries. */
+/* io_uring_get_sqe() without what this library never sets up: SQPOLL, 128-byte entries. Which of an entry's
+ * fields io_uring_prep_*() sets depends on liburing's version: newer ones leave flags, ioprio, rw_flags,
+ * buf_group and others to io_uring_get_sqe(). So all of it is cleared here: the slot's former operation may
+ * have set them. */
 static inline struct io_uring_sqe *next_sqe(struct cring *ring) {
     struct io_uring_sq *sq = &ring->uring.sq;
     if (sq->sqe_tail - *sq->khead >= sq->ring_entries)
         return NULL;
-    return &sq->sqes[sq->sqe_tail++ & sq->ring_mask];
+    struct io_uring_sqe *sqe = &sq->sqes[sq->sqe_tail++ & sq->ring_mask];
+    memset(sqe, 0, sizeof *sqe);
+    return sqe;
 }
 
 #define GET_SQE_OR_BUSY(ring, sqe)                                                                           \

@@ -16,7 +16,8 @@ extension Connection {
         guard !isClosing, state.pointee.sending == .idle else { return }
         let count = state.pointee.queue.sendableCount
         let front = state.pointee.queue.front
-        guard count > 0, count <= front.count, count < state.pointee.zeroCopyThreshold, let bytes = front.baseAddress
+        guard count > 0, count <= front.count, count < state.pointee.zeroCopyThreshold, let bytes = front.baseAddress,
+            !state.pointee.queue.hasSegments
         else {
             return sendOtherwise(count, copying: copying)
         }
@@ -28,6 +29,12 @@ extension Connection {
     @inline(never)
     private func sendOtherwise(_ count: Int, copying: Bool) {
         guard count > 0 else { return sendSegmentOrFinish(copying: copying) }
+        if state.pointee.queue.isFileFirst, count <= state.pointee.queue.front.count { return sendHead(count) }
+        sendBytes(count, copying: copying)
+    }
+
+    /// Sends `count` bytes of chunks.
+    func sendBytes(_ count: Int, copying: Bool) {
         if count >= state.pointee.zeroCopyThreshold, !copying, sendWithoutCopying(count) { return }
         state.pointee.sending = .plain
         let front = state.pointee.queue.front
@@ -82,6 +89,7 @@ extension Connection {
 
     @inline(__always)
     func tellProgress() {
+        state.pointee.bytesTold = state.pointee.bytesSent
         progressed()
         if !state.pointee.isWritable, !isClosing, state.pointee.queue.count <= configuration.lowWaterMark {
             state.pointee.isWritable = true

@@ -27,7 +27,21 @@ extension Connection {
             if taken == 0 { return awaitRoom() }
             budget -= max(taken, Self.segmentCharge)
         }
-        if state.pointee.queue.sendableCount > 0 { send() } else { awaitRoom() }
+        let count = state.pointee.queue.sendableCount
+        if count > 0 { sendBytes(count, copying: copying) } else { awaitRoom() }
+    }
+
+    /// Sends `count` bytes of the first chunk, and the file behind them in the same turn: with MSG_MORE (send(2)), so that
+    /// an answer's head and the beginning of its body go out in one packet, and wake the peer once.
+    func sendHead(_ count: Int) {
+        let flags = Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL) | Int32(MSG_MORE)
+        let result = Glibc.send(fd, state.pointee.queue.front.baseAddress, count, flags)
+        guard result > 0 else {
+            let code = errno
+            return code == EAGAIN || code == EINTR ? awaitRoom() : fail(code, "send")
+        }
+        advance(result)
+        if result == count { sendSegments(copying: false) } else { awaitRoom() }
     }
 
     private func sendUncopied(_ memory: UncopiedBytes, _ sent: Int, copying: Bool) {
@@ -70,44 +84,5 @@ extension Connection {
         _ = state.pointee.queue.consumeSegment(0)
         advance(Int(result))
         return Int(result)
-    }
-
-    func awaitRoom(multishot: Bool = false) {
-        guard !isInFlight(.pollWrite) else {
-            state.pointee.sending = .settling
-            return cancel(.pollWrite)
-        }
-        state.pointee.sending = .room
-        submit(.poll(fd: fd, events: UInt32(POLLOUT), multishot: multishot), .pollWrite)
-    }
-
-    /// After the peer's FIN each new poll completes at once with POLLRDHUP, asked for or not, whether there is room or
-    /// none: asking again and again would be a spin. Then a multishot waits, which after the first time tells of edges
-    /// alone; it is cancelled when there is room, so that whoever waits next learns of room that there is already.
-    func roomCompleted(_ completion: Completion) {
-        let result = completion.result
-        guard !isClosing else {
-            if !completion.hasMore { state.pointee.sending = .idle }
-            return
-        }
-        if state.pointee.sending == .settling, !completion.hasMore {
-            state.pointee.sending = .idle
-            return send()
-        }
-        guard state.pointee.sending == .room else { return }
-        let saysPeerFinishedOnly = result == Int32(CSOCKET_POLLRDHUP)
-        if saysPeerFinishedOnly { return completion.hasMore ? () : awaitRoom(multishot: true) }
-        guard result > 0 || [EAGAIN, EINTR, ECANCELED].contains(-result) else { return fail(-result, "poll") }
-        state.pointee.sending = .idle
-        if completion.hasMore { cancel(.pollWrite) }
-        // A failure of the socket among the events is met, and told, by the next call.
-        tellProgress()
-        send()
-    }
-
-    /// The cancellation may have come too early for the wait that it was meant for, or have been meant for one before.
-    func roomCancelled() {
-        if isClosing { return cancellationCompleted() }
-        if state.pointee.sending == .settling { cancel(.pollWrite) }
     }
 }

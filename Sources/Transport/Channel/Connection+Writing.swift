@@ -15,7 +15,8 @@ extension Connection {
     @discardableResult
     public func write(_ bytes: UnsafeRawBufferPointer) -> Bool {
         guard mayWrite(bytes.count) else { return false }
-        if bytes.count >= Chunk.lentMin, let chunk = loop.lend(bytes) {
+        // Not to one that is not started: the loop does not wait for its end before it frees the receive buffers.
+        if bytes.count >= Chunk.lentMin, registration != nil, let chunk = loop.lend(bytes) {
             state.pointee.queue.append(chunk)
         } else {
             state.pointee.queue.append(bytes, from: loop.chunks)

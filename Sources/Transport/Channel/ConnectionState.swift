@@ -33,6 +33,8 @@ struct ConnectionState {
     var closeReason = CloseReason.closed
     var bytesReceived: UInt64 = 0
     var bytesSent: UInt64 = 0
+    /// Of those, the ones that the service has been told of.
+    var bytesTold: UInt64 = 0
     var gather: UnsafeMutablePointer<GatherMemory>?
     var sending = Sending.idle
     /// Bytes that are worth sending without copying; `Int.max` when that is switched off or impossible.

@@ -101,6 +101,15 @@ struct WriteQueue {
         }
     }
 
+    /// Whether there are segments, here or behind bytes.
+    @inline(__always)
+    var hasSegments: Bool { barrier != .max }
+
+    /// Whether the first segment is a file.
+    var isFileFirst: Bool {
+        if case .file? = segments.first?.segment { true } else { false }
+    }
+
     /// Whether what is to be sent next is a segment.
     var isAtSegment: Bool { barrier == consumed }
 

@@ -2,7 +2,8 @@ import Glibc
 
 /// How much memory a loop has to receive into, and how it is shared out.
 public struct ReceiveBufferConfiguration: Sendable {
-    /// Buffers to begin with, 1 to 32,768.
+    /// Buffers to begin with, 1 to 32,768. Received bytes that are written on, 2 KiB or more of them, are sent from the
+    /// buffer they lie in: up to half of the buffers may so be out until their bytes have been sent.
     public var count: UInt32 = 256
     /// How many there may be at most, ``count`` to 32,768: each time receives end for want of a buffer, the number
     /// doubles up to this. nil: as many as at first. A buffer takes no memory until bytes have been put into it.

@@ -13,7 +13,7 @@ public enum OperationKind: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case connect = 4
     /// Wait for readiness, or for the peer's departure.
     case poll = 5
-    /// Wait for room to write, for what is sent by a plain call (a file region, descriptors, datagrams).
+    /// Wait for room to write: no send waits for it.
     case pollWrite = 6
     /// Send without copying, first of the sends that may wait for their notification at once.
     case zeroCopySend0 = 7

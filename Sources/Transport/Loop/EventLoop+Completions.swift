@@ -63,8 +63,7 @@ extension EventLoop {
         giveHeldBuffers()
         // With every completion dispatched the kernel has all buffers again but for those lent; else it has those just
         // returned.
-        let lent = state.pointee.receiveBuffers.lentCount
-        let available = completionsDrained ? state.pointee.receiveBuffers.count - lent : returned
+        let available = completionsDrained ? state.pointee.receiveBuffers.unlentCount : returned
         let resumable = min(available, state.pointee.starved.count)
         for index in 0..<resumable {
             let id = state.pointee.starved[index]

@@ -40,6 +40,12 @@ struct ReceiveBufferLedger: ~Copyable {
 
     deinit { buffers.deallocate() }
 
+    /// Buffers in use that are not kept for messages.
+    private var streamCount: Int { count - memory.messageCount }
+
+    /// Buffers for streams that the handler has when the loop holds none.
+    var unlentCount: Int { streamCount - lentCount }
+
     /// How many there may ever be.
     var countMax: Int { memory.count }
 
@@ -77,12 +83,12 @@ struct ReceiveBufferLedger: ~Copyable {
     /// Keeps the buffer out of the handler's reach while its bytes wait to be sent: until ``takeBack(_:)``. Instead of
     /// ``consume(_:length:hasMore:)``; the buffer must be used up.
     ///
-    /// Half of the buffers at most, so that peers who do not read cannot end all receiving.
+    /// Half of the streams' buffers at most, so that peers who do not read cannot end all receiving.
     ///
     /// - Returns: false when there may be no more.
     mutating func lend(_ id: UInt16, length: Int) -> Bool {
         assert(bytes(id, length: length).count == length)
-        guard mayLend, lentCount < count / 2, Int(id) >= memory.messageCount else { return false }
+        guard mayLend, lentCount < streamCount / 2, Int(id) >= memory.messageCount else { return false }
         size.record(UInt32(length), of: buffers[Int(id)].length)
         buffers[Int(id)].offset = Self.lent
         lentCount += 1

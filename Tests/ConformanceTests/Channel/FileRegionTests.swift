@@ -37,6 +37,22 @@ struct FileRegionTests {
         try server.join()
     }
 
+    @Test("a head and the file behind it go out in one packet", arguments: TransportMode.available)
+    func headAndFile(mode: TransportMode) throws {
+        let file = try TestFile(pattern(500))
+        let server = try TestServer(mode)
+        let peer = try Peer(connectingTo: server.address)
+        let before = try #require(try server.first { try? $0.tcpInfo().segmentsSent })
+        try server.first { connection in
+            connection.write("head")
+            #expect(throws: Never.self) { connection.write(file: try file.region(0, 500)) }
+        }
+        #expect(try peer.receive(exactly: 504) == Array("head".utf8) + pattern(500))
+        let after = try #require(try server.first { try? $0.tcpInfo().segmentsSent })
+        #expect(after - before == 1)
+        try server.join()
+    }
+
     @Test(
         "a small send buffer and a slow reader lose and repeat nothing (netty 56, 60)",
         arguments: across(TransportMode.available, AddressFamily.allCases, [1, 2, 3]))
@@ -97,6 +113,31 @@ struct FileRegionTests {
         }
         #expect(try peer.receiveToEnd() == pattern(2_000_000))
         #expect(try server.recorder.waitForEnd() == .finished)
+        try server.join()
+    }
+
+    /// The last of them may be sent when there has been an edge, the wait for which still has to end.
+    @Test(
+        "a peer that has sent FIN: progress up to the last byte is told", arguments: TransportMode.available,
+        AddressFamily.allCases)
+    func progressAfterFIN(mode: TransportMode, family: AddressFamily) throws {
+        let file = try TestFile(pattern(100_000))
+        let counts = Recorder<UInt64>()
+        let server = try TestServer(mode, family.address, sendBuffer: 4096) { connection in
+            connection.onInputEnded = { connection in
+                #expect(throws: Never.self) { connection.write(file: try file.region(0, 100_000)) }
+            }
+            connection.onProgressed = { counts.record($0.bytesSent) }
+        }
+        for round in 1...5 {
+            let peer = try Peer(connectingTo: server.address, receiveBuffer: 4096)
+            peer.finishOutput()
+            #expect(try peer.receive(exactly: 100_000) == pattern(100_000))
+            try server.recorder.wait { $0.count { $0 == .flushed } == round }
+            #expect(counts.all.last == 100_000)
+            let isProgress = zip(counts.all, counts.all.dropFirst()).allSatisfy { $0 < $1 || $0 == 100_000 }
+            #expect(isProgress, "told without progress")
+        }
         try server.join()
     }
 

@@ -115,6 +115,33 @@ struct ReceiveBufferLendingTests {
         try server.join()
     }
 
+    /// Its end is not waited for when the loop frees its buffers.
+    @Test("a connection that is not started is lent nothing", arguments: lending)
+    func notStarted(mode: TransportMode) throws {
+        let server = try TestServer(.anyLoopback, Self.configuration(mode), setUp: RecordingConnection.echo)
+        let peer = try Peer(connectingTo: server.address)
+        let box = try server.connections.wait { $0.count == 1 }[0]
+        let pair = try TCPPair()
+        let fd = dup(pair.left.fd)
+        let target = try server.thread.on { loop in
+            ConnectionBox(RecordingConnection(loop, fd: fd, server.recorder))
+        }
+        let total = 50_000
+        try server.thread.on { _ in
+            var received = 0
+            box.connection.onSpan = { _, bytes in
+                bytes.withUnsafeBytes { _ = target.connection.write($0) }
+                #expect(target.connection.loop.state.pointee.receiveBuffers.lentCount == 0)
+                received += bytes.byteCount
+                if received == total { target.connection.start() }
+            }
+        }
+        try peer.send(pattern(total))
+        #expect(try pair.right.receive(exactly: total) == pattern(total))
+        try Self.expectNothingLent(server)
+        try server.join()
+    }
+
     @Test("small pieces, and those of shared buffers, are copied", arguments: TransportMode.available)
     func copied(mode: TransportMode) throws {
         var configuration = Self.configuration(mode)

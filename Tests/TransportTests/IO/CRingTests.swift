@@ -108,6 +108,28 @@ struct CRingTests {
         #expect(next == expected)
     }
 
+    /// Whatever liburing's io_uring_prep_*() leaves to its io_uring_get_sqe(), which is not used.
+    @Test("an entry that is used again carries nothing over from its former operation")
+    func usedAgain() throws {
+        let ring = try RawRing(sq: 1)
+        let pair = try SocketPair()
+        let buffers = try RawBuffers(ring, count: 2, size: 64)
+        // Sets flags, ioprio and buf_group.
+        #expect(cring_receive(ring.ring, 1, pair.left, 1, 1, 0) == 0)
+        #expect(ring.enter() == 0 && ring.reap().isEmpty)
+        let bytes = Array("hello".utf8)
+        #expect(cring_send(ring.ring, 2, pair.right, bytes, UInt32(bytes.count)) == 0)
+        let both = try ring.wait(for: 2).sorted { $0.user_data < $1.user_data }
+        #expect(both.map(\.result) == [5, 5] && both.map(\.hasMore) == [true, false])
+        #expect(both.map(\.hasBuffer) == [true, false] && buffers.bytes(both[0]) == bytes)
+        // Sets rw_flags.
+        #expect(cring_nop(ring.ring, 3) == 0)
+        let last = try ring.wait(for: 1)[0]
+        #expect(last.user_data == 3 && last.result == 0 && last.flags == 0)
+        #expect(cring_cancel(ring.ring, 4, 1) == 0)
+        #expect(try ring.wait(for: 2).count == 2)
+    }
+
     @Test("a ring that is still disabled takes no enter")
     func disabled() throws {
         let ring = try RawRing(enabled: false)

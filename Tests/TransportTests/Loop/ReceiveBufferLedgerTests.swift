@@ -69,8 +69,10 @@ struct ReceiveBufferLedgerTests {
     func neverLent() {
         Self.with(count: 4, of: 8, messages: 2) { ledger, _ in
             Self.give(&ledger, 0..<6)
-            let isLent = (0..<3).map { ledger.lend(UInt16($0), length: 1) }
-            #expect(isLent == [false, false, true])
+            #expect(ledger.unlentCount == 4)
+            let isLent = (0..<6).map { ledger.lend(UInt16($0), length: 1) }
+            #expect(isLent == [false, false, true, true, false, false], "half of those that are not for messages")
+            #expect(ledger.unlentCount == 2)
         }
         var configuration = ReceiveBufferConfiguration()
         configuration.isIncremental = true

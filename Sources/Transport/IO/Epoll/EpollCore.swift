@@ -201,12 +201,6 @@ struct EpollCore: ~Copyable {
     /// Goes on with whatever waits and may succeed now.
     @inline(__always)
     private mutating func advance(_ entry: UnsafeMutablePointer<EpollEntry>) {
-        if entry.pointee.readiness.contains(.failed), entry.pointee.waits(for: .receive) {
-            // The first call takes the socket's error. A send that has sent something could not tell it, and the
-            // receive would meet an end of file.
-            receive(entry)
-            if entry.pointee.isListed { return }
-        }
         if entry.pointee.readiness.contains(.writable), entry.pointee.waits(for: .connect) { connect(entry) }
         if entry.pointee.readiness.contains(.readable) {
             if entry.pointee.waits(for: .receive) { receive(entry) }
