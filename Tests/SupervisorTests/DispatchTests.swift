@@ -106,6 +106,18 @@ import Transport
         _ = pool.pass(.milliseconds(1))
         #expect(try #require(pool.state.nextDeadline) - pool.now == .milliseconds(500), "only for heartbeats")
     }
+
+    @Test("a look that is due is not put off by what happens before it")
+    func pageWatchUnderLoad() throws {
+        var pool = Pool.serving(workers: 1)
+        pool.accept()
+        let due = try #require(pool.state.nextDeadline)
+        pool.wait(due - pool.now)
+        pool.feed(.memory(pool.worker(0), bytes: 1))
+        #expect(pool.state.nextDeadline == due)
+        pool.feed(.timer)
+        #expect(try #require(pool.state.nextDeadline) > due)
+    }
 }
 
 @Suite struct IntakeTests {
@@ -125,7 +137,28 @@ import Transport
         #expect(pool.state.pending.count == 1)
     }
 
-    @Test("accepting resumes once nothing waits and a twentieth of the capacity is free, not before")
+    @Test("a pause for want of room on the way ends with the want, however few places are free")
+    func endsWithTheBurst() {
+        var pool = Pool.serving(workers: 1, connectionsMax: 100) { $0.inflightPerWorkerMax = 32 }
+        for served: SequenceNumber in [32, 64, 96] {
+            #expect(pool.accept(32).contains(.pauseAccepting))
+            pool.page(0, adopted: served, live: UInt32(served), credit: 100 - UInt32(served))
+            #expect(pool.feed(.timer).contains(.resumeAccepting))
+        }
+    }
+
+    @Test("a pause for want of a worker that can take more just now ends with the want")
+    func endsWithTheRefusal() {
+        var pool = Pool.serving(workers: 1, connectionsMax: 100) { $0.inflightPerWorkerMax = 100 }
+        pool.accept(98)
+        pool.page(0, adopted: 98, live: 98, credit: 2)
+        #expect(!pool.accept().contains(.pauseAccepting))
+        #expect(pool.feed(.sendRefused(pool.worker(0), first: 98, .full)) == [.pauseAccepting])
+        let after = pool.pass(SupervisorState.refusalPause)
+        #expect(after.sent(to: 0) == [98] && after.contains(.resumeAccepting))
+    }
+
+    @Test("when all places were taken, accepting resumes at once if a twentieth is free, not for less")
     func hysteresis() {
         var pool = Pool.serving(workers: 1, connectionsMax: 60) { $0.inflightPerWorkerMax = 100 }
         #expect(pool.accept(60).contains(.pauseAccepting))
@@ -133,6 +166,50 @@ import Transport
         #expect(!pool.feed(.timer).contains(.resumeAccepting))
         pool.page(0, adopted: 60, live: 57)
         #expect(pool.feed(.timer).contains(.resumeAccepting))
+    }
+
+    @Test(
+        "when all places were taken, one that is free is filled once the pause has lasted a little",
+        arguments: [true, false])
+    func lastPlace(isWorkerFull: Bool) {
+        var pool = Pool.serving(workers: 1, credit: 60, connectionsMax: isWorkerFull ? 1_000 : 60) {
+            $0.inflightPerWorkerMax = 100
+        }
+        #expect(pool.accept(60).contains(.pauseAccepting))
+        pool.page(0, adopted: 60, live: 60, credit: 0)
+        #expect(!pool.pass(SupervisorState.fullPause / 2).contains(.resumeAccepting))
+        pool.page(0, adopted: 60, live: 59, credit: 1)
+        #expect(!pool.feed(.timer).contains(.resumeAccepting))
+        #expect(pool.pass(SupervisorState.fullPause + PageWatch.intervalMax).contains(.resumeAccepting))
+        #expect(pool.accept().sent(to: 0) == [60])
+    }
+
+    @Test("a place that becomes free long after all were taken is filled at once")
+    func lateLeaver() {
+        var pool = Pool.serving(workers: 1, connectionsMax: 60) { $0.inflightPerWorkerMax = 100 }
+        pool.accept(60)
+        pool.page(0, adopted: 60, live: 60)
+        #expect(!pool.pass(.seconds(1)).contains(.resumeAccepting))
+        pool.page(0, adopted: 60, live: 59)
+        #expect(pool.feed(.timer).contains(.resumeAccepting))
+    }
+
+    @Test("clients that come and go at the limit do not start and stop accepting all the time")
+    func flutter() {
+        var pool = Pool.serving(workers: 1, connectionsMax: 60) { $0.inflightPerWorkerMax = 100 }
+        var adopted: SequenceNumber = 60
+        var (pauses, isAccepting) = (1, false)
+        pool.accept(60)
+        for _ in 0..<1_000 {
+            pool.page(0, adopted: adopted, live: 59)
+            if pool.pass(.milliseconds(1)).contains(.resumeAccepting) { isAccepting = true }
+            guard isAccepting, pool.accept().contains(.pauseAccepting) else { continue }
+            adopted += 1
+            pauses += 1
+            isAccepting = false
+        }
+        // A pause of ten milliseconds and a look at the pages later: some forty to a hundred in a second.
+        #expect((1_000 / 26...1_000 / 10 + 1).contains(pauses))
     }
 
     @Test("a backlog that was accepted before the pause took effect is kept, however long, and served in order")

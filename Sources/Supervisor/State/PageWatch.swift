@@ -27,8 +27,10 @@ struct PageWatch: Sendable, Codable {
     }
 
     /// Sets the next look, or none. Called whenever time has passed.
-    mutating func rearm(now: MonotonicTime, need: Need) {
+    mutating func rearm(now: MonotonicTime, need: Need, hasLooked: Bool) {
         let due = at ?? .distantFuture
+        // One that is due and was not taken stays so: events that come all the time would put it off for ever.
+        if due <= now, !hasLooked, need != .none { return }
         switch need {
         case .none:
             at = nil

@@ -7,6 +7,9 @@ extension SupervisorState {
     static let refusalPause: Duration = .milliseconds(1)
     /// How long a worker rests that rejected a socket: its table of descriptors does not empty in a moment.
     static let rejectionPause: Duration = .milliseconds(50)
+    /// How long accepting rests once all places are taken, unless many become free: each start and stop of it costs two
+    /// operations per listener, and clients that come and go at the limit would cause one with every look at the pages.
+    static let fullPause: Duration = .milliseconds(10)
     /// How long a worker that closed its hand-off socket may take to exit.
     static let gonePause: Duration = .milliseconds(250)
 
@@ -104,7 +107,7 @@ extension SupervisorState {
         actions.append(.report(.rejected(slots[index].worker, count: settled.rejected.count)))
         slots[index].holdOff(until: now + Self.rejectionPause)
         redeliver(settled.rejected, &actions)
-        regulateIntake(&actions)
+        regulateIntake(now, &actions)
     }
 
     mutating func release(_ sockets: [SocketID], _ actions: inout [Action]) {
@@ -126,7 +129,7 @@ extension SupervisorState {
         case .tooManyInFlight: holdOffUntil = now + Self.refusalPause
         case .gone: slots[index].leave(killAt: now + Self.gonePause)
         }
-        regulateIntake(&actions)
+        regulateIntake(now, &actions)
     }
 
     /// These were sent, but the worker did not take them and never will.
@@ -165,9 +168,11 @@ extension SupervisorState {
         kill(index, &actions)
     }
 
-    /// Accepting goes on only while every accepted socket can be handed out at once. It resumes when a twentieth of the
-    /// capacity is free, so that it does not flutter at the limit.
-    mutating func regulateIntake(_ actions: inout [Action]) {
+    /// Accepting goes on only while every accepted socket can be handed out at once.
+    ///
+    /// A pause for want of room on the way, as in a burst, ends with the want. One since which all places were taken lasts
+    /// for ``fullPause``, unless a twentieth of the capacity becomes free before; then a single place is filled too.
+    mutating func regulateIntake(_ now: MonotonicTime, _ actions: inout [Action]) {
         let load = self.load
         let space = max(0, configuration.connectionsMax - load)
         let spare = min(space, slots.reduce(0) { $0 + $1.spare })
@@ -177,14 +182,19 @@ extension SupervisorState {
         switch intake {
         case .accepting where !hasRoom:
             intake = .paused
+            fullUntil = spare == 0 ? now + Self.fullPause : nil
             actions.append(.pauseAccepting)
-        case .paused where hasRoom && spare * 20 >= spare + load:
+        case .paused where hasRoom && (isRested(now) || spare * 20 >= spare + load):
             intake = .accepting
             actions.append(.resumeAccepting)
         case .accepting, .paused, .closing, .closed:
             break
         }
     }
+
+    /// Whether a single free place is enough. No timer is needed to find out: while accepting is paused, the pages are
+    /// looked at every few milliseconds.
+    private func isRested(_ now: MonotonicTime) -> Bool { fullUntil.map { $0 <= now } ?? true }
 
     /// What the pages are looked at for.
     var pageNeed: PageWatch.Need {

@@ -62,6 +62,8 @@ public struct SupervisorState: Sendable, Codable {
     var scaleWaits: [ScaleWait] = []
     /// Until when nothing is sent to anybody (ETOOMANYREFS).
     var holdOffUntil: MonotonicTime?
+    /// Until when a single free place is no reason to accept again: nil unless all were taken at the last pause.
+    var fullUntil: MonotonicTime?
     /// The next accepted socket's place in the order of acceptance.
     var orderNext: UInt64 = 0
     private var latest = MonotonicTime(nanoseconds: 0)
@@ -94,7 +96,8 @@ public struct SupervisorState: Sendable, Codable {
         apply(event, now, &actions)
         switch event {
         case .page, .sendRefused: break
-        default: settle(now, &actions)
+        case .accepted, .timer: settle(now, hasLooked: true, &actions)
+        default: settle(now, hasLooked: false, &actions)
         }
         return actions
     }
@@ -140,7 +143,7 @@ public struct SupervisorState: Sendable, Codable {
     }
 
     /// Everything that follows from the passing of time and from the state as it is. Each step may enable the next.
-    private mutating func settle(_ now: MonotonicTime, _ actions: inout [Action]) {
+    private mutating func settle(_ now: MonotonicTime, hasLooked: Bool, _ actions: inout [Action]) {
         expire(now, &actions)
         endHung(now, &actions)
         advanceReplacement(now, &actions)
@@ -150,8 +153,8 @@ public struct SupervisorState: Sendable, Codable {
         recycle(now, &actions)
         dispatch(now, &actions)
         advanceStop(now, &actions)
-        regulateIntake(&actions)
-        watch.rearm(now: now, need: pageNeed)
+        regulateIntake(now, &actions)
+        watch.rearm(now: now, need: pageNeed, hasLooked: hasLooked)
     }
 
     private mutating func expire(_ now: MonotonicTime, _ actions: inout [Action]) {

@@ -28,6 +28,8 @@ struct Climate {
     /// Per turn: that somebody commands something, and that the machine is suspended.
     var command = 0
     var suspension = 0
+    /// Per connection: that it stays for seconds instead of milliseconds.
+    var staying = 5
     /// Per turn: that sockets come, and that somebody stops the supervisor.
     var arrival = 50
     var stop = 0
@@ -49,7 +51,7 @@ struct Climate {
             (\.filling, [0, 10]),
             (\.lie, [0, 0, 0, 2]), (\.refusal, [0, 0, 5, 30]), (\.deafness, [0, 30]), (\.old, [0, 0, 30]),
             (\.late, [0, 50]), (\.command, [0, 3, 8]), (\.suspension, [0, 0, 2]), (\.undead, [0, 0, 20]),
-            (\.arrival, [10, 50, 90]), (\.stop, [0, 1, 3]),
+            (\.arrival, [10, 50, 90]), (\.stop, [0, 1, 3]), (\.staying, [5, 5, 5, 90]),
         ]
         for (key, values) in chances {
             climate[keyPath: key] = values.randomElement(using: &random) ?? 0

@@ -67,7 +67,7 @@ extension World {
         }
         let count = Int.random(in: 0...worker.inbox.count, using: &random)
         for _ in 0..<count {
-            let socket = worker.adoptFirst(now: now, until: shortly(chance(5) ? 20_000_000 : 20_000))
+            let socket = worker.adoptFirst(now: now, until: shortly(chance(climate.staying) ? 20_000_000 : 20_000))
             ledger.adopt(socket, by: worker.id)
         }
     }

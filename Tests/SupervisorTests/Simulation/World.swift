@@ -40,6 +40,8 @@ final class World {
     var isCommanded = false
     var isAccepting = false
     var pausedAt = MonotonicTime(nanoseconds: 0)
+    /// Since when accepting is paused although there are places and nothing is in the way.
+    var vacantSince: MonotonicTime?
     var listenersCloseAt: MonotonicTime?
     var areListenersClosed = false
     var stopDeadline: MonotonicTime?
@@ -75,7 +77,7 @@ final class World {
         play(turnsMax: turns)
         if stopDeadline == nil { recover() }
         if exitCode == nil, stopDeadline == nil { stop(.graceful) }
-        play(turnsMax: 5_000)
+        play(turnsMax: 30_000)
         require(exitCode != nil, "the supervisor does not exit")
         if ledger.violations.isEmpty {
             ledger.audit(state.counters)
@@ -135,6 +137,30 @@ final class World {
             feed(.listenersClosed)
         }
         if let stopDeadline, exitCode == nil { require(now < stopDeadline, "no exit in time") }
+        if climate.arrival == 0 { checkVacancy() }
+    }
+
+    /// In a healthy world clients do not wait for a place that is free.
+    private func checkVacancy() {
+        guard isVacant else {
+            vacantSince = nil
+            return
+        }
+        let since = vacantSince ?? now
+        vacantSince = since
+        require(now - since < Self.vacancyMax, "accepting is paused although places are free")
+    }
+
+    /// A pause at the limit, a look at the pages, and what a worker still rests after a rejection.
+    private static let vacancyMax: Duration = .milliseconds(100)
+
+    private var isVacant: Bool {
+        guard !isAccepting, exitCode == nil, stopDeadline == nil, tokens.allSatisfy({ $0 == nil }) else { return false }
+        let living = workers.compactMap(\.self)
+        guard living.reduce(0, { $0 + $1.live.count }) < configuration.connectionsMax else { return false }
+        return living.contains { worker in
+            worker.stage == .serving && worker.live.count < worker.limit && state.slots[worker.id.slot].takesTraffic
+        }
     }
 
     /// A short step, or a leap to whatever comes next; never past the supervisor's timer.
