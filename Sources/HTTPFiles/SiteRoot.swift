@@ -71,10 +71,19 @@ final class SiteRoot: Sendable {
     /// Whether no part of the path is hidden, or would be cut off by the kernel at a zero byte.
     static func isVisible(_ path: String) -> Bool {
         // As the kernel takes it apart: a Character may be more than its slash or dot.
-        guard !path.utf8.contains(0) else { return false }
-        return path.utf8.split(separator: UInt8(ascii: "/")).allSatisfy {
-            $0.first != UInt8(ascii: ".") || $0.elementsEqual(".well-known".utf8)
+        var before = UInt8(ascii: "/")
+        var rest = path.utf8[...]
+        while let byte = rest.first {
+            if byte == 0 { return false }
+            if byte == UInt8(ascii: "."), before == UInt8(ascii: "/"),
+                !rest.prefix(while: { $0 != UInt8(ascii: "/") }).elementsEqual(".well-known".utf8)
+            {
+                return false
+            }
+            before = byte
+            rest.removeFirst()
         }
+        return true
     }
 }
 
@@ -88,6 +97,8 @@ final class SiteFile: Sendable {
     let size: Int
     /// Seconds since 1970, when it was opened.
     let modified: Double
+    /// The same without fractions, rounded down.
+    let modifiedSecond: time_t
 
     private let openFiles: OpenFiles
 
@@ -109,8 +120,14 @@ final class SiteFile: Sendable {
         self.openFiles = openFiles
         tag = EntityTag(status, now: time(nil))
         size = Int(status.st_size)
+        modifiedSecond = status.st_mtim.tv_sec
         modified = Double(status.st_mtim.tv_sec) + Double(status.st_mtim.tv_nsec) / 1e9
     }
 
     deinit { openFiles.giveBack() }
+
+    /// Counts a second descriptor of the file, which the channel makes to send it. Returns false when there are too many.
+    func countCopy() -> Bool { openFiles.take() }
+
+    func uncountCopy() { openFiles.giveBack() }
 }

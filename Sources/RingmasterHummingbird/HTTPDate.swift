@@ -2,7 +2,7 @@ import Glibc
 import Synchronization
 
 /// The `Date` header's value (RFC 9110, 5.6.7): made once a second, for all requests of it. Any thread.
-final class HTTPDate: Sendable {
+package final class HTTPDate: Sendable {
     private struct Made {
         var time: time_t
         var text: String
@@ -18,7 +18,8 @@ final class HTTPDate: Sendable {
         }
     }
 
-    static func text(_ time: time_t) -> String {
+    /// Of seconds since 1970.
+    package static func text(_ time: time_t) -> String {
         var time = time
         var parts = tm()
         gmtime_r(&time, &parts)
