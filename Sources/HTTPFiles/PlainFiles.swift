@@ -42,9 +42,14 @@ struct PlainFiles {
 
     /// The path of a file, with that of a directory's index; nil for what has to be taken apart first.
     static func path(_ uri: String) -> String? {
-        let path = uri.utf8.prefix { $0 != UInt8(ascii: "?") }
+        var uri = uri
+        return uri.withUTF8 { path(UnsafeBufferPointer(rebasing: $0.prefix { $0 != UInt8(ascii: "?") })) }
+    }
+
+    private static func path(_ bytes: UnsafeBufferPointer<UInt8>) -> String? {
+        guard bytes.first == UInt8(ascii: "/") else { return nil }
         var before = UInt8(ascii: "/")
-        for byte in path {
+        for byte in bytes {
             switch byte {
             case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
                 UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "/"):
@@ -54,8 +59,7 @@ struct PlainFiles {
             }
             before = byte
         }
-        guard path.first == UInt8(ascii: "/") else { return nil }
-        let text = String(Substring(path))
+        let text = String(decoding: bytes, as: UTF8.self)
         return before == UInt8(ascii: "/") ? text + "index.html" : text
     }
 
@@ -63,7 +67,7 @@ struct PlainFiles {
     private func file(_ path: String) throws(SystemError) -> SiteFile? {
         guard let file = try root.file(path), !file.isDirectory else { return nil }
         for encoding in Precompressed<SiteContext>.encodings {
-            if try root.file(path + encoding.suffix) != nil { return nil }
+            if root.mayHave(path + encoding.suffix) { return nil }
         }
         return file
     }
