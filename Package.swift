@@ -61,7 +61,7 @@ let package = Package(
         .target(
             name: "HTTPFiles",
             dependencies: [
-                "Transport", "CSocket", log, nio("NIOCore"), nio("NIOPosix"),
+                "RingmasterHummingbird", "Transport", "CSocket", log, nio("NIOCore"), nio("NIOHTTP1"), nio("NIOPosix"),
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
             ],
@@ -141,7 +141,7 @@ let package = Package(
         .testTarget(
             name: "HTTPFilesTests",
             dependencies: [
-                "HTTPFiles", nio("NIOCore"), nio("NIOEmbedded"), log,
+                "HTTPFiles", "RingmasterHummingbird", nio("NIOCore"), nio("NIOEmbedded"), nio("NIOHTTP1"), log,
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
             ],

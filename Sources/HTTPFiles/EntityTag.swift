@@ -6,21 +6,30 @@ import Glibc
 /// always sets. File systems tell it in steps of some milliseconds, so a file that was changed just now may change again
 /// without a trace: until that is over, the tag is a weak one.
 struct EntityTag: CustomStringConvertible {
-    private let opaque: String
+    /// Inode, size, seconds and nanoseconds.
+    private let numbers: (UInt64, UInt64, UInt64, UInt64)
     private let isWeak: Bool
 
     /// - Parameter now: seconds since 1970.
     init(_ status: stat, now: time_t) {
-        let numbers = [
+        numbers = (
             UInt64(status.st_ino), UInt64(bitPattern: Int64(status.st_size)),
-            UInt64(bitPattern: Int64(status.st_ctim.tv_sec)), UInt64(bitPattern: Int64(status.st_ctim.tv_nsec)),
-        ]
-        opaque = numbers.map { String($0, radix: 16) }.joined(separator: "-")
+            UInt64(bitPattern: Int64(status.st_ctim.tv_sec)), UInt64(bitPattern: Int64(status.st_ctim.tv_nsec))
+        )
         // Also when the clock was turned back.
         isWeak = now - status.st_ctim.tv_sec < 2
     }
 
-    var description: String { "\(isWeak ? "W/" : "")\"\(opaque)\"" }
+    var description: String {
+        var text = isWeak ? "W/\"" : "\""
+        text += String(numbers.0, radix: 16)
+        for number in [numbers.1, numbers.2, numbers.3] {
+            text += "-"
+            text += String(number, radix: 16)
+        }
+        text += "\""
+        return text
+    }
 
     // MARK: As header fields have them
 

@@ -6,7 +6,7 @@ struct Precompressed<Context: RequestContext>: RouterMiddleware {
     let root: SiteRoot
 
     /// Encodings by preference, and what their files' names end with.
-    private static var encodings: [(name: String, suffix: String)] { [("br", ".br"), ("gzip", ".gz")] }
+    static var encodings: [(name: String, suffix: String)] { [("br", ".br"), ("gzip", ".gz")] }
 
     func handle(
         _ request: Request, context: Context, next: (Request, Context) async throws -> Response

@@ -89,7 +89,7 @@ final class SiteFiles: FileProvider {
     /// Goes on where the buffer ends. Without waiting it stops at what the page cache has not (RWF_NOWAIT, preadv2(2)).
     ///
     /// - Throws: `IOError`; EIO when the file has become shorter: its length has been promised already.
-    private static func read(
+    static func read(
         _ file: SiteFile, _ range: Range<Int>, into buffer: inout ByteBuffer, isWaiting: Bool
     ) throws {
         while buffer.readableBytes < range.count {

@@ -53,7 +53,7 @@ final class SiteRoot: Sendable {
     /// - Throws: EAGAIN, EMFILE, ENFILE, ENOMEM, ENOSYS, EPERM: what is no answer about the file.
     func file(_ path: String) throws(SystemError) -> SiteFile? {
         guard Self.isVisible(path) else { return nil }
-        let relative = "." + (path.hasPrefix("/") ? path : "/" + path)
+        let relative = Self.relative(path)
         let directory = directory
         var fd = csocket_open_beneath(directory.fd, relative)
         // A rename anywhere while a link led through ".." (openat2(2)).
@@ -71,11 +71,32 @@ final class SiteRoot: Sendable {
     /// Whether no part of the path is hidden, or would be cut off by the kernel at a zero byte.
     static func isVisible(_ path: String) -> Bool {
         // As the kernel takes it apart: a Character may be more than its slash or dot.
-        guard !path.utf8.contains(0) else { return false }
-        return path.utf8.split(separator: UInt8(ascii: "/")).allSatisfy {
-            $0.first != UInt8(ascii: ".") || $0.elementsEqual(".well-known".utf8)
+        var path = path
+        return path.withUTF8 { path in
+            var before = UInt8(ascii: "/")
+            for (index, byte) in path.enumerated() {
+                if byte == 0 { return false }
+                if byte == UInt8(ascii: "."), before == UInt8(ascii: "/"),
+                    !path[index...].prefix(while: { $0 != UInt8(ascii: "/") }).elementsEqual(".well-known".utf8)
+                {
+                    return false
+                }
+                before = byte
+            }
+            return true
         }
     }
+
+    /// Whether there may be something at a path as ``file(_:)`` has it, without opening it. That it is below the root, or
+    /// could be opened, is not said.
+    func mayHave(_ path: String) -> Bool {
+        var status = stat()
+        return withExtendedLifetime(directory) {
+            fstatat($0.fd, Self.relative(path), &status, 0) == 0 || errno != ENOENT
+        }
+    }
+
+    private static func relative(_ path: String) -> String { "." + (path.hasPrefix("/") ? path : "/" + path) }
 }
 
 /// An open file: what is told of it and what is read are of one and the same, whatever replaces it meanwhile.
@@ -88,6 +109,8 @@ final class SiteFile: Sendable {
     let size: Int
     /// Seconds since 1970, when it was opened.
     let modified: Double
+    /// The same without fractions, rounded down.
+    let modifiedSecond: time_t
 
     private let openFiles: OpenFiles
 
@@ -109,8 +132,14 @@ final class SiteFile: Sendable {
         self.openFiles = openFiles
         tag = EntityTag(status, now: time(nil))
         size = Int(status.st_size)
+        modifiedSecond = status.st_mtim.tv_sec
         modified = Double(status.st_mtim.tv_sec) + Double(status.st_mtim.tv_nsec) / 1e9
     }
 
     deinit { openFiles.giveBack() }
+
+    /// Counts a second descriptor of the file, which the channel makes to send it. Returns false when there are too many.
+    func countCopy() -> Bool { openFiles.take() }
+
+    func uncountCopy() { openFiles.giveBack() }
 }

@@ -2,6 +2,7 @@ import HTTPTypes
 import Hummingbird
 import Logging
 import NIOCore
+import RingmasterHummingbird
 import Transport
 
 /// A directory served over HTTP: Hummingbird's file middleware, with what goes around it.
@@ -22,16 +23,32 @@ public struct Website: Sendable {
 
     /// Whether the root can be served.
     ///
-    /// - Throws: as ``router(logger:)``.
+    /// - Throws: as ``answers(logger:)``.
     public func check() throws(SystemError) { _ = try SiteRoot(root) }
 
     /// What answers requests.
     ///
+    /// - Throws: as ``answers(logger:)``.
+    public func router(logger: Logger) throws(SystemError) -> Router<SiteContext> {
+        router(try SiteRoot(root), logger)
+    }
+
+    /// What answers requests, and what answers those of HTTP/1.1 that it can answer at once, in the same way.
+    ///
     /// - Throws: `SystemError` of the root: ENOENT, ENOTDIR, EACCES; ENOSYS or EPERM where openat2(2) is not allowed.
-    public func router(logger: Logger) throws -> Router<SiteContext> {
+    public func answers(
+        logger: Logger
+    ) throws(SystemError) -> (router: Router<SiteContext>, immediate: ImmediateResponder) {
         let site = try SiteRoot(root)
+        let files = PlainFiles(root: site, log: requestLog(logger))
+        return (router(site, logger), { files.answer($0, $1) })
+    }
+
+    private func requestLog(_ logger: Logger) -> RequestLog? { logsRequests ? RequestLog(logger: logger) : nil }
+
+    private func router(_ site: SiteRoot, _ logger: Logger) -> Router<SiteContext> {
         let router = Router(context: SiteContext.self)
-        if logsRequests { router.add(middleware: AccessLog(logger: logger)) }
+        if let log = requestLog(logger) { router.add(middleware: AccessLog(log: log)) }
         router.add(middleware: RequestRules(bodyMax: bodyMax, logger: logger))
         router.add(middleware: Directories(root: site, lists: lists))
         router.add(middleware: Precompressed(root: site))

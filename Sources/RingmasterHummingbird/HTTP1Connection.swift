@@ -14,6 +14,8 @@ struct HTTP1Connection: HTTPChannelHandler {
     let configuration: HTTP1Channel.Configuration
     let limits: HTTPLimits
     let isSecure: Bool
+    /// What is asked before the responder is; nil for nothing.
+    var immediate: (responder: ImmediateResponder, date: HTTPDate)?
 
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
         channel.eventLoop.makeCompletedFuture {
@@ -24,6 +26,7 @@ struct HTTP1Connection: HTTPChannelHandler {
                 withPipeliningAssistance: false, withErrorHandling: false, withOutboundHeaderValidation: false,
                 withEncoderConfiguration: .init(), withDecoderLimitConfiguration: decoderLimits)
             try pipeline.addHandler(requests)
+            if let immediate { try pipeline.addHandler(ImmediateAnswers(immediate.responder, immediate.date)) }
             try pipeline.addHandler(HTTP1ToHTTPServerCodec(secure: isSecure))
             try pipeline.addHandlers(configuration.additionalChannelHandlers())
             return try NIOAsyncChannel(

@@ -33,12 +33,19 @@ public struct HTTPConnections: Sendable {
     /// HTTP/1.1 without TLS. Connections that are kept alive between two requests can go on in another worker.
     ///
     /// Of the configuration the idle timeout counts unless `limits` has one.
+    ///
+    /// - Parameter immediate: asked about each request that has no body before the application is, none of whose middleware
+    ///   sees what it answers.
     public static func http1(
-        _ configuration: HTTP1Channel.Configuration = .init(), limits: HTTPLimits = .init()
+        _ configuration: HTTP1Channel.Configuration = .init(), limits: HTTPLimits = .init(),
+        immediate: ImmediateResponder? = nil
     ) -> HTTPConnections {
         let limits = limits.completed(by: configuration)
+        let date = HTTPDate()
         return HTTPConnections(limits: limits, canMove: true) { responder in
-            HTTP1Connection(responder: responder, configuration: configuration, limits: limits, isSecure: false)
+            HTTP1Connection(
+                responder: responder, configuration: configuration, limits: limits, isSecure: false,
+                immediate: immediate.map { ($0, date) })
         }
     }
 

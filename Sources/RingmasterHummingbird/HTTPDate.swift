@@ -2,7 +2,7 @@ import Glibc
 import Synchronization
 
 /// The `Date` header's value (RFC 9110, 5.6.7): made once a second, for all requests of it. Any thread.
-final class HTTPDate: Sendable {
+package final class HTTPDate: Sendable {
     private struct Made {
         var time: time_t
         var text: String
@@ -18,16 +18,18 @@ final class HTTPDate: Sendable {
         }
     }
 
-    static func text(_ time: time_t) -> String {
+    /// Of seconds since 1970.
+    package static func text(_ time: time_t) -> String {
         var time = time
         var parts = tm()
         gmtime_r(&time, &parts)
-        let days = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"]
-        let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
         let date = "\(twoDigits(parts.tm_mday)) \(months[Int(parts.tm_mon)]) \(parts.tm_year + 1900)"
-        let clock = [parts.tm_hour, parts.tm_min, parts.tm_sec].map(twoDigits).joined(separator: ":")
+        let clock = "\(twoDigits(parts.tm_hour)):\(twoDigits(parts.tm_min)):\(twoDigits(parts.tm_sec))"
         return "\(days[Int(parts.tm_wday)]), \(date) \(clock) GMT"
     }
+
+    private static let days = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"]
+    private static let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
     private static func twoDigits(_ number: Int32) -> String { number < 10 ? "0\(number)" : "\(number)" }
 }

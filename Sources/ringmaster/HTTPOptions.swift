@@ -144,10 +144,15 @@ struct HTTPOptions: ServiceOptions {
                     "request refused", metadata: ["status": "\(status)", "client": "\(client.map { "\($0)" } ?? "-")"])
             }
         }
+        let answers = try website.answers(logger: context.logger)
         let connections: HTTPConnections =
-            if let certificate { .http2(try Self.read(certificate), limits: limits) } else { .http1(limits: limits) }
+            if let certificate {
+                .http2(try Self.read(certificate), limits: limits)
+            } else {
+                .http1(limits: limits, immediate: answers.immediate)
+            }
         return HummingbirdService.make(
-            router: try website.router(logger: context.logger), connections: connections,
+            router: answers.router, connections: connections,
             descriptorsPerConnection: descriptorsPerConnection, logger: context.logger)
     }
 

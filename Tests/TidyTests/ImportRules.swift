@@ -20,8 +20,8 @@ enum ImportRules {
             "HummingbirdCore", "HummingbirdHTTP2", "ServiceLifecycle",
         ],
         "HTTPFiles": [
-            "Transport", "CSocket", "NIOCore", "NIOPosix", "Logging", "HTTPTypes", "Hummingbird",
-            "FoundationEssentials",
+            "RingmasterHummingbird", "Transport", "CSocket", "NIOCore", "NIOHTTP1", "NIOPosix", "Logging", "HTTPTypes",
+            "Hummingbird", "FoundationEssentials",
         ],
         "ringmaster": [
             "Ringmaster", "Services", "Transport", "ArgumentParser", "HTTPFiles", "RingmasterHummingbird", "NIOSSL",
@@ -56,7 +56,10 @@ enum ImportRules {
             "NIOHPACK", "NIOHTTP1", "NIOHTTP2", "NIOHTTPTypes", "NIOHTTPTypesHTTP2", "HTTPTypes", "Logging",
             "Hummingbird", "ServiceLifecycle",
         ],
-        "HTTPFilesTests": ["HTTPFiles", "NIOCore", "NIOEmbedded", "Logging", "HTTPTypes", "Hummingbird"],
+        "HTTPFilesTests": [
+            "HTTPFiles", "RingmasterHummingbird", "NIOCore", "NIOEmbedded", "NIOHTTP1", "Logging", "HTTPTypes",
+            "Hummingbird",
+        ],
         "TransportTesting": ["Transport", "CRing", "CSocket"],
         "TransportTests": ["Transport", "TransportTesting", "CRing", "CSocket"],
         "ConformanceTests": ["Transport", "TransportTesting", "CRing", "CSocket"],
