@@ -42,13 +42,13 @@ struct FileRegionTests {
         let file = try TestFile(pattern(500))
         let server = try TestServer(mode)
         let peer = try Peer(connectingTo: server.address)
-        let before = try #require(try server.first { try? $0.tcpInfo().segmentsSent })
+        let before = try #require(try server.first { try? $0.tcpInfo().counters.segmentsSent })
         try server.first { connection in
             connection.write("head")
             #expect(throws: Never.self) { connection.write(file: try file.region(0, 500)) }
         }
         #expect(try peer.receive(exactly: 504) == Array("head".utf8) + pattern(500))
-        let after = try #require(try server.first { try? $0.tcpInfo().segmentsSent })
+        let after = try #require(try server.first { try? $0.tcpInfo().counters.segmentsSent })
         #expect(after - before == 1)
         try server.join()
     }
