@@ -15,7 +15,23 @@ extension Connection {
                 loop.releaseBytes(of: completion)
             }
         }
-        if !completion.hasMore { receiveStopped(completion.result) }
+        if !completion.hasMore {
+            receiveStopped(completion.result)
+        } else if state.pointee.resetMayHide {
+            lookForReset(behind: completion)
+        }
+    }
+
+    /// A service that only reads would not hear of it otherwise, ever. Costs a system call for each receive that is armed, not
+    /// for each that completes.
+    @inline(never)
+    private func lookForReset(behind completion: Completion) {
+        guard !completion.socketHasMore else { return }
+        state.pointee.resetMayHide = false
+        guard !isClosing, state.pointee.read.isWanted, csocket_poll_now(fd, 0) > 0 else { return }
+        // Another receive finds no bytes any more, and so the end. What came meanwhile is before it.
+        perform(state.pointee.read.pause())
+        perform(state.pointee.read.resume())
     }
 
     @inline(never)
@@ -48,6 +64,7 @@ extension Connection {
 
     private func submitReceive() {
         if configuration.receivesDescriptors { return awaitMessage() }
+        state.pointee.resetMayHide = receivesMultishot && loop.handler.canHideReset
         submit(.receive(fd: fd, multishot: receivesMultishot), .receive)
     }
 

@@ -44,6 +44,8 @@ struct ConnectionState {
     var isDirty = false
     /// The cancellation in flight was submitted after the receive in flight, and so is aimed at it.
     var cancelIsCurrent = false
+    /// The receive in flight may not tell of an RST that had come before it, until its first wake-up is over.
+    var resetMayHide = false
     /// Closing, it sends what the socket has room for.
     var sendsQueued = false
     /// `inputEnding()` has been called.

@@ -34,6 +34,9 @@ public protocol IOHandler: AnyObject {
     /// moved to another loop. A copy of it may live on in another process, and must not be reported here any more.
     func forget(_ id: RegistrationID)
 
+    /// Whether a multishot receive may tell of bytes and not of the RST behind them, if both were there before it.
+    var canHideReset: Bool { get }
+
     /// The clock that ``run(until:into:)`` waits by.
     var now: MonotonicTime { get }
 
@@ -50,4 +53,8 @@ public protocol IOHandler: AnyObject {
 extension IOHandler {
     /// The machine's clock. Only a simulation has another.
     public var now: MonotonicTime { .now }
+}
+
+extension IOHandler {
+    var canHideReset: Bool { false }
 }

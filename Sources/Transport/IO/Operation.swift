@@ -69,6 +69,9 @@ public struct Completion: BitwiseCopyable {
     /// The kernel has let go of the memory of a send without copying; the result means nothing.
     public var isNotification: Bool { flags & Self.notificationFlag != 0 }
 
+    /// More bytes, or FIN, were behind these: the same receive goes on with them unasked. Told by a ring only.
+    public var socketHasMore: Bool { flags & (1 << 2) != 0 }
+
     /// The receive buffer is not used up: the next completions that name it follow these bytes (incremental buffer ring).
     public var bufferHasMore: Bool { flags & (1 << 4) != 0 }
 

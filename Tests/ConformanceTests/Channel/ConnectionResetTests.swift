@@ -5,9 +5,6 @@ import Testing
 @testable import TransportTesting
 
 /// A peer that is gone at once after its last bytes, and a service that only reads: no send of its own will ever fail.
-///
-/// The kernel counts the wake-ups of a multishot receive. Bytes and the end that come before the loop turns are two for
-/// one receive, which takes the bytes: a kernel that forgets the second never tells of the end (liburing issue 1549).
 @Suite("Connection: the end right behind the last bytes")
 struct ConnectionResetTests {
     enum Reading: CaseIterable {
@@ -73,6 +70,26 @@ struct ConnectionResetTests {
         let ends = try server.recorder.wait { $0.count { $0.isClosed } == Self.clientCount }
         #expect(ends.count { $0.isReceived } == Self.clientCount)
         #expect(ends.count { $0 == .inputEnded } == Self.clientCount)
+        try server.join()
+    }
+
+    @Test(
+        "bytes and the end that came before the connection starts are both told",
+        arguments: across(TransportMode.available, AddressFamily.allCases, [true, false]))
+    func endBeforeStart(mode: TransportMode, family: AddressFamily, isReset: Bool) throws {
+        let gate = DispatchSemaphore(value: 0)
+        let server = try TestServer(mode, family.address)
+        #expect(server.thread.remote.execute { _ in gate.wait() })
+        for _ in 0..<Self.clientCount {
+            let peer = try Peer(connectingTo: server.address)
+            try peer.send(pattern(5_000))
+            if isReset, family != .unix { peer.reset() } else { peer.close() }
+        }
+        gate.signal()
+        let ends = try server.recorder.wait { $0.count { $0.isClosed } == Self.clientCount }
+        #expect(server.recorder.bytes.count == 5_000 * Self.clientCount)
+        let reason = isReset && family != .unix ? CloseReason.reset : .finished
+        #expect(ends.allSatisfy { !$0.isClosed || $0 == .closed(reason) })
         try server.join()
     }
 }

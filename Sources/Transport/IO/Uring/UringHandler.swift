@@ -43,6 +43,11 @@ final class UringHandler: IOHandler {
         return max(configuration.size, UInt32(min(quarter, UInt64(Int32.max))))
     }
 
+    /// Seen on Linux 6.18. What is ready when the request starts to poll counts as one wake-up, which is used up by taking the
+    /// bytes; another attempt follows only if bytes are left, or FIN has come (`tcp_inq_hint()`; RST does not set
+    /// SOCK_DONE). What comes later has a wake-up of its own.
+    var canHideReset: Bool { true }
+
     func enable() throws(SystemError) {
         try SystemError.check(cring_enable(ring), "io_uring_register(ENABLE_RINGS)")
         if !UringAvailability.limitsReceives(ring) { receiveBytesMax = 0 }
