@@ -18,8 +18,7 @@ struct PlainFiles {
     static let copiedMax = 16 * 1024
     /// Bytes of a file that are sent so. Of larger ones not everything is likely to be in the page cache.
     static let sentMax = 64 * 1024 * 1024
-    /// How far apart the page cache is asked for bytes of a file: half of what the kernel reads ahead at least by default,
-    /// and evicts by least use.
+    /// How far apart the page cache is asked for bytes of a file: half of what the kernel reads ahead by default.
     static let probeStride = 64 * 1024
 
     func answer(_ request: HTTPRequestHead, _ channel: any NIOCore.Channel) -> ImmediateAnswer? {
