@@ -146,6 +146,9 @@ def _measure(options, rows):
     loads.raise_descriptor_limit()
     bench = benches.Bench(1 if options.dry else options.rounds, 0.5 if options.dry else options.seconds, options.dry)
     path = places.DRY_RESULTS if options.dry else places.RESULTS
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    if not os.access(os.path.dirname(path), os.W_OK) or os.path.exists(path) and not os.access(path, os.W_OK):
+        raise places.NotBuilt(f"{path} cannot be written: run as its owner")
     results = report.read(path)
     machine, command = _machine(), " ".join(["Tests/Benchmarks/run", *sys.argv[1:]])
     failed = []
@@ -164,7 +167,8 @@ def _measure(options, rows):
                 continue
             results.get("failed", {}).pop(name, None)
             for goal in found["goals"]:
-                _say(f"  {report.verdict_text(goal)}: {goal['text']}: {report.goal_value(goal)}")
+                told = "dry, no verdict" if options.dry else report.verdict_text(goal)
+                _say(f"  {told}: {goal['text']}: {report.goal_value(goal)}")
             _say(f"  took {time.monotonic() - started:.0f} s")
             results["rows"][name] = found | {"machine": machine, "command": command}
             _write(path, results)
@@ -173,6 +177,8 @@ def _measure(options, rows):
     if not options.dry:
         report.write(results, ORDER)
     _say(f"rows: {len(rows) - len(failed)} measured, {len(failed)} failed" + "".join(f" {name}" for name in failed))
+    if options.dry:
+        return 1 if failed else 0
     verdicts = [goal["verdict"] for name in rows if name not in failed for goal in results["rows"][name]["goals"]]
     _say("goals: " + ", ".join(
         f"{verdicts.count(kind)} {kind}" for kind in (figures.MET, figures.MISSED, figures.UNDECIDED)))
@@ -190,12 +196,16 @@ def main(text):
     if options.install and INSIDE not in os.environ:
         _install()
     if options.report:
+        if not os.path.exists(places.RESULTS):
+            print(f"run: there is no {places.RESULTS}: measure something first", file=sys.stderr)
+            return 71
         report.write(report.read(places.RESULTS), ORDER)
         return 0
     chosen = {name: each for name, each in rows.items() if not options.rows or name in options.rows}
     try:
         # Before the namespace: there no package could be fetched.
         if INSIDE not in os.environ:
+            places.check_named()
             places.build({need for each in chosen.values() for need in each.needs})
         _enter_namespace()
         return _measure(options, chosen)

@@ -55,6 +55,14 @@ def build(products):
         _swift("handoff-server", "HandoffServer", BUILD_HANDOFF, {"RINGMASTER_CORE": "1"})
 
 
+def check_named():
+    """Before anything is built: what the environment names must be there."""
+    for variable in PROGRAMS:
+        path = os.environ.get(variable)
+        if path and not os.access(path, os.X_OK):
+            raise NotBuilt(f"{variable} names {path}, which is no program: mend it, or unset it to have it built")
+
+
 def tool(name):
     """A program of the system's; some stand in /usr/sbin."""
     path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin")
