@@ -61,10 +61,26 @@ struct OpenPacerTests {
     @Test("a message counts if it was due in the measured phase, though its answer comes later")
     func window() {
         var tally = Tally()
-        (tally.windowStart, tally.windowEnd, tally.phase, tally.outstanding) = (1000, 2000, .draining, 3)
-        tally.answered(from: 999, now: 3000, size: 1, byDueTime: true)
-        tally.answered(from: 1999, now: 3000, size: 1, byDueTime: true)
-        tally.answered(from: 2000, now: 3000, size: 1, byDueTime: true)
-        #expect(tally.latency.summary.count == 1 && tally.flow.messages == 0 && tally.outstanding == 0)
+        (tally.windowStart, tally.windowEnd, tally.phase, tally.outstanding) = (1000, 2000, .draining, 5)
+        // What is due at the very beginning was taken in the warm-up, what is due at the very end in the measured phase.
+        for due in [1000, 2000, 2001] as [UInt64] { tally.answered(from: due, now: 3000, size: 1, byDueTime: true) }
+        #expect(tally.latency.summary.count == 1 && tally.answeredAfterEnd == 1 && tally.flow.messages == 0)
+        tally.abandoned(from: 1000, byDueTime: true)
+        tally.abandoned(from: 1001, byDueTime: true)
+        #expect(tally.unansweredWarmup == 1 && tally.unanswered == 1 && tally.outstanding == 0)
+    }
+
+    @Test("an answer in the measured phase to a message of the warm-up is not measured")
+    func warmup() {
+        var tally = Tally()
+        (tally.phase, tally.outstanding) = (.warmingUp, 3)
+        tally.answered(from: 500, now: 600, size: 1, byDueTime: true)
+        // For who watches: it is counted anew when the measured phase begins.
+        #expect(tally.flow.messages == 1 && tally.latency.summary.count == 0)
+        (tally.windowStart, tally.phase, tally.flow) = (1000, .measuring, .init())
+        tally.answered(from: 900, now: 1100, size: 1, byDueTime: true)
+        #expect(tally.flow.messages == 0 && tally.latency.summary.count == 0)
+        tally.answered(from: 1001, now: 1100, size: 1, byDueTime: true)
+        #expect(tally.flow.messages == 1 && tally.latency.summary.count == 1 && tally.answeredAfterEnd == 0)
     }
 }

@@ -43,7 +43,15 @@ struct OptionTests {
             (["closed", target, "--depth", "1024", "--size", "65537"], ["64 MiB", "--depth"]),
             (["closed", target, "--seconds", "0"], ["--seconds 0", "from 0.01"]),
             (["closed", target, "--seconds", "nan"], ["--seconds nan", "from 0.01"]),
-            (["closed", target, "--warmup", "-1"], ["--warmup"]),
+            (["closed", target, "--warmup", "-1"], ["--warmup -1", "from 0.0 to 86400"]),
+            (["closed", target, "--connections", "-5"], ["--connections -5", "from 1 to 100000"]),
+            (["closed", target, "--connections", "x"], ["'x'", "Connections at once, 1 to 100000"]),
+            (["closed", target, "--connections"], ["Missing value", "Connections at once, 1 to 100000"]),
+            (["closed", target, "--size", "-64"], ["--size -64", "from 1 to 16777216"]),
+            (["closed", target, "--depth", "-1"], ["--depth -1", "from 1 to 1024"]),
+            (["closed", target, "--seconds", "-1"], ["--seconds -1", "from 0.01"]),
+            (["closed", target, "--progress", "-1"], ["--progress -1", "from 0.1"]),
+            (["closed", target, "--connect-at-once", "-1"], ["--connect-at-once -1", "from 1 to 4096"]),
             (["closed", target, "--progress", "0"], ["--progress 0", "from 0.1"]),
             (["closed", target, "--connect-at-once", "5000"], ["--connect-at-once 5000", "from 1 to 4096"]),
             (["closed", target, "--loop", "kqueue"], ["--loop", "kqueue"]),
@@ -51,10 +59,17 @@ struct OptionTests {
             (["closed", target, "--source", "::1"], ["another address family"]),
             (["open", target], ["--rate"]),
             (["open", target, "--rate", "0"], ["--rate 0", "from 0.1"]),
+            (["open", target, "--rate", "-2"], ["--rate -2", "from 0.1"]),
+            (["open", target, "--rate", "5", "--backlog", "-1"], ["--backlog -1", "from 1 to 65536"]),
             (["open", target, "--rate", "5", "--backlog", "0"], ["--backlog 0", "from 1 to 65536"]),
-            (["churn", target, "--messages", "-1"], ["--messages"]),
+            (["churn", target, "--messages", "-1"], ["--messages -1", "from 0 to 1000000"]),
+            (["churn", target, "--total", "-1"], ["--total -1", "from 1 to 1000000000"]),
+            (["churn", target, "--seconds", "-1"], ["--seconds -1", "from 0.01"]),
             (["churn", target, "--total", "0"], ["--total 0", "from 1 to 1000000000"]),
             (["idle", target, "--connections", "5", "--active", "6"], ["--active 6", "from 0 to 5"]),
+            (["idle", target, "--active", "-1"], ["--active -1", "from 0 to 1"]),
+            (["idle", target, "--connections", "-5"], ["--connections -5", "from 1 to 100000"]),
+            (["idle", target, "--interval", "-1"], ["--interval -1", "from 0.1"]),
             (["idle", target, "--interval", "0"], ["--interval 0", "from 0.1"]),
             (["bulk", target, "--direction", "up"], ["--direction", "up"]),
             (["bulk", target, "--request", "x"], ["--request goes with --direction receive"]),
@@ -63,6 +78,21 @@ struct OptionTests {
         // Without a ring, where that is denied: here the values count.
         let message = message(arguments)
         for part in parts { #expect(message.contains(part), "\(message)") }
+    }
+
+    @Test("the help of every option with a value gives its range or its values, and its default")
+    func help() throws {
+        for command in Ringload.configuration.subcommands {
+            let text = Ringload.helpMessage(for: command, columns: 1000)
+            let lines = text.split(separator: "\n").map { $0.drop { $0 == " " } }.filter {
+                $0.hasPrefix("--") && $0.contains("<")
+            }
+            #expect(lines.count >= 8, "\(text)")
+            for line in lines where !line.hasPrefix("--json") && !line.hasPrefix("--request") {
+                let hasRange = line.contains(" to ") || line.contains("values:") || line.contains(" at most")
+                #expect(hasRange && (line.contains("default: ") || line.hasPrefix("--rate")), "\(line)")
+            }
+        }
     }
 
     @Test("what is not said has its default")

@@ -7,14 +7,15 @@ struct BulkCommand: ParsableCommand {
         abstract: "Streams of bytes: echoed, sent only, or received only.")
 
     @OptionGroup var common: CommonOptions
-    @Option(help: ArgumentHelp("echo, send or receive.", valueName: "direction")) var direction = BulkDirection.echo
+    @Option(help: ArgumentHelp("Which way bytes flow: echo, send or receive.", valueName: "direction")) var direction = BulkDirection.echo
     @Option(
         help: ArgumentHelp(
-            "A line sent first on each connection, with CR and LF, for a server that then sends; \\r and \\n stand for themselves.",
+            "With --direction receive: a line sent first on each connection, for a server that then sends. \\r and \\n are written as in C; "
+                + "without \\n the line gets CR and LF. (default: none)",
             valueName: "line"))
     var request: String?
-    @Option(help: ArgumentHelp("How long to measure.", valueName: "seconds")) var seconds = 10.0
-    @Option(help: ArgumentHelp("How long to send before that.", valueName: "seconds")) var warmup = 0.0
+    @Option(parsing: .unconditional, help: ArgumentHelp(secondsHelp, valueName: "seconds")) var seconds = 10.0
+    @Option(parsing: .unconditional, help: ArgumentHelp(warmupHelp, valueName: "seconds")) var warmup = 0.0
 
     func plan() throws(LoadError) -> LoadPlan {
         guard request == nil || direction == .receive else {

@@ -7,12 +7,20 @@ struct ChurnCommand: ParsableCommand {
         abstract: "Connects, exchanges --messages messages, closes, again and again.")
 
     @OptionGroup var common: CommonOptions
-    @Option(help: ArgumentHelp("Bytes of a message, 1 to 16777216.", valueName: "bytes")) var size = 64
-    @Option(help: ArgumentHelp("Messages of each connection, 0 to 1000000.", valueName: "k")) var messages = 1
-    @Option(help: ArgumentHelp("How long to measure. (default: 10, without --total)", valueName: "seconds"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("Bytes of a message, 1 to 16777216.", valueName: "bytes"))
+    var size = 64
+    @Option(parsing: .unconditional, help: ArgumentHelp("Messages of each connection, 0 to 1000000.", valueName: "k"))
+    var messages = 1
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("\(secondsHelp) (default: 10; with --total as long as that takes)", valueName: "seconds"))
     var seconds: Double?
-    @Option(help: ArgumentHelp("How many connections to make in all.", valueName: "n")) var total: Int?
-    @Option(help: ArgumentHelp("How long to work before measuring.", valueName: "seconds")) var warmup = 0.0
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "How many connections to make in all, 1 to 1000000000. (default: as many as the time allows)", valueName: "n"))
+    var total: Int?
+    @Option(parsing: .unconditional, help: ArgumentHelp(warmupHelp, valueName: "seconds")) var warmup = 0.0
     @Flag(help: "End connections with RST, which leaves no port in TIME_WAIT.") var reset = false
 
     func plan() throws(LoadError) -> LoadPlan {

@@ -7,10 +7,14 @@ struct ClosedCommand: ParsableCommand {
         abstract: "Closed loop: each connection keeps --depth messages in flight.")
 
     @OptionGroup var common: CommonOptions
-    @Option(help: ArgumentHelp("Bytes of a message, 1 to 16777216.", valueName: "bytes")) var size = 64
-    @Option(help: ArgumentHelp("Messages in flight on each connection, 1 to 1024.", valueName: "n")) var depth = 1
-    @Option(help: ArgumentHelp("How long to measure.", valueName: "seconds")) var seconds = 10.0
-    @Option(help: ArgumentHelp("How long to send before that.", valueName: "seconds")) var warmup = 0.0
+    @Option(parsing: .unconditional, help: ArgumentHelp("Bytes of a message, 1 to 16777216.", valueName: "bytes"))
+    var size = 64
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Messages in flight on each connection, 1 to 1024.", valueName: "n"))
+    var depth = 1
+    @Option(parsing: .unconditional, help: ArgumentHelp(secondsHelp, valueName: "seconds")) var seconds = 10.0
+    @Option(parsing: .unconditional, help: ArgumentHelp(warmupHelp, valueName: "seconds")) var warmup = 0.0
 
     func plan() throws(LoadError) -> LoadPlan {
         try check("--depth", depth, in: 1...1024)

@@ -4,14 +4,17 @@ import Transport
 extension TransportKind: ExpressibleByArgument {}
 extension BulkDirection: ExpressibleByArgument {}
 
-/// What every subcommand has.
+let secondsHelp = "How long to measure, in seconds, 0.01 to 86400."
+let warmupHelp = "How long to load the server before that, in seconds, 0 to 86400; what happens then is not measured."
+
+/// What every subcommand has. A number is taken as it stands, so that one below 0 is told as out of range, not as an option.
 struct CommonOptions: ParsableArguments {
     @Argument(
         help: ArgumentHelp(
-            "The server: HOST:PORT, [IPV6]:PORT or unix:/path.", valueName: "address:port"))
+            "The server: HOST:PORT, [IPV6]:PORT or unix:/path; port 1 to 65535.", valueName: "address:port"))
     var target: String
 
-    @Option(help: ArgumentHelp("Connections at once, 1 to 100000.", valueName: "n"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("Connections at once, 1 to 100000.", valueName: "n"))
     var connections = 1
 
     @Option(
@@ -22,19 +25,24 @@ struct CommonOptions: ParsableArguments {
     @Flag(inversion: .prefixedNo, help: "Compare every byte that comes back with what was sent.")
     var verify = true
 
-    @Option(help: ArgumentHelp("Write the result as JSON to this file too; - is standard output.", valueName: "file"))
+    @Option(
+        help: ArgumentHelp(
+            "Write the result as JSON to this file too; - is standard output. (default: none)", valueName: "file"))
     var json: String?
 
-    @Option(help: ArgumentHelp("A line on standard error every so many seconds.", valueName: "seconds"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "A line on standard error every so many seconds, 0.1 to 86400. (default: none)", valueName: "seconds"))
     var progress: Double?
 
     @Option(
         help: ArgumentHelp(
-            "Addresses to connect from, in turn: A or A-B. (default: the kernel's choice; on loopback with many connections several)",
+            "Addresses to connect from, in turn: A or A-B (IPv4, 65536 at most). (default: the kernel's choice; on loopback with many connections several)",
             valueName: "address-range"))
     var source: String?
 
-    @Option(help: ArgumentHelp("Attempts to connect at once, 1 to 4096.", valueName: "n"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("Attempts to connect at once, 1 to 4096.", valueName: "n"))
     var connectAtOnce = 256
 
     /// A plan with these options, checked.

@@ -54,15 +54,15 @@ final class BulkRun: LoadRun {
     }
 
     /// Of an echo: connections whose bytes are not all back. What a receiver or a sender leaves open is no fault.
-    override var unansweredAtEnd: Int {
-        direction == .echo ? connections.count { $0?.isEchoed == false } : 0
+    override func abandonUnanswered() {
+        if direction == .echo { tally.pointee.unanswered += connections.count { $0?.isEchoed == false } }
     }
 
     override var unansweredNoun: String { "streams were" }
 
     override func updateFlow() {
         let bytes = connections.reduce(bytesOfEnded) { $0 + ($1?.bytesCounted ?? 0) }
-        guard tally.pointee.phase == .measuring else {
+        guard tally.pointee.phase.sends else {
             bytesBefore = bytes
             return
         }
@@ -74,17 +74,17 @@ final class BulkRun: LoadRun {
     }
 
     func mismatched(_ bytes: UnsafeRawBufferPointer, _ connection: BulkConnection) {
-        tally.pointee.verificationErrors += 1
-        let offset = connection.bytesReceived - UInt64(bytes.count)
-        let index = pattern.firstMismatch(bytes, at: connection.incoming) ?? 0
-        tally.pointee.note(
-            "connection \(connection.index): byte \(offset + UInt64(index)) of the answer is not what was sent")
+        let start = connection.bytesReceived - UInt64(bytes.count)
+        mismatched(bytes, from: start, at: connection.incoming, connection: connection.index)
     }
 
     func closed(_ connection: BulkConnection, _ reason: CloseReason) {
         bytesOfEnded += connection.bytesCounted
         connections[connection.index] = nil
-        if tally.pointee.phase != .ended, direction == .echo, !connection.isEchoed { tally.pointee.unanswered += 1 }
+        if tally.pointee.phase != .ended, direction == .echo, !connection.isEchoed {
+            tally.pointee.unanswered += 1
+            if connection.bytesReceived == 0 { tally.pointee.strangers += 1 }
+        }
         ended(
             lostBecause: connection.stage == .finishing
                 ? nil : reason.loss(wasEndedByPeer: connection.stage == .endedByPeer))

@@ -5,12 +5,24 @@ import Transport
 enum ConnectFailure {
     static func text(_ error: ConnectError, target: SocketAddress) -> String {
         switch error {
-        case .timedOut: "connecting to \(target): no answer within 10 s"
-        case .cancelled: "connecting to \(target): the run ended first"
-        case .failed(let error) where error.code == EADDRNOTAVAIL:
-            "connecting to \(target): \(error): the ports of the source address are used up, or it is not this machine's; name more "
-                + "addresses, such as --source 127.0.0.1-127.0.0.8"
-        case .failed(let error): "connecting to \(target): \(error)"
+        case .timedOut:
+            "connecting to \(target): no answer within 10 s: see whether the address is right and no firewall drops it; if only some fail, "
+                + "give a smaller --connect-at-once"
+        case .cancelled: "connecting to \(target): the run ended first: let it run longer"
+        case .failed(let error): "connecting to \(target): \(error): \(remedy(error.code))"
+        }
+    }
+
+    private static func remedy(_ code: Int32) -> String {
+        switch code {
+        case ECONNREFUSED, ENOENT: "nobody listens there; start the server first, or name another address"
+        case EADDRNOTAVAIL:
+            "the ports of the source address are used up, or it is not this machine's; name more addresses, such as "
+                + "--source 127.0.0.1-127.0.0.8"
+        case EAGAIN: "the listener's backlog is full; give a smaller --connect-at-once"
+        case ENETUNREACH, EHOSTUNREACH: "no route leads there; mend it, or name another address or --source"
+        case EACCES, EPERM: "this user may not, or a firewall denies it; run as another user, or name another address"
+        default: "see what the server logs, or name another address"
         }
     }
 }

@@ -36,6 +36,18 @@ struct LoadPlan {
     /// Bytes that may be on their way on one connection.
     static let bytesInFlightMax = 64 * 1024 * 1024
 
+    /// An open loop whose pace was said as an interval.
+    var isIdle: Bool { name == "idle" }
+
+    /// Whether any message is to be sent.
+    var sendsMessages: Bool {
+        switch kind {
+        case .closed, .open: active > 0
+        case .churn(let messages, _, _): messages > 0
+        case .bulk: false
+        }
+    }
+
     /// Messages that may be unanswered on a connection; 1 where there are none.
     var depthMax: Int {
         switch kind {

@@ -20,7 +20,7 @@ class LoadRun {
     private var phaseTimer: LoopTimer?
     private var secondTimer: LoopTimer?
     private var progressTimer: LoopTimer?
-    private var progress = ProgressLine(start: 0)
+    private var progress: ProgressLine
     private let reported: (LoadReport) -> Void
     private let progressText: (String) -> Void
 
@@ -33,6 +33,9 @@ class LoadRun {
         self.reported = reported
         progressText = progress
         pattern = BytePattern(pieceMax: pieceMax)
+        var isBulk = false
+        if case .bulk = plan.kind { isBulk = true }
+        self.progress = ProgressLine(start: loop.now.nanoseconds, isBulk: isBulk)
         tally = .allocate(capacity: 1)
         tally.initialize(to: Tally())
         dialling = Dialling(wanted: plan.connections, atOnceMax: plan.connectAtOnce)
@@ -62,8 +65,8 @@ class LoadRun {
     var isDrained: Bool { true }
     /// Bytes that have flowed, where they are not counted as they come.
     func updateFlow() {}
-    /// What stays unanswered if the run ends now.
-    var unansweredAtEnd: Int { tally.pointee.outstanding }
+    /// The run has ended: count what stays unanswered.
+    func abandonUnanswered() {}
     /// What is unanswered, for people.
     var unansweredNoun: String { "messages were" }
 
@@ -74,7 +77,6 @@ class LoadRun {
         phaseTimer = LoopTimer(loop) { [unowned self] in take(schedule.timeIsUp()) }
         secondTimer = LoopTimer(loop) { [unowned self] in sampleSecond() }
         progressTimer = LoopTimer(loop) { [unowned self] in tellProgress() }
-        progress = ProgressLine(start: loop.now.nanoseconds)
         tellProgressLater()
         open()
     }
@@ -121,7 +123,7 @@ class LoadRun {
             case .failure(let error):
                 if tally.pointee.phase != .ended {
                     tally.pointee.failed += 1
-                    tally.pointee.note(ConnectFailure.text(error, target: plan.target))
+                    tally.pointee.note(.connecting, ConnectFailure.text(error, target: plan.target))
                 }
                 ended(nil, startedAt)
             }
@@ -135,6 +137,8 @@ class LoadRun {
         let now = loop.now.nanoseconds
         if tally.pointee.phase == .measuring { endMeasuring(now) }
         let wasSending = tally.pointee.phase.sends
+        // What the warm-up counted was for who watches it.
+        if tally.pointee.phase == .warmingUp { tally.pointee.flow = Tally.Flow() }
         tally.pointee.phase = schedule.phase
         switch step {
         case .warmUp(let nanoseconds):
@@ -155,8 +159,6 @@ class LoadRun {
     }
 
     private func beginMeasuring(_ now: UInt64) {
-        updateFlow()
-        tally.pointee.flow = Tally.Flow()
         resetFlow()
         tally.pointee.windowStart = now
         sampler.begin(now, cpu: .now)
@@ -200,11 +202,13 @@ class LoadRun {
     private func finish() {
         phaseTimer?.cancel()
         progressTimer?.cancel()
-        tally.pointee.unanswered += unansweredAtEnd
-        if tally.pointee.unanswered > 0 {
+        abandonUnanswered()
+        let unanswered = tally.pointee.unanswered + tally.pointee.unansweredWarmup
+        if unanswered > 0 {
             let limit = LoadReport.short(plan.drainSeconds)
             tally.pointee.note(
-                "\(tally.pointee.unanswered) \(unansweredNoun) not back whole \(limit) s after the end, or when the connection ended"
+                .silence,
+                "\(unanswered) \(unansweredNoun) not back whole \(limit) s after the end, or when the connection ended"
             )
         }
         reported(
@@ -221,12 +225,22 @@ class LoadRun {
         live -= 1
         guard tally.pointee.phase != .ended, let cause = cause() else { return }
         tally.pointee.lost += 1
-        tally.pointee.note(cause)
+        tally.pointee.note(.loss, cause)
     }
 
     /// With no connection left there is nothing to wait for.
     func finishIfDeserted() {
         if live == 0, tally.pointee.phase.sends { finishEarly() } else { finishIfDrained() }
+    }
+
+    /// Of what came back on a connection behind its first `start` bytes, something is not what belongs at `cursor`.
+    func mismatched(_ bytes: UnsafeRawBufferPointer, from start: UInt64, at cursor: PatternCursor, connection: Int) {
+        tally.pointee.verificationErrors += 1
+        let place = start + UInt64(pattern.firstMismatch(bytes, at: cursor) ?? 0)
+        // Damage may be anywhere; who does not echo shows at once.
+        if start == 0, place < 16 { tally.pointee.strangers += 1 }
+        tally.pointee.note(
+            .wrongBytes, "connection \(connection): byte \(place) of the answer is not what was sent")
     }
 
     // MARK: Progress

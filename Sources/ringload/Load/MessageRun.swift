@@ -85,9 +85,10 @@ final class MessageRun: LoadRun {
     /// A connection is closed, at this end's wish or not.
     func closed(_ connection: MessageConnection, _ reason: CloseReason) {
         connections[connection.index] = nil
-        let unanswered = connection.lane.pointee.inFlight
-        tally.pointee.outstanding -= unanswered
-        if tally.pointee.phase != .ended { tally.pointee.unanswered += unanswered }
+        if connection.stage != .done, connection.lane.pointee.inFlight > 0, connection.bytesReceived == 0 {
+            tally.pointee.strangers += 1
+        }
+        abandon(connection.lane)
         ended(
             lostBecause: connection.stage == .done
                 ? nil : reason.loss(wasEndedByPeer: connection.stage == .endedByPeer))
@@ -133,9 +134,11 @@ final class MessageRun: LoadRun {
     func received(_ bytes: UnsafeRawBufferPointer, on connection: MessageConnection) {
         let lane = connection.lane
         let receipt = lane.pointee.received(bytes.count)
-        if receipt.excess > 0 { exceeded(receipt.excess, connection) }
         let answer = UnsafeRawBufferPointer(start: bytes.baseAddress, count: bytes.count &- receipt.excess)
-        if verifies, !pattern.matches(answer, at: lane.pointee.incoming) { mismatched(answer, connection) }
+        if verifies, !pattern.matches(answer, at: lane.pointee.incoming) {
+            mismatched(answer, before: receipt.excess, connection)
+        }
+        if receipt.excess > 0 { exceeded(receipt.excess, connection) }
         lane.pointee.incoming.advance(answer.count)
         guard receipt.answered > 0 else { return }
         let now = loop.turnTime.nanoseconds
@@ -155,18 +158,19 @@ final class MessageRun: LoadRun {
     }
 
     @inline(never)
-    private func mismatched(_ bytes: UnsafeRawBufferPointer, _ connection: MessageConnection) {
-        tally.pointee.verificationErrors += 1
-        let start = connection.bytesReceived - UInt64(bytes.count)
-        let index = pattern.firstMismatch(bytes, at: connection.lane.pointee.incoming) ?? 0
-        tally.pointee.note(
-            "connection \(connection.index): byte \(start + UInt64(index)) of the answer is not what was sent")
+    private func mismatched(
+        _ bytes: UnsafeRawBufferPointer, before excess: Int, _ connection: MessageConnection
+    ) {
+        let start = connection.bytesReceived - UInt64(bytes.count + excess)
+        mismatched(bytes, from: start, at: connection.lane.pointee.incoming, connection: connection.index)
     }
 
     @inline(never)
     private func exceeded(_ count: Int, _ connection: MessageConnection) {
         tally.pointee.verificationErrors += 1
-        tally.pointee.note("connection \(connection.index): \(count) bytes more came back than were sent")
+        // It spoke first.
+        if connection.bytesReceived == UInt64(count) { tally.pointee.strangers += 1 }
+        tally.pointee.note(.wrongBytes, "connection \(connection.index): \(count) bytes more came back than were sent")
     }
 
     // MARK: Phases
@@ -199,6 +203,16 @@ final class MessageRun: LoadRun {
 
     override func beginDraining() {
         paceTimer?.cancel()
+    }
+
+    override func abandonUnanswered() {
+        for case let connection? in connections { abandon(connection.lane) }
+    }
+
+    private func abandon(_ lane: UnsafeMutablePointer<MessageLane>) {
+        while lane.pointee.inFlight > 0 {
+            tally.pointee.abandoned(from: lane.pointee.takeOldest(), byDueTime: mode == .open)
+        }
     }
 
     override var isDrained: Bool {
@@ -269,7 +283,7 @@ final class MessageRun: LoadRun {
             return send(connection, countingFrom: now)
         }
         connection.stage = .done
-        if tally.pointee.phase == .measuring, connection.messagesLeft == 0 { tally.pointee.flow.connections += 1 }
+        if tally.pointee.phase.sends, connection.messagesLeft == 0 { tally.pointee.flow.connections += 1 }
         if case .churn(_, _, true) = plan.kind { connection.abort() } else { connection.close() }
     }
 }

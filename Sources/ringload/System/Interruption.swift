@@ -19,7 +19,10 @@ final class Interruption {
         watch = ReadinessWatch(run.loop, fd: fd) { [unowned self, unowned run] in
             while csocket_signalfd_next(fd) >= 0 {
                 count += 1
-                if count > 1 { _exit(1) }
+                if count > 1 {
+                    Terminal.complain("ended without a result; send one signal only, and wait up to 5 s, to have it")
+                    _exit(1)
+                }
                 Terminal.complain("ending early; a second signal ends at once")
                 run.interrupt()
             }

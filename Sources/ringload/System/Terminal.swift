@@ -24,23 +24,31 @@ enum Terminal {
     /// Writes `text` to a file that is made or replaced; `-` is standard output.
     static func write(_ text: String, toFile path: String) throws(LoadError) {
         if path == "-" { return say(text) }
-        let fd = try openFile(path, O_TRUNC)
-        defer { close(fd) }
-        guard write(text + "\n", to: fd) else { throw unwritable(path) }
+        let fd = openFile(path, O_TRUNC)
+        defer { if fd >= 0 { close(fd) } }
+        guard fd >= 0, write(text + "\n", to: fd) else { throw unwritable(.system, path, errno) }
     }
 
     /// Makes sure that the file can be written, and leaves what is in it.
     static func checkWritable(_ path: String) throws(LoadError) {
-        if path != "-" { close(try openFile(path, 0)) }
+        guard path != "-" else { return }
+        let fd = openFile(path, 0)
+        guard fd >= 0 else { throw unwritable(.usage, path, errno) }
+        close(fd)
     }
 
-    private static func openFile(_ path: String, _ flags: Int32) throws(LoadError) -> Int32 {
-        let fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | flags, 0o644)
-        guard fd >= 0 else { throw unwritable(path) }
-        return fd
+    private static func openFile(_ path: String, _ flags: Int32) -> Int32 {
+        open(path, O_WRONLY | O_CREAT | O_CLOEXEC | flags, 0o644)
     }
 
-    private static func unwritable(_ path: String) -> LoadError {
-        LoadError(.system, "cannot write \(path): \(String(cString: strerror(errno))); name another file after --json")
+    private static func unwritable(_ kind: LoadError.Kind, _ path: String, _ code: Int32) -> LoadError {
+        let remedy =
+            switch code {
+            case ENOENT: "make its directory first, or name another file"
+            case EISDIR: "name a file in that directory"
+            case ENOSPC, EDQUOT: "make room, or name a file on another disk"
+            default: "name a file that this user can write"
+            }
+        return LoadError(kind, "--json \(path): cannot write it: \(String(cString: strerror(code))): \(remedy)")
     }
 }
