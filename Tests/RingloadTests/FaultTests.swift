@@ -64,12 +64,58 @@ struct FaultTests {
         #expect(report.tally.firstError?.contains("6 messages were not back whole 0.5 s after the end") == true)
     }
 
-    @Test("an open loop skips what has no room, and counts it")
+    @Test("an open loop skips what has no room, counts it, and fails with what to do")
     func skipped() throws {
         let report = try run(.stall, .usual, .open(rate: 1000, backlog: 5), drainSeconds: 0.5)
-        #expect(report.tally.unanswered == 15)
-        #expect(report.tally.skipped == report.tally.due - 15)
+        report.expectAddsUp()
+        #expect(report.tally.unanswered == 15 && report.tally.skipped == report.tally.due - 15)
         #expect(report.text.contains("skipped: 5 were unanswered"))
+        #expect(
+            report.text.contains(
+                "failed       the load was not offered: \(report.tally.skipped) of \(report.tally.due)"))
+        #expect(report.text.contains("give a lower --rate, more --connections or a larger --backlog"))
+    }
+
+    @Test("skipped messages alone make an open loop fail: all that was sent came back")
+    func skippedOnly() throws {
+        let report = try run(.delay(200), .usual, .open(rate: 2000, backlog: 2))
+        report.expectAddsUp()
+        #expect(report.tally.skipped > 0 && report.tally.unanswered == 0 && report.tally.lost == 0)
+        #expect(report.failures.count == 1 && report.hint == nil)
+    }
+
+    @Test(
+        "an open loop's messages that were answered, skipped and never answered add up to those due",
+        arguments: [0, 0.1])
+    func addsUp(warmupSeconds: Double) throws {
+        let server = try FaultyServer(.fallSilent(after: 64 * 100))
+        var plan = LoadPlan.sample(.open(rate: 3000, backlog: 40), to: server.address, .usual, connections: 3)
+        (plan.drainSeconds, plan.warmupSeconds) = (0.5, warmupSeconds)
+        let report = try plan.carryOut()
+        report.expectAddsUp()
+        #expect(report.tally.skipped > 0 && report.tally.unanswered + report.tally.unansweredWarmup == 120)
+        #expect(warmupSeconds > 0 || report.messages == 300)
+        try server.join()
+    }
+
+    @Test("those of the warm-up that were never answered are told apart")
+    func unansweredWarmup() throws {
+        let server = try FaultyServer(.stall)
+        var plan = LoadPlan.sample(.open(rate: 3000, backlog: 5), to: server.address, .usual, connections: 3)
+        (plan.drainSeconds, plan.warmupSeconds) = (0.5, 0.3)
+        let report = try plan.carryOut()
+        report.expectAddsUp()
+        #expect(report.tally.unansweredWarmup == 15 && report.tally.unanswered == 0)
+        #expect(report.tally.skipped == report.tally.due && report.exitCode == 1)
+        #expect(report.text.contains("none answered, 15 of the warm-up never answered"))
+        try server.join()
+    }
+
+    @Test("messages on connections that are lost add up too")
+    func lostInOpenLoop() throws {
+        let report = try run(.reset(after: 640), .usual, .open(rate: 3000, backlog: 40))
+        report.expectAddsUp()
+        #expect(report.tally.lost == 3)
     }
 
     @Test("a stream that does not come back does not hold up the end")
@@ -98,7 +144,15 @@ struct FaultTests {
         let report = try LoadPlan.sample(to: try FaultyServer.nobody(), mode, connections: 10).carryOut()
         #expect(report.tally.failed == 10 && report.exitCode == 1 && !report.hasWindow)
         #expect(report.tally.firstError?.contains("Connection refused") == true)
-        #expect(report.text.contains("nothing was measured"))
+        #expect(
+            report.text.hasSuffix(
+                """
+                : nothing measured
+                connections  0 opened, 10 failed, 0 lost
+                failed       nothing was measured: no connection was made: \(report.tally.firstError ?? "")
+                """))
+        #expect(report.text.contains("nobody listens there; start the server first, or name another address"))
+        #expect(report.hint == nil)
     }
 
     @Test("a churn without a server ends after a thousand attempts")

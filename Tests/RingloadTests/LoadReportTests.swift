@@ -65,12 +65,14 @@ struct LoadReportTests {
             "cpuSystemMicroseconds": 500, "cpuMicrosecondsPerMessage": 2, "cpuMicrosecondsPerConnection": 10,
             "cpuMicrosecondsPerMebibyte": 2, "startNanoseconds": 5_000_000_000, "endNanoseconds": 7_000_000_000,
             "measuredSeconds": 2, "exitCode": 0, "connections": 4, "active": 4, "size": 64, "depth": 1, "due": 0,
-            "skipped": 0, "late": 0, "answeredAfterEnd": 0, "unansweredWarmup": 0, "connectionsDone": 0, "connectionsPerSecond": 0,
+            "skipped": 0, "late": 0, "answeredAfterEnd": 0, "unansweredWarmup": 0, "connectionsDone": 0,
+            "connectionsPerSecond": 0,
         ]
         for (name, value) in expected { #expect(json[name] as? Double == value, "\(name)") }
         #expect(json["command"] as? String == "sample" && json["loop"] as? String == "epoll")
         #expect(
-            json["firstError"] is NSNull && json["failures"] as? [String] == [] && json["interrupted"] as? Bool == false && json["verifies"] as? Bool == true)
+            json["firstError"] is NSNull && json["failures"] as? [String] == [] && json["interrupted"] as? Bool == false
+                && json["verifies"] as? Bool == true)
         let latency = try #require(json["latencyMicroseconds"] as? [String: Double])
         #expect(Set(latency.keys) == ["count", "min", "mean", "p50", "p90", "p99", "p99.9", "max", "clamped"])
         #expect(json["connectMicroseconds"] != nil && json["target"] != nil)
@@ -111,9 +113,10 @@ struct LoadReportTests {
 
     @Test("a rate is told in the unit in which it is not 0.0")
     func throughput() {
-        #expect([0.0, 64, 102.4, 2048, 104_857.6, 3 * 1_048_576].map(LoadReport.throughput) == [
-            "0.0 B/s", "64.0 B/s", "0.1 KiB/s", "2.0 KiB/s", "0.1 MiB/s", "3.0 MiB/s",
-        ])
+        #expect(
+            [0.0, 64, 102.4, 2048, 104_857.6, 3 * 1_048_576].map(LoadReport.throughput) == [
+                "0.0 B/s", "64.0 B/s", "0.1 KiB/s", "2.0 KiB/s", "0.1 MiB/s", "3.0 MiB/s",
+            ])
     }
 
     @Test("progress tells what the time since the last line counted, and the warm-up as what it is")

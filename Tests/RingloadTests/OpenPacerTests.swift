@@ -36,7 +36,7 @@ struct OpenPacerTests {
         let lanes = LaneTable(count: 1, size: 1, depthMax: 2000, active: 1)
         var tally = Tally()
         tally.phase = .measuring
-        tally.windowStart = start
+        tally.windowStart = start - 1
         var now = start
         while now < start + 10_000 * millisecond {
             while let due = pacer.takeDue(now) {

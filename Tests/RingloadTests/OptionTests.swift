@@ -23,7 +23,7 @@ struct OptionTests {
             return error.message
         } catch {
             #expect(Ringload.exitCode(for: error) == .validationFailure && ExitCode.validationFailure.rawValue == 64)
-            return Ringload.message(for: error)
+            return Ringload.fullMessage(for: error)
         }
         Issue.record("\(arguments) is accepted")
         return ""
@@ -84,6 +84,8 @@ struct OptionTests {
     func help() throws {
         for command in Ringload.configuration.subcommands {
             let text = Ringload.helpMessage(for: command, columns: 1000)
+                // A long name has its help on the next line.
+                .replacing(/>\n +(?=[A-Z])/, with: "> ")
             let lines = text.split(separator: "\n").map { $0.drop { $0 == " " } }.filter {
                 $0.hasPrefix("--") && $0.contains("<")
             }

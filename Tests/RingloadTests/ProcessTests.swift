@@ -50,6 +50,9 @@ struct ProcessTests {
         process.signal(SIGINT)
         #expect(try process.exitCode() == 1)
         #expect(try process.output() == "")
+        #expect(
+            try process.errors().hasSuffix(
+                "ended without a result; send one signal only, and wait up to 5 s, to have it\n"))
         try server.join()
     }
 
@@ -62,25 +65,67 @@ struct ProcessTests {
         let process = try RingloadProcess(
             [command, "\(server.address)", "--warmup", "600", "--progress", "0.1"] + rate)
         try process.waitForError("warming up: 1 connections")
+        if command == "closed" {
+            try eventually(within: 20, "a count of the warm-up") {
+                try process.errors().contains(/, [1-9][0-9]* messages so far, which will not count/)
+            }
+        }
         process.signal(SIGINT)
         #expect(try process.exitCode() == 1)
         let output = try process.output()
         #expect(
-            output.contains("interrupted before its end\nnothing was measured") && !output.contains("never answered"))
+            output.contains(
+                "interrupted before its end\nfailed       nothing was measured: it was interrupted before the measured phase began: let"
+            )
+                && !output.contains("never answered"))
         try server.join()
     }
 
-    @Test("exit codes: 1 when it failed, 64 for a wrong option, 71 for a file that cannot be written")
+    @Test("a file that cannot be written is told before the run begins, with what to do")
+    func unwritable() throws {
+        let directory = FileManager.default.temporaryDirectory.path
+        // No connection is made: the run would say that it was.
+        let server = try FaultyServer(.echo)
+        for (path, reason) in [
+            ("/nowhere/x", "No such file or directory: make its directory first, or name another file"),
+            (directory, "Is a directory: name a file in that directory"),
+            ("/proc/version/x", "Not a directory: name a file that this user can write"),
+        ] {
+            let process = try RingloadProcess(
+                "closed", "\(server.address)", "--progress", "0.1", "--seconds", "60", "--json", path)
+            #expect(try process.exitCode() == 64)
+            #expect(try process.errors() == "ringload: --json \(path): cannot write it: \(reason)\n")
+        }
+        try server.join()
+    }
+
+    @Test("a file that cannot be written when the result is there: exit code 71, and the result is told")
+    func fullDisk() throws {
+        let server = try FaultyServer(.echo)
+        let process = try RingloadProcess("closed", "\(server.address)", "--seconds", "0.1", "--json", "/dev/full")
+        #expect(try process.exitCode() == 71)
+        #expect(try process.errors().contains("--json /dev/full: cannot write it: No space left on device: make room"))
+        #expect(try process.output().contains("1 opened"))
+        try server.join()
+    }
+
+    @Test("a number below 0 is told as out of range")
+    func negative() throws {
+        let process = try RingloadProcess("idle", "127.0.0.1:7000", "--connections", "-5")
+        #expect(try process.exitCode() == 64)
+        #expect(try process.errors() == "ringload: --connections -5: write a number from 1 to 100000\n")
+    }
+
+    @Test("exit codes: 1 when it failed, 64 for a wrong option")
     func exitCodes() throws {
         let nobody = "\(try FaultyServer.nobody())"
-        #expect(try RingloadProcess("closed", nobody, "--seconds", "0.1").exitCode() == 1)
+        let failed = try RingloadProcess("closed", nobody, "--seconds", "0.1")
+        #expect(try failed.exitCode() == 1)
+        #expect(try failed.output().contains("failed       nothing was measured: no connection was made"))
         let usage = try RingloadProcess("closed", nobody, "--depth", "0")
         #expect(try usage.exitCode() == 64)
         #expect(try usage.errors() == "ringload: --depth 0: write a number from 1 to 1024\n")
         #expect(try RingloadProcess("closed", nobody, "--loop", "kqueue").exitCode() == 64)
-        let system = try RingloadProcess("closed", nobody, "--json", "/nowhere/x")
-        #expect(try system.exitCode() == 71)
-        #expect(try system.errors().contains("cannot write /nowhere/x"))
         #expect(try RingloadProcess("--help").exitCode() == 0)
     }
 }

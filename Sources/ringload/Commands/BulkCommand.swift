@@ -7,7 +7,8 @@ struct BulkCommand: ParsableCommand {
         abstract: "Streams of bytes: echoed, sent only, or received only.")
 
     @OptionGroup var common: CommonOptions
-    @Option(help: ArgumentHelp("Which way bytes flow: echo, send or receive.", valueName: "direction")) var direction = BulkDirection.echo
+    @Option(help: ArgumentHelp("Which way bytes flow: echo, send or receive.", valueName: "direction")) var direction =
+        BulkDirection.echo
     @Option(
         help: ArgumentHelp(
             "With --direction receive: a line sent first on each connection, for a server that then sends. \\r and \\n are written as in C; "

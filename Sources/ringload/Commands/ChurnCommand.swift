@@ -18,7 +18,8 @@ struct ChurnCommand: ParsableCommand {
     @Option(
         parsing: .unconditional,
         help: ArgumentHelp(
-            "How many connections to make in all, 1 to 1000000000. (default: as many as the time allows)", valueName: "n"))
+            "How many connections to make in all, 1 to 1000000000. (default: as many as the time allows)",
+            valueName: "n"))
     var total: Int?
     @Option(parsing: .unconditional, help: ArgumentHelp(warmupHelp, valueName: "seconds")) var warmup = 0.0
     @Flag(help: "End connections with RST, which leaves no port in TIME_WAIT.") var reset = false

@@ -15,7 +15,8 @@ struct IdleCommand: ParsableCommand {
     var size = 64
     @Option(
         parsing: .unconditional,
-        help: ArgumentHelp("Milliseconds from one message of a connection to its next, 0.1 to 3600000.", valueName: "ms"))
+        help: ArgumentHelp(
+            "Milliseconds from one message of a connection to its next, 0.1 to 3600000.", valueName: "ms"))
     var interval = 1000.0
     @Option(parsing: .unconditional, help: ArgumentHelp(secondsHelp, valueName: "seconds")) var seconds = 10.0
     @Option(parsing: .unconditional, help: ArgumentHelp(warmupHelp, valueName: "seconds")) var warmup = 0.0

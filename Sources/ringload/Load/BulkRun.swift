@@ -55,7 +55,13 @@ final class BulkRun: LoadRun {
 
     /// Of an echo: connections whose bytes are not all back. What a receiver or a sender leaves open is no fault.
     override func abandonUnanswered() {
-        if direction == .echo { tally.pointee.unanswered += connections.count { $0?.isEchoed == false } }
+        for case let connection? in connections { abandonBytes(of: connection) }
+    }
+
+    private func abandonBytes(of connection: BulkConnection) {
+        guard direction == .echo, !connection.isEchoed else { return }
+        tally.pointee.unanswered += 1
+        if connection.bytesReceived == 0 { tally.pointee.strangers += 1 }
     }
 
     override var unansweredNoun: String { "streams were" }
@@ -81,10 +87,7 @@ final class BulkRun: LoadRun {
     func closed(_ connection: BulkConnection, _ reason: CloseReason) {
         bytesOfEnded += connection.bytesCounted
         connections[connection.index] = nil
-        if tally.pointee.phase != .ended, direction == .echo, !connection.isEchoed {
-            tally.pointee.unanswered += 1
-            if connection.bytesReceived == 0 { tally.pointee.strangers += 1 }
-        }
+        if tally.pointee.phase != .ended { abandonBytes(of: connection) }
         ended(
             lostBecause: connection.stage == .finishing
                 ? nil : reason.loss(wasEndedByPeer: connection.stage == .endedByPeer))

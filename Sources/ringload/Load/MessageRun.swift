@@ -85,10 +85,7 @@ final class MessageRun: LoadRun {
     /// A connection is closed, at this end's wish or not.
     func closed(_ connection: MessageConnection, _ reason: CloseReason) {
         connections[connection.index] = nil
-        if connection.stage != .done, connection.lane.pointee.inFlight > 0, connection.bytesReceived == 0 {
-            tally.pointee.strangers += 1
-        }
-        abandon(connection.lane)
+        abandonMessages(of: connection)
         ended(
             lostBecause: connection.stage == .done
                 ? nil : reason.loss(wasEndedByPeer: connection.stage == .endedByPeer))
@@ -206,10 +203,12 @@ final class MessageRun: LoadRun {
     }
 
     override func abandonUnanswered() {
-        for case let connection? in connections { abandon(connection.lane) }
+        for case let connection? in connections { abandonMessages(of: connection) }
     }
 
-    private func abandon(_ lane: UnsafeMutablePointer<MessageLane>) {
+    private func abandonMessages(of connection: MessageConnection) {
+        let lane = connection.lane
+        if lane.pointee.inFlight > 0, connection.bytesReceived == 0 { tally.pointee.strangers += 1 }
         while lane.pointee.inFlight > 0 {
             tally.pointee.abandoned(from: lane.pointee.takeOldest(), byDueTime: mode == .open)
         }

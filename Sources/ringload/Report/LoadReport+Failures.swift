@@ -11,32 +11,36 @@ extension LoadReport {
         if tally.lost > 0 { failures.append("\(tally.lost) connections were lost: \(cause(.loss)): \(lossRemedy)") }
         if tally.verificationErrors > 0 {
             failures.append(
-                "\(tally.verificationErrors) times other bytes came back than were sent: \(cause(.wrongBytes)): \(wrongBytesRemedy)")
+                "\(tally.verificationErrors) times other bytes came back than were sent: \(cause(.wrongBytes)): \(wrongBytesRemedy)"
+            )
         }
         if tally.unanswered + tally.unansweredWarmup > 0 {
             failures.append(
-                "\(cause(.silence)): see whether the server still runs and what it logs; if it is only slow, give it less load")
+                "\(cause(.silence)): see whether the server still runs and what it logs; if it is only slow, give it less load"
+            )
         }
         if tally.skipped > 0 {
             failures.append(
                 "the load was not offered: \(tally.skipped) of \(tally.due) messages that were due were not sent, since \(plan.depthMax) were "
                     + "unanswered on their connection or it was lost: \(paceRemedy)")
         }
-        if !failures.isEmpty, isStrange {
-            failures.append(
-                "is \(plan.target) an echo server? ringload wants back what it sends; one is started by: ringmaster echo --listen \(plan.target)"
-            )
-        }
         return failures
     }
 
-    /// What was answered or not, all of it wrong from the first byte on.
+    /// What a run that failed looks like; nil when it looks like nothing in particular.
+    var hint: String? {
+        guard !failures.isEmpty, isStrange else { return nil }
+        return
+            "is \(plan.target) an echo server? ringload wants back what it sends; one is started by: ringmaster echo --listen "
+            + "\(plan.target)"
+    }
+
+    /// No connection had an answer that was right at its beginning.
     private var isStrange: Bool {
         if case .bulk(let direction, _) = plan.kind, direction != .echo { return false }
         let tried = isChurn ? tally.opened : min(tally.opened, plan.active)
         // In a churn some may have been cut short by the end.
-        if tally.strangers > 0, tally.strangers * 10 >= tried * 9 { return true }
-        return tally.unanswered > 0 && messages == 0 && bytes == 0
+        return tally.strangers > 0 && tally.strangers * 10 >= tried * 9
     }
 
     private func cause(_ fault: Tally.Fault) -> String { tally.causes[fault] ?? "no cause is known" }
@@ -46,18 +50,21 @@ extension LoadReport {
         if tally.opened == 0, tally.failed > 0 { return "no connection was made: \(cause(.connecting))" }
         guard hasWindow else {
             if wasInterrupted {
-                return "it was interrupted before the measured phase began: let it run longer, or give a shorter --warmup"
+                return
+                    "it was interrupted before the measured phase began: let it run longer, or give a shorter --warmup"
             }
             return "no connection was left when the measured phase was to begin"
         }
         switch plan.kind {
         case .churn:
             guard tally.flow.connections == 0 else { return nil }
-            return "no connection got as far as its end in \(Self.short(measuredSeconds)) s: give more --seconds, or fewer --messages"
+            return
+                "no connection got as far as its end in \(Self.short(measuredSeconds)) s: give more --seconds, or fewer --messages"
         case .bulk(let direction, _):
             guard bytes == 0 else { return nil }
             return switch direction {
-            case .echo: "no byte came back in \(Self.short(measuredSeconds)) s: give more --seconds, or look at what the server does"
+            case .echo:
+                "no byte came back in \(Self.short(measuredSeconds)) s: give more --seconds, or look at what the server does"
             case .send: "the server took no byte in \(Self.short(measuredSeconds)) s: see whether it reads"
             case .receive:
                 "no byte came from the server in \(Self.short(measuredSeconds)) s: give the --request that it waits for, more of it to send "
@@ -67,12 +74,14 @@ extension LoadReport {
             // A crowd without anybody active is there to be there.
             guard messages == 0, plan.active > 0 else { return nil }
             if tally.due == 0 {
-                return "no message was due in \(Self.short(measuredSeconds)) s: give more --seconds, or \(plan.isIdle ? "a shorter --interval" : "a higher --rate")"
+                return "no message was due in \(Self.short(measuredSeconds)) s: give more --seconds, or "
+                    + (plan.isIdle ? "a shorter --interval" : "a higher --rate")
             }
         case .closed:
             guard messages == 0 else { return nil }
         }
-        return "no message was answered in \(Self.short(measuredSeconds)) s: give more --seconds, or see whether the server still runs"
+        return
+            "no message was answered in \(Self.short(measuredSeconds)) s: give more --seconds, or see whether the server still runs"
     }
 
     private var lossRemedy: String {
@@ -87,7 +96,9 @@ extension LoadReport {
     }
 
     private var paceRemedy: String {
-        (tally.late > 0 ? "the server, or ringload itself (\(tally.late) were sent late), cannot keep up: " : "the server cannot keep up: ")
+        (tally.late > 0
+            ? "the server, or ringload itself (\(tally.late) were sent late), cannot keep up: "
+            : "the server cannot keep up: ")
             + (plan.isIdle
                 ? "give a longer --interval, or fewer --active"
                 : "give a lower --rate, more --connections or a larger --backlog")

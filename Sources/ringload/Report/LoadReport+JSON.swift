@@ -40,6 +40,7 @@ extension LoadReport {
             ("interrupted", .bool(wasInterrupted)),
             ("firstError", .string(tally.firstError)),
             ("failures", .array(failures.map { .string($0) })),
+            ("hint", .string(hint)),
             ("exitCode", .integer(Int(exitCode))),
         ])
     }

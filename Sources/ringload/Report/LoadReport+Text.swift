@@ -18,6 +18,7 @@ extension LoadReport {
         }
         if wasInterrupted { lines.append("interrupted before its end") }
         lines += failures.map { "failed       \($0)" }
+        if let hint { lines.append("hint         \(hint)") }
         return lines.joined(separator: "\n")
     }
 

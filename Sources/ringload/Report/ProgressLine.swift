@@ -29,7 +29,8 @@ struct ProgressLine {
         if flow.connections > 0 { parts.append("\(LoadReport.short(perSecond(flow.connections))) connections/s") }
         if tally.phase == .warmingUp {
             let sum =
-                isBulk ? "\(LoadReport.short(Double(tally.flow.bytes) / 1_048_576)) MiB" : "\(tally.flow.messages) messages"
+                isBulk
+                ? "\(LoadReport.short(Double(tally.flow.bytes) / 1_048_576)) MiB" : "\(tally.flow.messages) messages"
             parts.append("\(sum) so far, which will not count")
         }
         let wrong = tally.failed + tally.lost + Int(clamping: tally.verificationErrors)

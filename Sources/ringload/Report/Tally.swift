@@ -54,7 +54,7 @@ struct Tally {
     /// the measured phase; those of the warm-up are in `unansweredWarmup`.
     var unanswered = 0
     var unansweredWarmup = 0
-    /// Connections whose first answer was other bytes than were sent, or their end.
+    /// Connections on which the first thing to come back was other bytes than were sent, or the end, or nothing at all.
     var strangers = 0
     /// The first thing that went wrong.
     private(set) var firstError: String?

@@ -26,6 +26,16 @@ extension LoadPlan {
     }
 }
 
+extension LoadReport {
+    /// Of an open loop: every message that was due is one of those that are told, and every second's are among them.
+    func expectAddsUp() {
+        #expect(tally.due == messages + tally.skipped + UInt64(tally.unanswered), "\(text)")
+        #expect(tally.latency.summary.count == messages && tally.late <= tally.due - tally.skipped)
+        #expect(seconds.reduce(0) { $0 + $1.flow.messages } + tally.answeredAfterEnd == messages)
+        #expect(tally.outstanding == 0)
+    }
+}
+
 extension TransportMode {
     /// Those that ringload has.
     static let ringload = available.filter { $0 != .incremental }
