@@ -3,16 +3,60 @@
     python3 -m unittest discover --start-directory Tests/Benchmarks --pattern '*_test.py'
 """
 
+import contextlib
+import io
 import json
 import os
 import sys
 import tempfile
 import unittest
+import unittest.mock
 
 sys.dont_write_bytecode = True
 
-from runner import command, counting, figures, loads, places, processes, report, row, rows_whole, tuning, usage  # noqa: E402
+from runner import command, counting, counting_command, figures, loads, places, processes, report, row, rows_whole, tuning, usage  # noqa: E402
 from runner.figures import Goal  # noqa: E402
+
+
+class CountingCommandTests(unittest.TestCase):
+    """The command line of `instructions`."""
+
+    def complaint(self, *words):
+        said = io.StringIO()
+        with contextlib.redirect_stderr(said), self.assertRaises(SystemExit) as ended:
+            counting_command.parse("", words)
+        self.assertEqual(ended.exception.code, 64)
+        return said.getvalue()
+
+    def test_a_number_out_of_range_is_told_with_the_range(self):
+        for word in ("-5", "0", "1001", "x", "1.5"):
+            self.assertIn(f"argument --profile: {word}: write a number from 1 to 1000", self.complaint("--profile", word))
+
+    def test_a_directory_that_cannot_be_is_told_before_anything_is_counted(self):
+        with tempfile.NamedTemporaryFile() as file:
+            self.assertIn(f"{file.name} cannot be made (File exists)", self.complaint("--keep", file.name))
+            self.assertIn("cannot be made (Not a directory)", self.complaint("--keep", file.name + "/x"))
+
+    def test_what_excludes_one_another_and_what_is_unknown(self):
+        self.assertIn("not allowed with", self.complaint("--check", "--record"))
+        self.assertIn("unrecognized arguments: --chek", self.complaint("--chek"))
+
+    def test_what_is_not_said_has_its_default(self):
+        options = counting_command.parse("", [])
+        self.assertEqual((options.check, options.record, options.profile, options.keep), (False, False, None, None))
+        self.assertEqual(counting_command.parse("", ["--profile", "30"]).profile, 30)
+
+    def test_a_build_that_is_missing_is_told_with_the_command_that_makes_it(self):
+        with unittest.mock.patch.dict(os.environ, {"RINGMASTER": "/nowhere/ringmaster"}):
+            for core, command_line in (
+                    ("", "`swift build -c release --product ringmaster`"),
+                    ("1", "`env -u RINGMASTER_CORE swift build -c release --product ringmaster`")):
+                os.environ.pop("RINGMASTER_CORE", None)
+                if core:
+                    os.environ["RINGMASTER_CORE"] = core
+                with self.assertRaises(places.NotBuilt) as missing:
+                    places.ringmaster_binary()
+                self.assertIn(f"/nowhere/ringmaster is missing: build it with {command_line}, or let RINGMASTER", str(missing.exception))
 
 
 class FiguresTests(unittest.TestCase):

@@ -71,10 +71,16 @@ def tool(name):
     return path
 
 
+def build_command(name):
+    """What builds a program of this package. RINGMASTER_CORE leaves out all that stands on SwiftNIO, `ringmaster` among it."""
+    unset = "env -u RINGMASTER_CORE " if name == "ringmaster" and "RINGMASTER_CORE" in os.environ else ""
+    return f"{unset}swift build -c release --product {name}"
+
+
 def _released(variable, name, scratch=os.path.join(ROOT, ".build")):
     path = os.environ.get(variable) or os.path.join(scratch, "release", name)
     if not os.access(path, os.X_OK):
-        raise NotBuilt(f"{path} is missing: swift build -c release --product {name}, or set {variable}")
+        raise NotBuilt(f"{path} is missing: build it with `{build_command(name)}`, or let {variable} name it")
     return os.path.abspath(path)
 
 
