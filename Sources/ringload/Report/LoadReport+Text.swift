@@ -34,9 +34,11 @@ extension LoadReport {
     private var messageText: String {
         var parts: [String] = []
         if messages > 0 {
+            let rate = "\(Self.short(perSecond(tally.flow.messages)))/s"
             parts.append(
-                "\(messages) answered, \(Self.short(perSecond(tally.flow.messages)))/s"
-                    + (tally.answeredAfterEnd > 0 ? " without \(tally.answeredAfterEnd) answered after the end" : ""))
+                tally.answeredAfterEnd > 0
+                    ? "\(messages) answered (\(tally.answeredAfterEnd) of them after the end), \(rate) before it"
+                    : "\(messages) answered, \(rate)")
         } else {
             parts.append(plan.sendsMessages ? "none answered" : "none were to be sent")
         }
