@@ -148,7 +148,8 @@ struct LoadTests {
         expectClean(report, connections: 50)
         report.expectAddsUp()
         #expect((report.tally.flow.messages > 0) == (active > 0))
-        #expect(report.text.contains("none were to be sent") == (active == 0) && !report.text.contains(" 0.0"))
+        #expect(report.text.contains("none were to be sent") == (active == 0))
+        #expect(report.text.contains("throughput") == (active > 0) && report.text.contains("latency") == (active > 0))
         try server.join()
     }
 
