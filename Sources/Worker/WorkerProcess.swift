@@ -38,7 +38,7 @@ public final class WorkerProcess {
     /// How long a service has to end at least, if it has anything besides connections. The supervisor kills a second after
     /// the cut.
     private static let stopPatienceMin: Duration = .milliseconds(500)
-    /// Descriptors that a worker needs besides its connections: standard streams, ring, control, and a reserve.
+    /// Descriptors that a worker needs besides its connections and pipes: standard streams, ring, control, and a reserve.
     static let descriptorsReserved = 64
 
     /// A worker on a control socket and a status page inherited from the supervisor.
@@ -58,14 +58,15 @@ public final class WorkerProcess {
         loop = try EventLoop(loopConfiguration)
         lifecycle = WorkerLifecycle(
             capacity: Self.capacity(
-                connectionsMax: configuration.connectionsMax, perConnection: service.descriptorsPerConnection))
+                connectionsMax: configuration.connectionsMax, perConnection: service.descriptorsPerConnection,
+                pipeEnds: 2 * loopConfiguration.splicePipesMax))
     }
 
     /// Connections that fit both the configuration and the process's descriptor limit (RLIMIT_NOFILE).
-    private static func capacity(connectionsMax: Int, perConnection: Int) -> Int {
+    private static func capacity(connectionsMax: Int, perConnection: Int, pipeEnds: Int) -> Int {
         var limit = rlimit()
         guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return connectionsMax }
-        let descriptors = Int(clamping: limit.rlim_cur) - descriptorsReserved
+        let descriptors = Int(clamping: limit.rlim_cur) - descriptorsReserved - pipeEnds
         return max(1, min(connectionsMax, descriptors / perConnection))
     }
 

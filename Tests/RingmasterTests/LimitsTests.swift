@@ -11,9 +11,9 @@ struct LimitsTests {
 
     @Test("by default as many as fit into the workers, and no more than 100000")
     func byDefault() throws {
-        #expect(try connectionsMax(1, workers: 2, openFiles: 1064) == 2000)
-        #expect(try connectionsMax(2, workers: 2, openFiles: 1064) == 1000)
-        #expect(try connectionsMax(2, workers: 1, openFiles: 1065) == 500, "half a connection is none")
+        #expect(try connectionsMax(1, workers: 2, openFiles: 1192) == 2000)
+        #expect(try connectionsMax(2, workers: 2, openFiles: 1192) == 1000)
+        #expect(try connectionsMax(2, workers: 1, openFiles: 1193) == 500, "half a connection is none")
         #expect(try connectionsMax(1, workers: 4, openFiles: 1 << 30) == 100_000)
     }
 

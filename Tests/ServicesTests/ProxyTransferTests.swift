@@ -1,8 +1,8 @@
 import Glibc
 import Testing
-import Transport
 
 @testable import Services
+@testable import Transport
 
 @Suite("proxy: bytes, FIN and RST")
 struct ProxyTransferTests {
@@ -30,6 +30,27 @@ struct ProxyTransferTests {
         expected.bytesReceived = UInt64(request.count)
         expected.bytesSent = UInt64(response.count)
         #expect(try pair.proxy.statistics == expected)
+        try pair.proxy.finishProxy()
+    }
+
+    @Test("a stream is spliced; what comes behind it, little by little, is copied again", arguments: Direction.allCases)
+    func splicing(direction: Direction) throws {
+        let pair = try ProxiedPair()
+        let (from, to) = pair.ends(direction)
+        let spliced = { try pair.proxy.on { _, loop in loop.statistics.splicedBytes } }
+        let stream = pattern(16 << 20, seed: 4)
+        let sending = Background { try from.send(stream) }
+        // Not read before there is more than goes at once.
+        try eventually("the stream to be spliced") { try spliced() > 0 }
+        #expect(try to.receive(stream.count) == stream)
+        try sending.value()
+        let some = try spliced()
+        #expect(some > 0 && some < UInt64(stream.count), "the first bytes were copied")
+        for _ in 0..<4 { #expect(try pair.passesBytes()) }
+        let last = try spliced()
+        #expect(last - some <= 4 * 8)
+        for _ in 0..<10 { #expect(try pair.passesBytes()) }
+        #expect(try spliced() == last)
         try pair.proxy.finishProxy()
     }
 
@@ -124,10 +145,15 @@ struct ProxyTransferTests {
     private static let queuedBytesMax = ConnectionConfiguration().highWaterMark + Int(ReceiveBufferConfiguration().size)
     private static let parkedBytesMax = Int(ReceiveBufferConfiguration().count * ReceiveBufferConfiguration().size)
 
+    /// All that may be on its way, what is in a pipe included.
+    private static let heldBytesMax = queuedBytesMax + parkedBytesMax + SplicePipe.capacity
+
     private struct Held {
         var queuedBytes: Int
         var parkedBytes: Int
-        var isReading: Bool
+        /// Received and not yet sent: queued, or in a pipe.
+        var unsentBytes: Int
+        var isHeldBack: Bool
     }
 
     /// What the proxy holds of the bytes that go in `direction`.
@@ -135,7 +161,10 @@ struct ProxyTransferTests {
         let held = try pair.proxy.on { service, _ -> Held? in
             guard let session = service.sessions.values.first, let upstream = session.upstream else { return nil }
             let (from, to) = direction == .fromClient ? (session.client!, upstream) : (upstream, session.client!)
-            return Held(queuedBytes: to.queuedBytes, parkedBytes: from.parkedBytes, isReading: from.isReading)
+            let unsent = Int(from.bytesReceived - to.bytesSent)
+            return Held(
+                queuedBytes: to.queuedBytes, parkedBytes: from.parkedBytes, unsentBytes: unsent,
+                isHeldBack: from.isSplicing ? unsent > 0 : !from.isReading)
         }
         return try #require(held, "the pair is no longer joined")
     }
@@ -152,13 +181,15 @@ struct ProxyTransferTests {
             let held = try self.held(pair, direction)
             #expect(held.queuedBytes <= Self.queuedBytesMax)
             #expect(held.parkedBytes <= Self.parkedBytesMax)
-            return !held.isReading
+            #expect(held.unsentBytes <= Self.heldBytesMax)
+            return held.isHeldBack
         }
         let sent = try sender.value()
         #expect(sent < data.count, "the sender is not held back")
         let held = try self.held(pair, direction)
-        #expect(!held.isReading)
-        #expect(held.queuedBytes > ConnectionConfiguration().lowWaterMark)
+        #expect(held.isHeldBack)
+        #expect(held.unsentBytes > ConnectionConfiguration().lowWaterMark)
+        #expect(held.unsentBytes <= Self.heldBytesMax)
         #expect(held.queuedBytes <= Self.queuedBytesMax)
         #expect(held.parkedBytes <= Self.parkedBytesMax)
 

@@ -2,17 +2,29 @@ import Glibc
 
 @testable import Transport
 
-/// What takes io_uring from a process, for tests in processes of their own: there is no way back.
+/// What takes system calls and memory from a process, for tests in processes of their own: there is no way back.
 enum Confinement {
     /// Denies the three system calls of io_uring with `code` by a seccomp filter, to all threads.
     static func denyRing(with code: Int32) throws {
         // io_uring_setup, io_uring_enter and io_uring_register have these numbers on every architecture but Alpha.
-        let (first, last) = (UInt64(425), UInt64(427))
+        try deny(425...427, with: code)
+    }
+
+    /// Denies splice(2) in the same way.
+    static func denySplice(with code: Int32) throws {
+        #if arch(x86_64)
+            try deny(275...275, with: code)
+        #else
+            try deny(76...76, with: code)
+        #endif
+    }
+
+    private static func deny(_ calls: ClosedRange<UInt64>, with code: Int32) throws {
         // Each is a sock_filter (seccomp(2)): 16 bits of code, 8 of jump if true, 8 of jump if false, 32 of operand.
         let program: [UInt64] = [
             0x20,  // load the system call's number, at offset 0 of seccomp_data
-            0x35 | 2 << 24 | first << 32,  // below the first: allow
-            0x25 | 1 << 16 | last << 32,  // above the last: allow
+            0x35 | 2 << 24 | calls.lowerBound << 32,  // below the first: allow
+            0x25 | 1 << 16 | calls.upperBound << 32,  // above the last: allow
             0x06 | (0x0005_0000 | UInt64(code)) << 32,  // SECCOMP_RET_ERRNO
             0x06 | 0x7fff_0000 << 32,  // SECCOMP_RET_ALLOW
         ]

@@ -26,6 +26,7 @@ final class RecordingConnection: Connection {
     var onReceived: ((RecordingConnection, [UInt8]) -> Void)?
     /// In place of ``onReceived``, with the bytes where they lie.
     var onSpan: ((RecordingConnection, RawSpan) -> Void)?
+    var onSpliced: ((RecordingConnection, Int) -> Void)?
     var onInputEnding: ((RecordingConnection) -> Void)?
     var onInputEnded: ((RecordingConnection) -> Void)?
     var onWritable: ((RecordingConnection) -> Void)?
@@ -57,6 +58,8 @@ final class RecordingConnection: Connection {
         if recordsData { recorder.record(.received(copy)) }
         onReceived?(self, copy)
     }
+
+    override func spliced(_ count: Int) { onSpliced?(self, count) }
 
     override func inputEnded() {
         recorder.record(.inputEnded)

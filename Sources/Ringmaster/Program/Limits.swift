@@ -37,7 +37,7 @@ struct Limits {
                 "\(workers) workers need \(least) open files per process, and RLIMIT_NOFILE is \(openFiles): raise it with "
                     + "ulimit -n \(least), or start fewer workers")
         }
-        let perWorker = (openFiles - DescriptorNeed.reserve) / descriptorsPerConnection
+        let perWorker = (openFiles - DescriptorNeed.reserve - DescriptorNeed.pipeEnds) / descriptorsPerConnection
         return min(Self.connectionsDefault, perWorker * workers)
     }
 

@@ -11,6 +11,13 @@ final class ProxyLeg: Connection {
     private(set) unowned(unsafe) var other: ProxyLeg?
     /// When bytes last came or went. Read when the idle timer fires, so that a byte costs no more than this store.
     private(set) var lastActivity: MonotonicTime
+    /// Splices in a row that a copy would have been cheaper than.
+    private var littleSplices = 0
+
+    /// Bytes from which on splicing is cheaper than copying.
+    private static let streamMin = 16 * 1024
+    /// After that many little splices in a row, bytes are copied again.
+    private static let littleSplicesMax = 4
 
     init(
         _ loop: EventLoop, _ detached: consuming DetachedConnection, session: ProxySession, traffic: Traffic?,
@@ -45,15 +52,27 @@ final class ProxyLeg: Connection {
         guard let other else { return session.receivedBeforeJoin(bytes) }
         other.write(bytes)
         // Back-pressure: while the other side does not drain, this one is not read, and its peer's sends stall.
-        if !other.isWritable { pauseReading() }
+        guard !other.isWritable else { return }
+        pauseReading()
+        // More comes than goes at once: a stream, which is cheaper not copied.
+        splice(to: other)
+    }
+
+    override func spliced(_ count: Int) {
+        noteActivity()
+        littleSplices = count < Self.streamMin ? littleSplices + 1 : 0
+        if littleSplices == Self.littleSplicesMax {
+            littleSplices = 0
+            endSplicing()
+        }
     }
 
     override func becameWritable() {
-        noteActivity()
         other?.resumeReading()
     }
 
-    override func flushed() {
+    /// Also of a part: a pipe may take a slow peer longer than the idle timeout.
+    override func progressed() {
         noteActivity()
     }
 

@@ -1,4 +1,5 @@
 import Glibc
+import Transport
 
 /// A resource limit of this process (getrlimit(2)).
 public struct ResourceLimit: Hashable, Sendable {
@@ -53,6 +54,8 @@ public struct ResourceLimit: Hashable, Sendable {
 public enum DescriptorNeed {
     /// Per process: standard streams, ring, eventfd, signalfd, log, and what the C library opens for a moment.
     public static let reserve = 64
+    /// Per worker, in it: both ends of the pipes that streams are spliced through.
+    public static let pipeEnds = 2 * EventLoopConfiguration.splicePipesDefault
     /// Per worker, in the supervisor: hand-off socket, error pipe, status page, pidfd, and as much for its successor.
     public static let perWorker = 8
 
@@ -70,15 +73,14 @@ public enum DescriptorNeed {
     ) -> Int {
         precondition(connectionsMax >= 0 && workers >= 1 && perConnection >= 1 && inflightPerWorkerMax >= 0)
         let (whole, rest) = connectionsMax.quotientAndRemainder(dividingBy: workers)
-        let worker = plusReserve(rest == 0 ? whole : whole + 1, times: perConnection)
-        let (supervisor, overflows) = plusReserve(workers, times: perWorker + inflightPerWorkerMax)
-            .addingReportingOverflow(listeners)
-        return max(worker, overflows ? .max : supervisor)
+        let worker = plusReserve(rest == 0 ? whole : whole + 1, times: perConnection, besides: pipeEnds)
+        let supervisor = plusReserve(workers, times: perWorker + inflightPerWorkerMax, besides: listeners)
+        return max(worker, supervisor)
     }
 
-    private static func plusReserve(_ count: Int, times size: Int) -> Int {
+    private static func plusReserve(_ count: Int, times size: Int, besides others: Int) -> Int {
         let (product, isTooLarge) = count.multipliedReportingOverflow(by: size)
-        let (sum, overflows) = product.addingReportingOverflow(reserve)
+        let (sum, overflows) = product.addingReportingOverflow(reserve + others)
         return isTooLarge || overflows ? .max : sum
     }
 }

@@ -60,12 +60,36 @@ extension Connection {
     }
 
     /// What reading submits and cancels.
-    private var receiveKind: OperationKind { configuration.receivesDescriptors ? .pollRead : .receive }
+    private var receiveKind: OperationKind {
+        configuration.receivesDescriptors || isInFlight(.pollRead) ? .pollRead : .receive
+    }
 
     private func submitReceive() {
-        if configuration.receivesDescriptors { return awaitMessage() }
+        if configuration.receivesDescriptors || isSplicing { return awaitInput() }
         state.pointee.resetMayHide = receivesMultishot && loop.handler.canHideReset
         submit(.receive(fd: fd, multishot: receivesMultishot), .receive)
+    }
+
+    /// For who takes the bytes out of the socket itself.
+    private func awaitInput() {
+        submit(.poll(fd: fd, events: UInt32(POLLIN), multishot: false), .pollRead)
+    }
+
+    /// The poll that stands for a receive has completed. Reads nothing while reading is paused: it stays in the socket.
+    func inputReady(_ result: Int32) {
+        guard !isClosing else { return }
+        let outcome: Int32
+        if result <= 0 {
+            outcome = result
+        } else if configuration.receivesDescriptors {
+            outcome = receiveMessages()
+        } else if let splice = state.pointee.splice {
+            outcome = spliceInput(splice)
+        } else {
+            // Splicing has ended meanwhile: the next receive takes it.
+            outcome = -EAGAIN
+        }
+        if !isClosing { perform(state.pointee.read.ended(outcome)) }
     }
 
     func perform(_ action: ReadState.Action) {
@@ -78,6 +102,8 @@ extension Connection {
         case .cancel:
             cancelReceive()
         case .waitForBuffers:
+            // What waits for a pipe may do so for long: then nobody else tells of the peer's end.
+            if isSplicing { return watchPeer() }
             if let registration { loop.waitForReceiveBuffers(registration) }
         case .end:
             guard state.pointee.inputEnd != .told else { return watchPeer() }

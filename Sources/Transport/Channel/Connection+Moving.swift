@@ -10,7 +10,7 @@ extension Connection {
     /// The peer notices nothing. Only if the connection breaks meanwhile, or ``close()`` or ``abort()`` is called, does
     /// ``closed(_:)`` follow instead of `completion`.
     ///
-    /// What is queued uncopied is copied, and let go of. File regions and descriptor messages cannot be taken along:
+    /// What is queued uncopied, or lies in a pipe, is copied, and let go of. File regions and descriptor messages cannot be taken along:
     /// ask again when they have been sent (``flushed()``).
     ///
     /// - Returns: false when one of those is queued, the connection has not been started, or is closing or detaching
@@ -108,19 +108,26 @@ extension ByteQueue {
 }
 
 extension WriteQueue {
-    /// Takes all bytes out, in order, chunk bytes and uncopied ones; there must be nothing else.
+    /// Takes all bytes out, in order, chunk bytes, uncopied ones and those in pipes; there must be nothing else.
     ///
     /// - Returns: also the uncopied segments, for the caller to drop: memory is given back by it.
     fileprivate mutating func takeBytes(into pool: ChunkPool) -> (bytes: [UInt8], dropped: [Segment]) {
-        precondition(isMemory, "files and descriptors are not taken along")
         var all: [UInt8] = []
         var dropped: [Segment] = []
         all.reserveCapacity(count)
         while !isEmpty {
-            if case (.uncopied(let memory), let sent)? = firstSegment {
+            switch firstSegment {
+            case (.uncopied(let memory), let sent)?:
                 all.append(contentsOf: memory.bytes[sent...])
                 if let segment = consumeSegment(memory.bytes.count - sent) { dropped.append(segment) }
-            } else {
+            case (.spliced(let pipe, _), _)?:
+                let number = pipe.count
+                pipe.read(into: &all)
+                if let segment = consumeSegment(number) { dropped.append(segment) }
+                pipe.sent(number)
+            case (.file, _)?, (.descriptors, _)?:
+                preconditionFailure("files and descriptors are not taken along")
+            case nil:
                 let part = UnsafeRawBufferPointer(rebasing: front.prefix(sendableCount))
                 all.append(contentsOf: part)
                 consume(part.count, into: pool)

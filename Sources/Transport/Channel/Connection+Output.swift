@@ -81,10 +81,17 @@ extension Connection {
     func advance(_ number: Int) {
         state.pointee.bytesSent &+= UInt64(number)
         if state.pointee.queue.isAtSegment {
-            _ = state.pointee.queue.consumeSegment(number)
+            advanceSegment(number)
         } else {
             state.pointee.queue.consume(number, into: loop.chunks)
         }
+    }
+
+    @inline(never)
+    private func advanceSegment(_ number: Int) {
+        let segment = state.pointee.queue.firstSegment?.segment
+        _ = state.pointee.queue.consumeSegment(number)
+        if case .spliced(let pipe, _)? = segment { pipe.sent(number) }
     }
 
     @inline(__always)
@@ -125,6 +132,8 @@ extension Connection {
         case (.file(let region), let sent)?:
             let count = min(region.count - sent, limit)
             return max(0, Int(csocket_send_file(fd, region.file.fd, region.offset + Int64(sent), count)))
+        case (.spliced(let pipe, _), _)?:
+            return max(0, pipe.drain(into: fd, limit: limit))
         case (.descriptors, _)?:
             return 0
         }

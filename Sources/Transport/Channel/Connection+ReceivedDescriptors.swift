@@ -7,19 +7,8 @@ extension Connection {
     /// Messages taken per turn, so that a talkative peer does not hold up the others.
     private static var messagesPerTurnMax: Int { 16 }
 
-    func awaitMessage() {
-        submit(.poll(fd: fd, events: UInt32(POLLIN), multishot: false), .pollRead)
-    }
-
-    /// The poll that stands for a receive has completed. Reads nothing while reading is paused: it stays in the socket.
-    func readinessCompleted(_ result: Int32) {
-        guard !isClosing else { return }
-        let outcome = result > 0 ? receiveMessages() : result
-        if !isClosing { perform(state.pointee.read.ended(outcome)) }
-    }
-
     /// Receives until there is no more, or enough. Returns what a receive would have ended with.
-    private func receiveMessages() -> Int32 {
+    func receiveMessages() -> Int32 {
         let chunk = loop.chunks.take()
         defer { loop.chunks.give(chunk) }
         var message = csocket_message()

@@ -3,7 +3,8 @@ import Glibc
 
 // Segments of the write queue: sent by plain calls that do not block, but for uncopied memory.
 extension Connection {
-    /// Bytes of files sent in one turn at most, so that other connections have theirs.
+    /// Bytes of files sent in one turn at most, so that other connections have theirs. A pipe goes at once: it costs no copy, and
+    /// is filled once per turn.
     private static let bytesPerTurnMax = 256 * 1024
     /// What a segment counts at least towards that bound, which so bounds their number, too.
     private static let segmentCharge = 4096
@@ -20,6 +21,8 @@ extension Connection {
                 return sendUncopied(memory, sent, copying: copying)
             case .file(let region):
                 taken = sendFile(region, sent, limit: budget)
+            case .spliced(let pipe, _):
+                taken = sendSpliced(pipe)
             case .descriptors(let descriptors, let byteCount):
                 taken = sendDescriptors(descriptors, byteCount)
             }

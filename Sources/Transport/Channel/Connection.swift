@@ -59,6 +59,10 @@ open class Connection: Channel {
         received(bytes)
     }
 
+    /// That many bytes, received, are queued at another connection, as ``splice(to:)`` asked for. More than none; never called
+    /// while reading is paused.
+    open func spliced(_ count: Int) {}
+
     /// The peer has sent FIN and all its bytes have been received. Unless overridden, the connection is finished too.
     open func inputEnded() {
         finishOutput()
@@ -177,6 +181,7 @@ open class Connection: Channel {
 
     override func released() {
         super.released()
+        endSplicing()
         if handOver() { return }
         if state.pointee.sendsQueued { sendWithoutWaiting() }
         releaseSocket()
@@ -188,6 +193,8 @@ open class Connection: Channel {
         Glibc.close(fd)
         let dropped = state.pointee.queue.removeAll(into: loop.chunks)
         state.pointee.parked.removeAll(into: loop.chunks)
+        // Who waits for the pipe to be empty would do so for ever.
+        for case .spliced(let pipe, _) in dropped { pipe.source?.endSplicing() }
         // Last, since the owners of uncopied memory are told by it.
         _ = consume dropped
     }
@@ -207,7 +214,7 @@ open class Connection: Channel {
         case .poll:
             pollCompleted(completion)
         case .pollRead:
-            readinessCompleted(completion.result)
+            inputReady(completion.result)
         case .cancelReceive, .cancelPollRead:
             cancelReceiveCompleted(completion.result)
         case .pollWrite:

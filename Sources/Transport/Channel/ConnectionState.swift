@@ -52,6 +52,9 @@ struct ConnectionState {
     var endingTold = false
     /// Messages that had lost descriptors.
     var messagesTruncated: UInt64 = 0
+    /// What is received goes to another connection.
+    var splice: Splice?
+    var bytesSpliced: UInt64 = 0
     /// The connection leaves this loop with its socket open: whom to give it to.
     var detachment: ((consuming DetachedConnection) -> Void)?
 

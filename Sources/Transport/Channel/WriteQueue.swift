@@ -8,6 +8,8 @@ struct WriteQueue {
     enum Segment {
         case file(FileRegion)
         case uncopied(UncopiedBytes)
+        /// Lies in a pipe; all of what is in it.
+        case spliced(SplicePipe, count: Int)
         /// Goes with the first of the `byteCount` chunk bytes behind it.
         case descriptors([OwnedDescriptor], byteCount: Int)
 
@@ -16,6 +18,7 @@ struct WriteQueue {
             switch self {
             case .file(let region): region.count
             case .uncopied(let memory): memory.bytes.count
+            case .spliced(_, let count): count
             case .descriptors: 0
             }
         }
@@ -45,10 +48,13 @@ struct WriteQueue {
 
     var isEmpty: Bool { bytes.isEmpty && barrier == .max }
 
-    /// Whether everything in it is bytes in memory: no files, no descriptors.
+    /// Whether everything in it is bytes that can be had in memory: no files, no descriptors.
     var isMemory: Bool {
         segments.allSatisfy { placed in
-            if case .uncopied = placed.segment { true } else { false }
+            switch placed.segment {
+            case .uncopied, .spliced: true
+            case .file, .descriptors: false
+            }
         }
     }
 
@@ -97,7 +103,7 @@ struct WriteQueue {
         switch segment {
         case .file(let region): fileBytes += region.count
         case .uncopied(let memory): uncopiedCount += memory.bytes.count
-        case .descriptors: break
+        case .descriptors, .spliced: break
         }
     }
 
@@ -129,7 +135,7 @@ struct WriteQueue {
         switch first.segment {
         case .file: fileBytes -= number
         case .uncopied: uncopiedCount -= number
-        case .descriptors: break
+        case .descriptors, .spliced: break
         }
         guard first.sent == first.segment.count else { return nil }
         segments.removeFirst()

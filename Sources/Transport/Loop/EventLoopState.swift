@@ -16,6 +16,10 @@ struct EventLoopState: ~Copyable {
     var receiveBuffers: ReceiveBufferLedger
     /// The bytes that are being told, if a write may take them over where they lie.
     var lendable: LendableBytes?
+    /// Pipes that are open.
+    var splicePipes = 0
+    /// This process may not splice, or these sockets cannot.
+    var isSpliceDenied = false
     var statistics = EventLoopStatistics()
     var handlerError: SystemError?
     var turnTime = MonotonicTime(nanoseconds: 0)

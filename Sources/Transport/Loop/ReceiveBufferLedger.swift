@@ -69,6 +69,10 @@ struct ReceiveBufferLedger: ~Copyable {
     /// Returns whether it is used up, and so is held from now on.
     @inline(__always)
     mutating func consume(_ id: UInt16, length: Int, hasMore: Bool) -> Bool {
+        // Also of bytes that nobody looked at, such as those of a connection that is closing.
+        precondition(
+            Int(id) < count && buffers[Int(id)].offset < Self.lent,
+            "a completion names a receive buffer that the handler does not have")
         assert(bytes(id, length: length).count == length)
         if hasMore {
             buffers[Int(id)].offset += UInt32(length)

@@ -44,6 +44,19 @@ int csocket_receive(int socket, void *bytes, size_t capacity, struct csocket_mes
  */
 int64_t csocket_send_file(int socket, int file, int64_t offset, size_t count);
 
+/*
+ * pipe2(2), close-on-exec, non-blocking: ends[0] is to be read. Has pages for `capacity` bytes; -EPERM when
+ * this user may not have more in pipes (pipe-user-pages-soft, pipe(7)).
+ */
+int csocket_pipe(int ends[2], size_t capacity);
+/*
+ * splice(2): moves up to `count` bytes from a socket into a pipe, or out of a pipe into a socket. 0: the
+ * socket's input has ended. Blocks on neither (-EAGAIN): the socket's open file description has O_NONBLOCK
+ * during the call and only then. Raises no SIGPIPE (-EPIPE).
+ */
+int64_t csocket_splice_in(int socket, int pipe, size_t count);
+int64_t csocket_splice_out(int pipe, int socket, size_t count);
+
 /* poll(2)'s POLLRDHUP, which needs _GNU_SOURCE: the peer has shut down its writing side. */
 enum { CSOCKET_POLLRDHUP = 0x2000 };
 

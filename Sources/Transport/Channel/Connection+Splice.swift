@@ -1,0 +1,104 @@
+import CSocket
+import Glibc
+
+// How a connection passes what it receives on to another without copying it (splice(2)): worth it for streams, since each
+// pass costs a poll and two system calls, whatever its size.
+extension Connection {
+    /// Sends what is received from now on to `other`, in order with what is written there, without telling it by
+    /// ``received(_:)``: ``spliced(_:)`` tells how much. Bytes that have been received already are told first, in the usual
+    /// way. Up to 1 MiB at a time leaves the socket, into a pipe of the kernel's; more is received when `other` has
+    /// taken all of it: whoever writes to `other` besides looks at ``isWritable`` as ever.
+    ///
+    /// Goes on until ``endSplicing()``, or until `other` takes nothing more: ``received(_:)`` is called again then. The end of
+    /// the input is told as ever, when all before it is queued at `other`; ``flushed()`` tells when it is sent.
+    ///
+    /// Call it while reading is paused: a receive in flight is not for the pipe.
+    ///
+    /// - Parameter other: of the same loop.
+    /// - Returns: false when no pipe can be had: the loop has ``EventLoopConfiguration/splicePipesMax`` of them, there are
+    ///   no descriptors left or the user has too many pipes (pipe(2), pipe(7)), or splice(2) is denied to the process. Everything stays as it is then.
+    @discardableResult
+    public func splice(to other: Connection) -> Bool {
+        precondition(other.loop === loop && other !== self, "bytes are spliced to another connection of the loop")
+        precondition(!state.pointee.read.isWanted, "reading is paused before it changes")
+        precondition(!configuration.receivesDescriptors, "a pipe carries no descriptors")
+        precondition(registration != nil, "only what is started receives")
+        guard !isClosing, !isSplicing else { return isSplicing }
+        guard let pipe = SplicePipe(loop, source: self) else {
+            loop.state.pointee.statistics.splicePipesRefused &+= 1
+            return false
+        }
+        state.pointee.splice = Splice(target: other, pipe: pipe)
+        return true
+    }
+
+    /// Tells what is received by ``received(_:)`` again, from the next receive on. What is in the pipe is sent.
+    public func endSplicing() {
+        guard let splice = state.pointee.splice else { return }
+        splice.pipe.source = nil
+        state.pointee.splice = nil
+        // It may have waited for the pipe.
+        if !isClosing { perform(state.pointee.read.buffersReturned()) }
+    }
+
+    /// Whether ``splice(to:)`` is in force.
+    public var isSplicing: Bool { state.pointee.splice != nil }
+
+    /// Bytes received that were spliced, so far.
+    public var bytesSpliced: UInt64 { state.pointee.bytesSpliced }
+
+    /// There is something to be received. Returns what a receive would have ended with.
+    func spliceInput(_ splice: Splice) -> Int32 {
+        guard state.pointee.read.isWanted else { return -EAGAIN }
+        guard splice.target.takesSpliced else {
+            endSplicing()
+            return -EAGAIN
+        }
+        guard splice.pipe.count == 0 else { return -ENOBUFS }
+        let result = splice.pipe.fill(from: fd)
+        if result < 0, loop.state.pointee.isSpliceDenied {
+            endSplicing()
+            return -EAGAIN
+        }
+        guard result > 0 else { return result }
+        state.pointee.bytesReceived &+= UInt64(result)
+        state.pointee.bytesSpliced &+= UInt64(result)
+        loop.state.pointee.statistics.splicedBytes &+= UInt64(result)
+        splice.target.append(splice.pipe)
+        spliced(Int(result))
+        // Until the pipe is empty, which it is at the end of the turn if the other's socket has room.
+        return isSplicing ? -ENOBUFS : -EAGAIN
+    }
+
+    private var takesSpliced: Bool {
+        !isClosing && state.pointee.output == .open
+            && state.pointee.queue.segmentCount < configuration.queuedSegmentsMax
+    }
+
+    private func append(_ pipe: SplicePipe) {
+        state.pointee.queue.append(.spliced(pipe, count: pipe.count))
+        markDirty()
+    }
+
+    /// What waited for it goes on.
+    func splicePipeEmptied() {
+        if !isClosing { perform(state.pointee.read.buffersReturned()) }
+    }
+
+    /// Returns how many bytes were sent; 0 when there was no room or the connection has ended.
+    func sendSpliced(_ pipe: SplicePipe) -> Int {
+        let result = pipe.drain(into: fd, limit: pipe.count)
+        guard result > 0 else {
+            if result != -Int(EAGAIN) { fail(Int32(-result), "splice") }
+            return 0
+        }
+        advance(result)
+        return result
+    }
+}
+
+/// Where a connection's input goes, and by what.
+struct Splice {
+    let target: Connection
+    let pipe: SplicePipe
+}
