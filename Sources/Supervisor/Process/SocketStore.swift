@@ -8,21 +8,43 @@ import Transport
 struct SocketStore {
     /// A connection on its way: fresh from accept(2), or given up by a worker with its state.
     struct Held {
-        var record: ConnectionRecord
-        /// The client's first.
-        var descriptors: [Int32]
+        let record: ConnectionRecord
         /// What the service of the worker that gave it up knows of it; nil for a fresh one.
-        var state: [UInt8]?
+        let state: [UInt8]?
+        /// The client's.
+        fileprivate let first: Int32
+        /// Those that the connection has besides. Mostly none, which takes no memory.
+        private let others: [Int32]
+
+        /// The client's first.
+        init(record: ConnectionRecord, descriptors: [Int32], state: [UInt8]?) {
+            (self.record, self.state) = (record, state)
+            (first, others) = (descriptors[0], Array(descriptors.dropFirst()))
+        }
+
+        /// A fresh one.
+        fileprivate init(record: ConnectionRecord, descriptor: Int32) {
+            (self.record, state, first, others) = (record, nil, descriptor, [])
+        }
+
+        /// The client's first.
+        var descriptors: [Int32] { [first] + others }
+
+        fileprivate consuming func close() {
+            Glibc.close(first)
+            for descriptor in others { Glibc.close(descriptor) }
+        }
     }
 
     /// The states of all offered connections together may have so many bytes. A worker keeps what is refused.
     static let stateBytesMax = 64 << 20
 
-    private var held: [SocketID: Held] = [:]
+    /// By number. The kernel gives the lowest that is free, so that this is no longer than the most that were open.
+    private var held: [Held?] = []
     private var stateBytes = 0
 
     /// All of them, in no order.
-    var all: [Held] { Array(held.values) }
+    var all: [Held] { held.compactMap { $0 } }
 
     /// Takes over what was accepted.
     mutating func accepted(_ descriptor: Int32, listener: UInt16, now: MonotonicTime) -> AcceptedSocket {
@@ -30,8 +52,7 @@ struct SocketStore {
         let peer = Socket.peerAddress(of: descriptor) ?? .unix(path: "")
         return hold(
             Held(
-                record: ConnectionRecord(listener: listener, peer: peer, acceptedAt: now), descriptors: [descriptor],
-                state: nil))
+                record: ConnectionRecord(listener: listener, peer: peer, acceptedAt: now), descriptor: descriptor))
     }
 
     /// Whether there is room for so much more of state.
@@ -46,9 +67,11 @@ struct SocketStore {
     /// Takes over a socket; it is the state machine's from now on.
     @discardableResult
     mutating func hold(_ connection: Held) -> AcceptedSocket {
-        let id = SocketID(connection.descriptors[0])
-        assert(held[id] == nil, "a descriptor that is still held came again")
-        held[id] = connection
+        let id = SocketID(connection.first)
+        let index = Int(id.rawValue)
+        if index >= held.count { held.append(contentsOf: repeatElement(nil, count: index + 1 - held.count)) }
+        assert(held[index] == nil, "a descriptor that is still held came again")
+        held[index] = connection
         stateBytes += connection.state?.count ?? 0
         return AcceptedSocket(
             id: id, listener: connection.record.listener, sourceHash: connection.record.peer.hostHash,
@@ -56,15 +79,34 @@ struct SocketStore {
     }
 
     subscript(_ id: SocketID) -> Held {
-        guard let connection = held[id] else { preconditionFailure("a socket that is not held") }
+        guard let connection = held[Int(id.rawValue)] else { preconditionFailure("a socket that is not held") }
         return connection
+    }
+
+    /// What goes into a packet of fresh sockets.
+    func contents(_ ids: [SocketID]) -> (records: [ConnectionRecord], descriptors: [Int32]) {
+        var (records, descriptors): ([ConnectionRecord], [Int32]) = ([], [])
+        records.reserveCapacity(ids.count)
+        descriptors.reserveCapacity(ids.count)
+        for id in ids {
+            guard let connection = held[Int(id.rawValue)] else { preconditionFailure("a socket that is not held") }
+            assert(connection.state == nil, "an offered connection travels alone")
+            records.append(connection.record)
+            descriptors.append(connection.first)
+        }
+        return (records, descriptors)
+    }
+
+    /// Closes our copies.
+    mutating func close(_ ids: [SocketID]) {
+        for id in ids { close(id) }
     }
 
     /// Closes our copies.
     mutating func close(_ id: SocketID) {
-        guard let connection = held.removeValue(forKey: id) else { preconditionFailure("a socket that is not held") }
-        stateBytes -= connection.state?.count ?? 0
-        for descriptor in connection.descriptors { Glibc.close(descriptor) }
+        guard let connection = held[Int(id.rawValue)].take() else { preconditionFailure("a socket that is not held") }
+        if let state = connection.state { stateBytes -= state.count }
+        connection.close()
     }
 }
 

@@ -195,16 +195,16 @@ extension SupervisorProcess {
     /// Returns whether the packet went out. If not, that is fed when the list of actions at hand is done.
     func send(_ worker: WorkerID, _ first: SequenceNumber, _ ids: [SocketID]) -> Bool {
         guard let handle = handle(of: worker) else { return false }
-        let held = ids.map { sockets[$0] }
         let result: SendResult
-        if let state = held[0].state {
-            assert(held.count == 1, "an offered connection travels alone")
-            let connection = MigratedConnection(
-                record: held[0].record, socketCount: held[0].descriptors.count, state: state)
-            result = handle.control.send(migrated: first, connection, fds: held[0].descriptors)
+        let oldest = sockets[ids[0]]
+        if let state = oldest.state {
+            assert(ids.count == 1, "an offered connection travels alone")
+            let descriptors = oldest.descriptors
+            let connection = MigratedConnection(record: oldest.record, socketCount: descriptors.count, state: state)
+            result = handle.control.send(migrated: first, connection, fds: descriptors)
         } else {
-            result = handle.control.send(
-                connections: first, records: held.map(\.record), fds: held.map { $0.descriptors[0] })
+            let contents = sockets.contents(ids)
+            result = handle.control.send(connections: first, records: contents.records, fds: contents.descriptors)
         }
         let refusal: SupervisorState.SendRefusal
         switch result {

@@ -239,7 +239,7 @@ public final class SupervisorProcess {
             case .spawn(let worker, let generation): spawn(worker, generation)
             case .send(let worker, let first, let ids):
                 if !refused.contains(worker.slot), !send(worker, first, ids) { refused.insert(worker.slot) }
-            case .release(let ids): for id in ids { sockets.close(id) }
+            case .release(let ids): sockets.close(ids)
             case .publishReleased(let slot, let number): pages[slot].publish(released: number)
             case .close(let id, _): sockets.close(id)
             case .pauseAccepting: listeners.pause()

@@ -1,6 +1,6 @@
 /// A connected socket on its way to a service, which owns it from then on.
 public struct IncomingConnection: Sendable {
-    /// Connected, close-on-exec, in blocking mode.
+    /// Connected, close-on-exec, in blocking mode. A TCP socket sends small writes at once (TCP_NODELAY, tcp(7)).
     public var fd: Int32
     /// Which listener accepted it, counted from 0 in the order of the command line.
     public var listener: UInt16
