@@ -35,16 +35,20 @@ public final class EchoService: Service {
 
     /// Sends back what comes until both sides have said FIN.
     public func serve(_ incoming: IncomingConnection) {
-        take(DetachedConnection(incoming), from: ConnectionOrigin(incoming), isShared: incoming.isShared)
+        take(
+            DetachedConnection(incoming), from: ConnectionOrigin(incoming), isShared: incoming.isShared,
+            incoming.sharedCopy)
     }
 
     @discardableResult
     private func take(
-        _ detached: consuming DetachedConnection, from origin: ConnectionOrigin, isShared: Bool
+        _ detached: consuming DetachedConnection, from origin: ConnectionOrigin, isShared: Bool,
+        _ sharedCopy: SharedCopy? = nil
     ) -> EchoConnection {
         guard let loop else { preconditionFailure("a service starts before it serves") }
         var configuration = ConnectionConfiguration()
         configuration.isShared = isShared
+        configuration.sharedCopy = sharedCopy
         let connection = EchoConnection(
             loop, detached, service: self, traffic: traffic, origin: origin, configuration: configuration)
         connections.enter(connection)

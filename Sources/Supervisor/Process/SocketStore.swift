@@ -8,51 +8,36 @@ import Transport
 struct SocketStore {
     /// A connection on its way: fresh from accept(2), or given up by a worker with its state.
     struct Held {
-        let record: ConnectionRecord
+        var record: ConnectionRecord
+        /// The client's first.
+        var descriptors: [Int32]
         /// What the service of the worker that gave it up knows of it; nil for a fresh one.
-        let state: [UInt8]?
-        /// The client's.
-        fileprivate let first: Int32
-        /// Those that the connection has besides. Mostly none, which takes no memory.
-        private let others: [Int32]
-
-        /// The client's first.
-        init(record: ConnectionRecord, descriptors: [Int32], state: [UInt8]?) {
-            (self.record, self.state) = (record, state)
-            (first, others) = (descriptors[0], Array(descriptors.dropFirst()))
-        }
-
-        /// A fresh one.
-        fileprivate init(record: ConnectionRecord, descriptor: Int32) {
-            (self.record, state, first, others) = (record, nil, descriptor, [])
-        }
-
-        /// The client's first.
-        var descriptors: [Int32] { [first] + others }
-
-        fileprivate consuming func close() {
-            Glibc.close(first)
-            for descriptor in others { Glibc.close(descriptor) }
-        }
+        var state: [UInt8]?
     }
 
     /// The states of all offered connections together may have so many bytes. A worker keeps what is refused.
     static let stateBytesMax = 64 << 20
 
-    /// By number. The kernel gives the lowest that is free, so that this is no longer than the most that were open.
-    private var held: [Held?] = []
+    /// Fresh ones by descriptor. The kernel gives the lowest that is free, so that this is no longer than the most that were open.
+    private var fresh: [ConnectionRecord?] = []
+    /// Those that workers gave up: few at a time.
+    private var offered: [SocketID: Held] = [:]
     private var stateBytes = 0
 
     /// All of them, in no order.
-    var all: [Held] { held.compactMap { $0 } }
+    var all: [Held] {
+        fresh.indices.compactMap { index in
+            fresh[index].map { Held(record: $0, descriptors: [Int32(index)], state: nil) }
+        } + offered.values
+    }
 
     /// Takes over what was accepted.
     mutating func accepted(_ descriptor: Int32, listener: UInt16, now: MonotonicTime) -> AcceptedSocket {
         // A client may be gone already; it is served like the others, and its service finds out.
         let peer = Socket.peerAddress(of: descriptor) ?? .unix(path: "")
-        return hold(
-            Held(
-                record: ConnectionRecord(listener: listener, peer: peer, acceptedAt: now), descriptor: descriptor))
+        let record = ConnectionRecord(listener: listener, peer: peer, acceptedAt: now)
+        hold(record, descriptor)
+        return AcceptedSocket(SocketID(descriptor), record)
     }
 
     /// Whether there is room for so much more of state.
@@ -67,34 +52,44 @@ struct SocketStore {
     /// Takes over a socket; it is the state machine's from now on.
     @discardableResult
     mutating func hold(_ connection: Held) -> AcceptedSocket {
-        let id = SocketID(connection.first)
-        let index = Int(id.rawValue)
-        if index >= held.count { held.append(contentsOf: repeatElement(nil, count: index + 1 - held.count)) }
-        assert(held[index] == nil, "a descriptor that is still held came again")
-        held[index] = connection
-        stateBytes += connection.state?.count ?? 0
-        return AcceptedSocket(
-            id: id, listener: connection.record.listener, sourceHash: connection.record.peer.hostHash,
-            acceptedAt: connection.record.acceptedAt)
+        let id = SocketID(connection.descriptors[0])
+        if let state = connection.state {
+            assert(!isHeld(id), "a descriptor that is still held came again")
+            offered[id] = connection
+            stateBytes += state.count
+        } else {
+            assert(connection.descriptors.count == 1)
+            hold(connection.record, id.rawValue)
+        }
+        return AcceptedSocket(id, connection.record)
+    }
+
+    private mutating func hold(_ record: ConnectionRecord, _ descriptor: Int32) {
+        assert(!isHeld(SocketID(descriptor)), "a descriptor that is still held came again")
+        let index = Int(descriptor)
+        if index >= fresh.count { fresh.append(contentsOf: repeatElement(nil, count: index + 1 - fresh.count)) }
+        fresh[index] = record
+    }
+
+    private func isHeld(_ id: SocketID) -> Bool {
+        offered[id] != nil || fresh.indices.contains(Int(id.rawValue)) && fresh[Int(id.rawValue)] != nil
     }
 
     subscript(_ id: SocketID) -> Held {
-        guard let connection = held[Int(id.rawValue)] else { preconditionFailure("a socket that is not held") }
-        return connection
+        if let connection = givenUp(id) { return connection }
+        return Held(record: record(id), descriptors: [id.rawValue], state: nil)
     }
 
-    /// What goes into a packet of fresh sockets.
-    func contents(_ ids: [SocketID]) -> (records: [ConnectionRecord], descriptors: [Int32]) {
-        var (records, descriptors): ([ConnectionRecord], [Int32]) = ([], [])
-        records.reserveCapacity(ids.count)
-        descriptors.reserveCapacity(ids.count)
-        for id in ids {
-            guard let connection = held[Int(id.rawValue)] else { preconditionFailure("a socket that is not held") }
-            assert(connection.state == nil, "an offered connection travels alone")
-            records.append(connection.record)
-            descriptors.append(connection.first)
+    /// The connection if a worker gave it up; nil when it is a fresh one.
+    func givenUp(_ id: SocketID) -> Held? { offered.isEmpty ? nil : offered[id] }
+
+    /// What is known of a fresh one.
+    func record(_ id: SocketID) -> ConnectionRecord {
+        let index = Int(id.rawValue)
+        guard fresh.indices.contains(index), let record = fresh[index] else {
+            preconditionFailure("a socket that is not held")
         }
-        return (records, descriptors)
+        return record
     }
 
     /// Closes our copies.
@@ -104,9 +99,21 @@ struct SocketStore {
 
     /// Closes our copies.
     mutating func close(_ id: SocketID) {
-        guard let connection = held[Int(id.rawValue)].take() else { preconditionFailure("a socket that is not held") }
-        if let state = connection.state { stateBytes -= state.count }
-        connection.close()
+        if !offered.isEmpty, let connection = offered.removeValue(forKey: id) {
+            stateBytes -= connection.state?.count ?? 0
+            for descriptor in connection.descriptors { Glibc.close(descriptor) }
+            return
+        }
+        let index = Int(id.rawValue)
+        precondition(fresh.indices.contains(index) && fresh[index] != nil, "a socket that is not held")
+        fresh[index] = nil
+        Glibc.close(id.rawValue)
+    }
+}
+
+extension AcceptedSocket {
+    fileprivate init(_ id: SocketID, _ record: ConnectionRecord) {
+        self.init(id: id, listener: record.listener, sourceHash: record.peer.hostHash, acceptedAt: record.acceptedAt)
     }
 }
 

@@ -196,15 +196,15 @@ extension SupervisorProcess {
     func send(_ worker: WorkerID, _ first: SequenceNumber, _ ids: [SocketID]) -> Bool {
         guard let handle = handle(of: worker) else { return false }
         let result: SendResult
-        let oldest = sockets[ids[0]]
-        if let state = oldest.state {
+        if let held = sockets.givenUp(ids[0]) {
             assert(ids.count == 1, "an offered connection travels alone")
-            let descriptors = oldest.descriptors
-            let connection = MigratedConnection(record: oldest.record, socketCount: descriptors.count, state: state)
-            result = handle.control.send(migrated: first, connection, fds: descriptors)
+            let connection = MigratedConnection(
+                record: held.record, socketCount: held.descriptors.count, state: held.state ?? [])
+            result = handle.control.send(migrated: first, connection, fds: held.descriptors)
         } else {
-            let contents = sockets.contents(ids)
-            result = handle.control.send(connections: first, records: contents.records, fds: contents.descriptors)
+            let sockets = sockets
+            result = handle.control.send(
+                connections: first, records: ids.map { sockets.record($0) }, fds: ids.map(\.rawValue))
         }
         let refusal: SupervisorState.SendRefusal
         switch result {

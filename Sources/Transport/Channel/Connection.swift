@@ -183,9 +183,12 @@ open class Connection: Channel {
         closed(state.pointee.closeReason)
     }
 
+    /// Whether another process may hold a copy of the socket.
+    var isShared: Bool { configuration.isShared && configuration.sharedCopy?.isGone != true }
+
     private func releaseSocket() {
         // With both directions ended already there is nothing left that a copy elsewhere would keep open.
-        if configuration.isShared, state.pointee.closeReason != .finished { shutdown(fd, Int32(SHUT_RDWR)) }
+        if state.pointee.closeReason != .finished, isShared { shutdown(fd, Int32(SHUT_RDWR)) }
         Glibc.close(fd)
         let dropped = state.pointee.queue.removeAll(into: loop.chunks)
         state.pointee.parked.removeAll(into: loop.chunks)
