@@ -24,6 +24,9 @@ public struct WorkerPage {
     /// alone sends nothing to the client: shut down first.
     public var released: UInt64 { page.words[PageLayout.released].load(ordering: .acquiring) }
 
+    /// The supervisor's copies, of which ``released`` tells, by the connections' sequence numbers.
+    public var copies: SharedCopies { SharedCopies(released: page.words + PageLayout.released, owner: page) }
+
     /// Whether a rejection can be recorded. While it cannot, do not receive: a packet may need one.
     public var canReject: Bool {
         let seen = page.words[PageLayout.rejectionsSeen].load(ordering: .acquiring)

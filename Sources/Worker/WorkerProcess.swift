@@ -9,6 +9,7 @@ public final class WorkerProcess {
     private let configuration: WorkerConfiguration
     private let control: HandoffSocket
     private let page: WorkerPage
+    private let copies: SharedCopies
     private let service: any Service
     private let logger: Logger
     private let loop: EventLoop
@@ -51,6 +52,7 @@ public final class WorkerProcess {
         self.configuration = configuration
         self.control = control
         self.page = WorkerPage(page)
+        copies = self.page.copies
         self.service = service
         self.logger = logger
         var loopConfiguration = configuration.loop
@@ -175,7 +177,7 @@ public final class WorkerProcess {
                 for fd in fds { close(fd) }
                 return distrust("connection \(first) came where \(page.adopted) was next")
             }
-            adopt(records, fds)
+            adopt(first, records, fds)
         case .migrated(let first, let connection):
             guard first == page.adopted else {
                 for fd in fds { close(fd) }
@@ -201,7 +203,7 @@ public final class WorkerProcess {
         }
     }
 
-    private func adopt(_ records: [ConnectionRecord], _ fds: [Int32]) {
+    private func adopt(_ first: UInt64, _ records: [ConnectionRecord], _ fds: [Int32]) {
         if !fds.isEmpty {
             lifecycle.adopted(fds.count)
             // Before the first operation on them: from here on they live and die with this worker.
@@ -210,11 +212,13 @@ public final class WorkerProcess {
         }
         let missing = records.count - fds.count
         if missing > 0 { reject(missing) }
+        var number = first
         for (record, fd) in zip(records, fds) {
             service.serve(
                 IncomingConnection(
                     fd: fd, listener: record.listener, peer: record.peer, acceptedAt: record.acceptedAt,
-                    isShared: true))
+                    isShared: true, sharedCopy: SharedCopy(copies, number: number)))
+            number += 1
         }
     }
 

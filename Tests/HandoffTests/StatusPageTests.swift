@@ -39,6 +39,7 @@ import Transport
                     busyNanoseconds: 45))
         supervisor.publish(released: 4)
         #expect(worker.released == 4)
+        #expect(worker.copies.isGone(3) && !worker.copies.isGone(4))
         worker.publish(live: 6, credit: 91)
         let next = try supervisor.read(sent: 9)
         #expect(next.live == 6 && next.credit == 91 && next.adopted == 5)

@@ -32,6 +32,7 @@ struct WorkerProcessTests {
         #expect(state.served.map(\.listener) == [0, 1, 2])
         #expect(state.served.map(\.peer) == (0..<3).map { WorkerThread.record($0).peer })
         #expect(state.served.allSatisfy { $0.isShared && $0.acceptedAt == MonotonicTime(nanoseconds: 5) })
+        #expect(state.served.allSatisfy { $0.sharedCopy?.isGone == false })
         #expect(try clients.map { try $0.byte() } == [0, 1, 2])
 
         let reading = try worker.reading()

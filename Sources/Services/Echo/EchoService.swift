@@ -6,7 +6,9 @@ public final class EchoService: Service {
     static let quietDuration: Duration = .milliseconds(50)
 
     private var host: ServiceHost?
-    private var connections: [ObjectIdentifier: EchoConnection] = [:]
+    /// The host's, apart from its closures: each connection needs it.
+    private var loop: EventLoop?
+    private var connections = Roster<EchoConnection>()
     private let traffic = Traffic()
     /// Connections that leave, and neither have left nor ended.
     public private(set) var freezing = 0
@@ -27,26 +29,29 @@ public final class EchoService: Service {
     /// Is ready at once.
     public func start(_ host: ServiceHost) {
         self.host = host
+        loop = host.loop
         host.ready()
     }
 
     /// Sends back what comes until both sides have said FIN.
     public func serve(_ incoming: IncomingConnection) {
-        if incoming.peer.port != nil { Socket.setNoDelay(incoming.fd) }
         take(
-            DetachedConnection(fd: incoming.fd), from: ConnectionOrigin(incoming), isShared: incoming.isShared)
+            DetachedConnection(incoming), from: ConnectionOrigin(incoming), isShared: incoming.isShared,
+            incoming.sharedCopy)
     }
 
     @discardableResult
     private func take(
-        _ detached: consuming DetachedConnection, from origin: ConnectionOrigin, isShared: Bool
+        _ detached: consuming DetachedConnection, from origin: ConnectionOrigin, isShared: Bool,
+        _ sharedCopy: SharedCopy? = nil
     ) -> EchoConnection {
-        guard let host else { preconditionFailure("a service starts before it serves") }
+        guard let loop else { preconditionFailure("a service starts before it serves") }
         var configuration = ConnectionConfiguration()
         configuration.isShared = isShared
+        configuration.sharedCopy = sharedCopy
         let connection = EchoConnection(
-            host.loop, detached, service: self, traffic: traffic, origin: origin, configuration: configuration)
-        connections[ObjectIdentifier(connection)] = connection
+            loop, detached, service: self, traffic: traffic, origin: origin, configuration: configuration)
+        connections.enter(connection)
         // With much to send from its former life, it waits for ``EchoConnection/becameWritable()``.
         connection.start(reading: connection.isWritable)
         return connection
@@ -65,7 +70,7 @@ public final class EchoService: Service {
 
     private func finishQuiet() {
         let now = MonotonicTime.now
-        for connection in connections.values where connection.isQuietAgain() && spread?.takeTurn(now: now) == true {
+        for connection in connections.members where connection.isQuietAgain() && spread?.takeTurn(now: now) == true {
             connection.finishOutput()
         }
         sweep?.arm(after: Self.quietDuration)
@@ -73,7 +78,7 @@ public final class EchoService: Service {
 
     /// Closes every connection, whatever is still to be sent.
     public func closeAll() {
-        for connection in connections.values { connection.close() }
+        for connection in connections.members { connection.close() }
     }
 
     // MARK: Moving
@@ -81,7 +86,7 @@ public final class EchoService: Service {
     /// Begins with whichever clients it meets first: every echoed connection can move, at any time.
     public func freeze(_ max: Int) -> Int {
         var begun = 0
-        for connection in connections.values where !connection.isRefused {
+        for connection in connections.members where !connection.isRefused {
             guard begun < max else { break }
             if connection.freeze() { begun += 1 }
         }
@@ -91,7 +96,7 @@ public final class EchoService: Service {
 
     /// Every client may move again.
     public func retryRefused() {
-        for connection in connections.values { connection.isRefused = false }
+        for connection in connections.members { connection.isRefused = false }
     }
 
     /// Sends back what the former process had not, and what comes.
@@ -118,12 +123,13 @@ public final class EchoService: Service {
     }
 
     private func forget(_ connection: EchoConnection) {
-        connections.removeValue(forKey: ObjectIdentifier(connection))
+        connections.strike(connection)
         if connection.isFreezing { freezing -= 1 }
     }
 }
 
-private final class EchoConnection: Connection {
+private final class EchoConnection: Connection, RosterMember {
+    var place = -1
     let origin: ConnectionOrigin
     /// It is leaving for another process, or was when it broke.
     private(set) var isFreezing = false

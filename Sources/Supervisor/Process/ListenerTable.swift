@@ -53,17 +53,14 @@ final class ListenerTable {
 
     private func add(_ entry: Entry) {
         entries.append(entry)
-        listeners[entry.descriptor] = listen(entry.descriptor)
+        listeners[entry.descriptor] = listen(entry)
         if isAccepting, entry.isServing { listeners[entry.descriptor]?.resume() }
     }
 
-    private func listen(_ descriptor: Int32) -> Listener {
-        Listener(loop, fd: descriptor) { [unowned self] socket in
-            guard let entry = entries.first(where: { $0.descriptor == descriptor }) else {
-                preconditionFailure("a listener that is not in the table accepts")
-            }
-            accepted(socket, entry.id)
-        }
+    private func listen(_ entry: Entry) -> Listener {
+        // What is accepted has it from its listener: one call for all connections in place of one for each.
+        Socket.setNoDelay(entry.descriptor)
+        return Listener(loop, fd: entry.descriptor) { [accepted, id = entry.id] in accepted($0, id) }
     }
 
     private func nextID() -> UInt16 {
@@ -211,7 +208,7 @@ final class ListenerTable {
                 exhaustedGone += listener.exhaustedCount
                 failedGone += listener.failedCount
             }
-            listeners[entry.descriptor] = listen(entry.descriptor)
+            listeners[entry.descriptor] = listen(entry)
             if isAccepting, entry.isServing { listeners[entry.descriptor]?.resume() }
         }
         for task in postponed { task() }

@@ -195,16 +195,16 @@ extension SupervisorProcess {
     /// Returns whether the packet went out. If not, that is fed when the list of actions at hand is done.
     func send(_ worker: WorkerID, _ first: SequenceNumber, _ ids: [SocketID]) -> Bool {
         guard let handle = handle(of: worker) else { return false }
-        let held = ids.map { sockets[$0] }
         let result: SendResult
-        if let state = held[0].state {
-            assert(held.count == 1, "an offered connection travels alone")
+        if let held = sockets.givenUp(ids[0]) {
+            assert(ids.count == 1, "an offered connection travels alone")
             let connection = MigratedConnection(
-                record: held[0].record, socketCount: held[0].descriptors.count, state: state)
-            result = handle.control.send(migrated: first, connection, fds: held[0].descriptors)
+                record: held.record, socketCount: held.descriptors.count, state: held.state ?? [])
+            result = handle.control.send(migrated: first, connection, fds: held.descriptors)
         } else {
+            let sockets = sockets
             result = handle.control.send(
-                connections: first, records: held.map(\.record), fds: held.map { $0.descriptors[0] })
+                connections: first, records: ids.map { sockets.record($0) }, fds: ids.map(\.rawValue))
         }
         let refusal: SupervisorState.SendRefusal
         switch result {

@@ -157,24 +157,33 @@ public final class SupervisorProcess {
     /// Loads are read at the moment of choice: the event and what the pages say have the same time.
     func feedAfterPages(_ event: SupervisorState.Event) {
         let now = MonotonicTime.now
-        readPages(now)
+        queuePages(now)
         feed(event, at: now)
     }
 
     func readPages(_ now: MonotonicTime) {
+        queuePages(now)
+        handleQueue()
+    }
+
+    private func queuePages(_ now: MonotonicTime) {
         for slot in handles.indices {
             guard let handle = handles[slot] else { continue }
             do throws(PageCorruption) {
-                feed(.page(slot, try pages[slot].read(sent: handle.sent)), at: now)
+                followUps.append((.page(slot, try pages[slot].read(sent: handle.sent)), now))
             } catch {
                 logger.error("a worker's status page is corrupt", metadata: ["slot": "\(slot)", "reason": "\(error)"])
-                feed(.pageCorrupt(slot), at: now)
+                followUps.append((.pageCorrupt(slot), now))
             }
         }
     }
 
     func feed(_ event: SupervisorState.Event, at time: MonotonicTime = .now) {
         followUps.append((event, time))
+        handleQueue()
+    }
+
+    private func handleQueue() {
         guard !isFeeding else { return }
         isFeeding = true
         var index = 0
@@ -239,7 +248,7 @@ public final class SupervisorProcess {
             case .spawn(let worker, let generation): spawn(worker, generation)
             case .send(let worker, let first, let ids):
                 if !refused.contains(worker.slot), !send(worker, first, ids) { refused.insert(worker.slot) }
-            case .release(let ids): for id in ids { sockets.close(id) }
+            case .release(let ids): sockets.close(ids)
             case .publishReleased(let slot, let number): pages[slot].publish(released: number)
             case .close(let id, _): sockets.close(id)
             case .pauseAccepting: listeners.pause()

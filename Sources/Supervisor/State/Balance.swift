@@ -25,8 +25,8 @@ struct Balancer: Sendable, Codable {
     mutating func choose(among slots: [WorkerSlot], for held: HeldSocket, now: MonotonicTime) -> Int? {
         let socket = held.socket
         switch mode {
-        case .leastLoaded: return rotate(in: slots, for: held) { slots[$0].load }
-        case .roundRobin: return rotate(in: slots, for: held) { _ in 0 }
+        case .leastLoaded: return rotate(in: slots, for: held, byLoad: true)
+        case .roundRobin: return rotate(in: slots, for: held, byLoad: false)
         case .sourceHash:
             let own = rendezvous(among: slots, sourceHash: socket.sourceHash) { $0.canTake(held) && $0.spare > 0 }
             if let own, slots[own].room(inflightMax: inflightMax) > 0 { return own }
@@ -37,14 +37,16 @@ struct Balancer: Sendable, Codable {
         }
     }
 
-    /// The slot with the lowest cost; the first of equals, counted from the one after the last choice.
-    private mutating func rotate(in slots: [WorkerSlot], for held: HeldSocket, cost: (Int) -> Int) -> Int? {
+    /// The slot with the lowest load, if loads count; the first of equals, counted from the one after the last choice.
+    private mutating func rotate(in slots: [WorkerSlot], for held: HeldSocket, byLoad: Bool) -> Int? {
         var best: (index: Int, cost: Int)?
-        for offset in slots.indices {
-            let index = (start + offset) % slots.count
-            guard slots[index].canTake(held), slots[index].room(inflightMax: inflightMax) > 0 else { continue }
-            let cost = cost(index)
-            if best.map({ cost < $0.cost }) ?? true { best = (index, cost) }
+        var index = start < slots.count ? start : 0
+        for _ in slots.indices {
+            if slots[index].canTake(held), slots[index].room(inflightMax: inflightMax) > 0 {
+                let cost = byLoad ? slots[index].load : 0
+                if best.map({ cost < $0.cost }) ?? true { best = (index, cost) }
+            }
+            index = index + 1 < slots.count ? index + 1 : 0
         }
         if let best { start = (best.index + 1) % slots.count }
         return best?.index

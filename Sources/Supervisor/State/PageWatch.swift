@@ -40,7 +40,8 @@ struct PageWatch: Sendable, Codable {
             interval = Self.intervalMin
         case .progress:
             if due <= now { interval = min(interval * 2, Self.intervalMax) }
-            at = due <= now ? now + interval : min(due, now + interval)
+            // What came in between has looked as well: connections that keep coming need no looks beside theirs.
+            at = due <= now || hasLooked ? now + interval : min(due, now + interval)
         }
     }
 }

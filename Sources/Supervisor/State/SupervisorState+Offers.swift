@@ -16,7 +16,8 @@ extension SupervisorState {
     ) {
         guard let giver = slot(of: worker) else { return refuse(worker, number, socket.id, &actions) }
         let held = HeldSocket(socket: socket, order: orderNext, offeredBy: slots[giver].generation)
-        guard slots[giver].role == .retired, listeners.contains(socket.listener), isKindServed(held),
+        guard slots[giver].role == .retired, slots[giver].isToOffer != false, listeners.contains(socket.listener),
+            isKindServed(held),
             isLastCopy ? noDelivery == nil : hasRoom(held)
         else {
             if !slots[giver].wasRefused { actions.append(.report(.offersRefused(worker))) }

@@ -46,6 +46,7 @@ extension SupervisorState {
             slots[index].drain(killAt: now + timeout)
             let milliseconds = UInt32(clamping: (timeout - .seconds(1)).wholeNanoseconds / 1_000_000)
             let rate = slots[index].migrates ? migrationRate(slots[index].load) : 0
+            slots[index].isToOffer = rate > 0
             actions.append(.drain(worker, milliseconds: milliseconds, migrationsPerSecond: rate))
             actions.append(.report(.retired(worker)))
         case .starting:

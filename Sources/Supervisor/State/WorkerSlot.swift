@@ -40,6 +40,8 @@ struct WorkerSlot: Sendable, Codable {
     private var savedCount: UInt32 = 0
     /// Whether this incarnation can offer connections and take offered ones.
     var migrates = false
+    /// Whether this incarnation was told to offer its connections; nil when the program that froze this did not say.
+    var isToOffer: Bool?
     /// Whether an offer of this incarnation was refused.
     var wasRefused = false
     /// Resident bytes, as last told.
@@ -173,7 +175,7 @@ struct WorkerSlot: Sendable, Codable {
         inflight = InflightQueue()
         pulse = Pulse()
         (live, credit, adoptedCount, movedCount, memory) = (0, 0, 0, 0, 0)
-        (migrates, wasRefused, savedCount) = (false, false, 0)
+        (migrates, isToOffer, wasRefused, savedCount) = (false, false, false, 0)
         (readySince, busyUntil, failure) = (nil, nil, nil)
         spawnedAt = now
         state = .starting(deadline: bootDeadline)

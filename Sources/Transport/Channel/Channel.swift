@@ -61,7 +61,13 @@ open class Channel {
     }
 
     private func cancelAll() {
-        for kind in OperationKind.cancellable { cancel(kind) }
+        guard let registration else { return }
+        // Most connections end with nothing in flight.
+        var bits = loop.inFlight(registration) & OperationKind.cancellableBits
+        while bits != 0 {
+            if let kind = OperationKind(rawValue: UInt8(bits.trailingZeroBitCount)) { cancel(kind) }
+            bits &= bits - 1
+        }
     }
 
     /// A cancellation has completed. While closing, one that came too early for its target is tried again:

@@ -28,6 +28,8 @@ extension Connection {
     private func lookForReset(behind completion: Completion) {
         guard !completion.socketHasMore else { return }
         state.pointee.resetMayHide = false
+        // A send that follows meets it as well.
+        guard state.pointee.sending != .idle || state.pointee.queue.isEmpty else { return }
         guard !isClosing, state.pointee.read.isWanted, csocket_poll_now(fd, 0) > 0 else { return }
         // Another receive finds no bytes any more, and so the end. What came meanwhile is before it.
         perform(state.pointee.read.pause())

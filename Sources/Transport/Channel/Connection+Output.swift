@@ -49,10 +49,25 @@ extension Connection {
         if state.pointee.queue.isAtSegment { return sendSegments(copying: copying) }
         guard state.pointee.output == .finishing else { return }
         state.pointee.output = .finished
+        let isLast = closeFollows
+        if !isLast { sendFIN() }
+        outputFinished()
+        // The service may have begun something else.
+        if isLast, isClosing { sendFIN() }
+        closeIfFinished()
+    }
+
+    /// Whether close(2) comes at the end of this turn and is sure to say FIN: then it need not be said before. Not behind
+    /// ``finishInput()``, which leaves a poll in flight: with bytes unread, close(2) says RST.
+    private var closeFollows: Bool {
+        guard let copy = configuration.sharedCopy, copy.isGone else { return false }
+        guard state.pointee.inputEnd == .told, state.pointee.read.hasFinished else { return false }
+        return registration.map { loop.inFlight($0) == 0 } ?? false
+    }
+
+    private func sendFIN() {
         // Fails only when the peer's RST came first, which the receive or the poll tells.
         shutdown(fd, Int32(SHUT_WR))
-        outputFinished()
-        closeIfFinished()
     }
 
     @inline(__always)

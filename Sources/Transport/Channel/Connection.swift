@@ -31,7 +31,7 @@ open class Connection: Channel {
     ) {
         precondition(configuration.lowWaterMark <= configuration.highWaterMark)
         self.configuration = configuration
-        isUnixDomain = Socket.family(of: detached.fd) == AF_UNIX
+        isUnixDomain = detached.isUnixDomain
         state = .allocate(capacity: 1)
         state.initialize(to: ConnectionState(configuration, isUnixDomain: isUnixDomain))
         let remainder = detached.remainder
@@ -188,8 +188,12 @@ open class Connection: Channel {
         closed(state.pointee.closeReason)
     }
 
+    /// Whether another process may hold a copy of the socket.
+    var isShared: Bool { configuration.isShared && configuration.sharedCopy?.isGone != true }
+
     private func releaseSocket() {
-        if configuration.isShared { shutdown(fd, Int32(SHUT_RDWR)) }
+        // With both directions ended already there is nothing left that a copy elsewhere would keep open.
+        if state.pointee.closeReason != .finished, isShared { shutdown(fd, Int32(SHUT_RDWR)) }
         Glibc.close(fd)
         let dropped = state.pointee.queue.removeAll(into: loop.chunks)
         state.pointee.parked.removeAll(into: loop.chunks)

@@ -16,6 +16,8 @@ public struct ConnectionConfiguration: Sendable {
     public var zeroCopyThreshold: Int?
     /// Another process may hold a copy of the socket, so that close(2) alone would not end it: shut it down first.
     public var isShared = false
+    /// That copy, if it can be told when it is gone: calls are saved from then on.
+    public var sharedCopy: SharedCopy?
     /// Descriptors may come with the bytes (Unix-domain sockets): ``Connection/received(_:descriptors:)`` is called. It
     /// costs a poll and a call per receive. Without it, the kernel closes what descriptors come.
     public var receivesDescriptors = false

@@ -49,13 +49,28 @@ public struct DetachedConnection: ~Copyable, Sendable {
     /// What the next owner goes on with.
     public let remainder: ConnectionRemainder
     private let socket: OwnedSocket
+    /// Its owner knows that it is a TCP socket; else the kernel is asked.
+    private let isKnownTCP: Bool
 
     /// Takes ownership of a connected socket, in blocking mode, on which no operation is in flight.
     public init(fd: Int32, remainder: ConnectionRemainder = .none) {
         precondition(fd >= 0, "a detached connection has a socket")
         socket = OwnedSocket(fd: fd)
         self.remainder = remainder
+        isKnownTCP = false
     }
+
+    /// Takes ownership of a socket that has just been accepted.
+    public init(_ incoming: IncomingConnection) {
+        precondition(incoming.fd >= 0, "an accepted connection has a socket")
+        socket = OwnedSocket(fd: incoming.fd)
+        remainder = .none
+        // A peer without a port says nothing: that of a TCP socket may have been gone already.
+        isKnownTCP = incoming.peer.port != nil
+    }
+
+    /// Whether it is a Unix-domain socket. May cost a system call.
+    var isUnixDomain: Bool { !isKnownTCP && Socket.family(of: fd) == AF_UNIX }
 
     /// The socket, which stays this value's.
     public var fd: Int32 { socket.fd }

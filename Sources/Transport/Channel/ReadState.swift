@@ -38,6 +38,9 @@ struct ReadState {
     /// that pauses in every callback would otherwise let them grow without bound.
     private(set) var hasParked = false
 
+    /// End of file or failure has been met.
+    var hasFinished: Bool { receive == .finished }
+
     /// Goes on where another owner of the socket left off: with bytes to be told first, or after the end of the input.
     mutating func restore(hasParked: Bool, isFinished: Bool) {
         assert(receive == .idle && !isWanted, "restored before the start")

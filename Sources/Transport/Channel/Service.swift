@@ -1,6 +1,6 @@
 /// A connected socket on its way to a service, which owns it from then on.
 public struct IncomingConnection: Sendable {
-    /// Connected, close-on-exec, in blocking mode.
+    /// Connected, close-on-exec, in blocking mode. A TCP socket sends small writes at once (TCP_NODELAY, tcp(7)).
     public var fd: Int32
     /// Which listener accepted it, counted from 0 in the order of the command line.
     public var listener: UInt16
@@ -10,14 +10,20 @@ public struct IncomingConnection: Sendable {
     public var acceptedAt: MonotonicTime
     /// Another process may still hold a copy: see ``ConnectionConfiguration/isShared``.
     public var isShared: Bool
+    /// That copy, if it can be told when it is gone.
+    public var sharedCopy: SharedCopy?
 
     /// Describes an accepted socket.
-    public init(fd: Int32, listener: UInt16, peer: SocketAddress, acceptedAt: MonotonicTime, isShared: Bool) {
+    public init(
+        fd: Int32, listener: UInt16, peer: SocketAddress, acceptedAt: MonotonicTime, isShared: Bool,
+        sharedCopy: SharedCopy? = nil
+    ) {
         self.fd = fd
         self.listener = listener
         self.peer = peer
         self.acceptedAt = acceptedAt
         self.isShared = isShared
+        self.sharedCopy = sharedCopy
     }
 }
 

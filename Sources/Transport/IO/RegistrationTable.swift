@@ -94,6 +94,11 @@ struct RegistrationTable: ~Copyable {
         isCurrent(id) && entries[Int(id.slot)].inFlight & kind.bit != 0
     }
 
+    /// The kinds that are in flight, one bit each (``OperationKind/bit``).
+    func inFlight(_ id: RegistrationID) -> UInt32 {
+        isCurrent(id) ? entries[Int(id.slot)].inFlight : 0
+    }
+
     /// The owner of `id`, or nil when it has been freed.
     @inline(__always)
     func channel(_ id: RegistrationID) -> Unmanaged<Channel>? {

@@ -70,8 +70,8 @@ public enum OperationKind: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         rawValue > Self.cancellationOffset ? OperationKind(rawValue: rawValue - Self.cancellationOffset) : nil
     }
 
-    /// All kinds that are not cancellations.
-    static let cancellable: [OperationKind] = allCases.filter { $0.cancels == nil }
+    /// The bits of all kinds that are not cancellations.
+    static var cancellableBits: UInt32 { (1 << (UInt32(cancellationOffset) + 1)) - 2 }
 
     /// This kind's bit in a set of kinds.
     var bit: UInt32 { 1 << UInt32(rawValue) }

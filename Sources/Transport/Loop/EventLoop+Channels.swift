@@ -39,6 +39,11 @@ extension EventLoop {
         state.pointee.registrations.isInFlight(kind, id)
     }
 
+    /// The kinds of operations in flight, one bit each.
+    func inFlight(_ id: RegistrationID) -> UInt32 {
+        state.pointee.registrations.inFlight(id)
+    }
+
     /// Only the notification of the operation is still to come.
     func awaitNotification(_ kind: OperationKind, _ id: RegistrationID) {
         state.pointee.registrations.awaitNotification(kind, id)

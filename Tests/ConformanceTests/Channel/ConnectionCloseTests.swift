@@ -1,4 +1,5 @@
 import Foundation
+import Synchronization
 import Testing
 
 @testable import Transport
@@ -174,6 +175,54 @@ struct ConnectionCloseTests {
         let peer = try Peer(connectingTo: server.address)
         let copy = try server.first { dup($0.fd) }
         defer { close(copy) }
+        try server.first { $0.close() }
+        #expect(try peer.receiveToEnd() == [])
+        #expect(try server.recorder.waitForEnd() == .closed)
+        try server.join()
+    }
+
+    /// What another process says of its copies, numbered from 0.
+    private final class Copies: Sendable {
+        // Safe: an atomic, in memory that lives as long as this.
+        nonisolated(unsafe) let released = UnsafeMutablePointer<Atomic<UInt64>>.allocate(capacity: 1)
+
+        init(released count: UInt64) { released.initialize(to: Atomic(count)) }
+
+        deinit { released.deallocate() }
+
+        var first: SharedCopy { SharedCopy(SharedCopies(released: released, owner: self), number: 0) }
+    }
+
+    @Test(
+        "a shared connection that both sides finish ends with FIN, whether the copy elsewhere is gone or not",
+        arguments: across(TransportMode.available, AddressFamily.allCases, [true, false]))
+    func finishShared(mode: TransportMode, family: AddressFamily, isGone: Bool) throws {
+        var configuration = ConnectionConfiguration()
+        configuration.isShared = true
+        configuration.sharedCopy = Copies(released: isGone ? 1 : 0).first
+        let server = try TestServer(mode, family.address, connection: configuration)
+        let peer = try Peer(connectingTo: server.address)
+        let copy = isGone ? -1 : try server.first { dup($0.fd) }
+        defer { if copy >= 0 { close(copy) } }
+        try peer.send("x")
+        _ = try server.recorder.waitForBytes(1)
+        try server.first { $0.write("y") }
+        #expect(try peer.receive(exactly: 1) == Array("y".utf8))
+        peer.finishOutput()
+        #expect(try peer.receiveToEnd() == [])
+        #expect(try server.recorder.waitForEnd() == .finished)
+        try server.join()
+    }
+
+    @Test(
+        "close() of a shared connection ends it once the copy elsewhere is gone",
+        arguments: TransportMode.available, AddressFamily.allCases)
+    func closeSharedAlone(mode: TransportMode, family: AddressFamily) throws {
+        var configuration = ConnectionConfiguration()
+        configuration.isShared = true
+        configuration.sharedCopy = Copies(released: 1).first
+        let server = try TestServer(mode, family.address, connection: configuration)
+        let peer = try Peer(connectingTo: server.address)
         try server.first { $0.close() }
         #expect(try peer.receiveToEnd() == [])
         #expect(try server.recorder.waitForEnd() == .closed)

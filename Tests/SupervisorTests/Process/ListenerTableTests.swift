@@ -101,6 +101,21 @@ struct ListenerTableTests {
         _ = clients
     }
 
+    @Test("what is accepted sends small writes at once, without a call for each (TCP_NODELAY)", arguments: modes)
+    func noDelay(mode: TransportMode) throws {
+        let table = try TableThread(mode)
+        let ids = try table.serve([Self.anyPort])
+        let clients = try Self.connect(1, to: table.address(ids[0]))
+        try table.waitForAccepted(1)
+        var value: Int32 = 0
+        var length = socklen_t(MemoryLayout<Int32>.size)
+        let accepted = try #require(table.accepted.all.first)
+        #expect(getsockopt(accepted.peer.fd, Int32(IPPROTO_TCP), TCP_NODELAY, &value, &length) == 0)
+        #expect(value != 0)
+        try table.join()
+        _ = clients
+    }
+
     @Test("an address in both configurations keeps its socket and its id; the new configuration's kind counts")
     func kept() throws {
         let table = try TableThread(.usual)

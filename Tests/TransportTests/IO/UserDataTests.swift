@@ -64,6 +64,7 @@ struct UserDataTests {
         #expect(Set(cancellations).count == targets.count)
         #expect(Set(targets).union(cancellations).count == OperationKind.allCases.count)
         for cancellation in cancellations { #expect(cancellation.cancellation == nil) }
+        #expect(OperationKind.cancellableBits == targets.reduce(0) { $0 | $1.bit })
         #expect(Set(OperationKind.allCases.map(\.bit)).count == OperationKind.allCases.count)
     }
 
