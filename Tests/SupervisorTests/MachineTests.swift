@@ -260,7 +260,7 @@ struct ResourceLimitTests {
         }
         #expect(needed(1000, 1, 1) == 1000 + 64 + 128, "connections, what every process needs, 64 pipes")
         #expect(needed(1001, 2, 2) == 501 * 2 + 64 + 128, "a worker holds its share, rounded up, twice for a proxy")
-        #expect(needed(0, 1, 1) == 8 + 64 + 64, "the supervisor, with the copies of what is in flight")
+        #expect(needed(0, 2, 1) == 2 * (8 + 64) + 64, "the supervisor, with the copies of what is in flight")
         #expect(needed(1000, 100, 2) == 100 * 72 + 64, "many workers: the supervisor needs more than each of them")
         #expect(needed(.max, 1, 2) == .max)
         #expect(needed(.max, 1, 1) == .max)

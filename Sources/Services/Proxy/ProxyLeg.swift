@@ -21,13 +21,14 @@ final class ProxyLeg: Connection {
 
     init(
         _ loop: EventLoop, _ detached: consuming DetachedConnection, session: ProxySession, traffic: Traffic?,
-        isShared: Bool
+        isShared: Bool, sharedCopy: SharedCopy? = nil
     ) {
         self.session = session
         self.traffic = traffic
         lastActivity = loop.turnTime
         var configuration = ConnectionConfiguration()
         configuration.isShared = isShared
+        configuration.sharedCopy = sharedCopy
         super.init(loop, detached, configuration: configuration)
     }
 

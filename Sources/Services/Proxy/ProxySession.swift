@@ -57,10 +57,9 @@ final class ProxySession {
         self.loop = loop
         origin = ConnectionOrigin(incoming)
         phase = service.configuration.acceptsProxyHeader ? .header(ProxyHeaderDecoder()) : .connecting
-        if incoming.peer.port != nil { Socket.setNoDelay(incoming.fd) }
         client = ProxyLeg(
-            loop, DetachedConnection(fd: incoming.fd), session: self, traffic: service.traffic,
-            isShared: incoming.isShared)
+            loop, DetachedConnection(incoming), session: self, traffic: service.traffic, isShared: incoming.isShared,
+            sharedCopy: incoming.sharedCopy)
     }
 
     /// A pair that was frozen: the client's socket and its upstream's. ``goOn(lastActivity:)`` starts it.
