@@ -81,6 +81,11 @@ static inline void start_stream(int in, int out) {
     receive(in);
 }
 
+/*
+ * The kernel itself goes on with what is left of a short send (MSG_WAITALL): the cheapest way, and none for a
+ * server, since a send that has waited often enough is moved to a kernel thread and blocks it there. Ringmaster
+ * sends with MSG_DONTWAIT.
+ */
 static inline void send_head(int in, struct stream *stream) {
     struct io_uring_sqe *sqe = get_sqe(SEND, in);
     io_uring_prep_send(sqe, stream->out, memory + (size_t)stream->head * buffer_size + stream->sent,

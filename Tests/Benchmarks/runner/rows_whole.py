@@ -214,9 +214,8 @@ def _memory(bench):
     path = os.path.join(bench.directory, "control")
     found = {}
     for name, active in (("silent", False), ("spoke", True)):
-        # A fifth more is allowed than come: above 95 % of what is allowed the supervisor does not go on accepting after a pause.
         with servers.ringmaster(
-                bench, "echo", "--control", path, "--max-connections", str(connections * 6 // 5), workers=WORKERS,
+                bench, "echo", "--control", path, "--max-connections", str(connections), workers=WORKERS,
                 cpus=bench.server_cpus) as server:
             time.sleep(0.2)
             before, empty = usage.own_memory(server.pids()), usage.memory(server.pids())
