@@ -83,8 +83,8 @@ static inline void start_stream(int in, int out) {
 
 /*
  * The kernel itself goes on with what is left of a short send (MSG_WAITALL): the cheapest way, and none for a
- * server, since a send that has waited often enough is moved to a kernel thread and blocks it there. Ringmaster
- * sends with MSG_DONTWAIT.
+ * server, since a send that has waited often enough is moved to a kernel thread and blocks it there.
+ * Ringmaster sends with MSG_DONTWAIT.
  */
 static inline void send_head(int in, struct stream *stream) {
     struct io_uring_sqe *sqe = get_sqe(SEND, in);
