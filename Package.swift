@@ -141,7 +141,8 @@ let package = Package(
         .testTarget(
             name: "HTTPFilesTests",
             dependencies: [
-                "HTTPFiles", "RingmasterHummingbird", nio("NIOCore"), nio("NIOEmbedded"), nio("NIOHTTP1"), log,
+                "HTTPFiles", "RingmasterHummingbird", "Transport", nio("NIOCore"), nio("NIOEmbedded"), nio("NIOHTTP1"),
+                log,
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
             ],

@@ -8,7 +8,7 @@ import Glibc
 struct EntityTag: CustomStringConvertible {
     /// Inode, size, seconds and nanoseconds.
     private let numbers: (UInt64, UInt64, UInt64, UInt64)
-    private let isWeak: Bool
+    let isWeak: Bool
 
     /// - Parameter now: seconds since 1970.
     init(_ status: stat, now: time_t) {

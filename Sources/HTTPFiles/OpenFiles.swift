@@ -16,7 +16,7 @@ final class OpenFiles: Sendable {
     /// Half of what is left to a process besides connections and files.
     private static let reserve = 32
 
-    private let max: Int
+    let max: Int
     private let count = Atomic<Int>(0)
 
     init(max: Int) { self.max = max }

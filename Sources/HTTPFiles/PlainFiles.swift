@@ -13,6 +13,13 @@ struct PlainFiles {
     let root: SiteRoot
     /// Nil: none is kept.
     let log: RequestLog?
+    let knownFiles: KnownFiles
+
+    init(root: SiteRoot, log: RequestLog?) {
+        self.root = root
+        self.log = log
+        knownFiles = KnownFiles(root.openFiles)
+    }
 
     /// Bytes of a file that are copied; more are sent from the page cache.
     static let copiedMax = 16 * 1024
@@ -22,16 +29,18 @@ struct PlainFiles {
     static let probeStride = 64 * 1024
 
     func answer(_ request: HTTPRequestHead, _ channel: any NIOCore.Channel) -> ImmediateAnswer? {
-        let start = log.map { _ in MonotonicTime.now }
         guard request.method == .GET || request.method == .HEAD, !request.headers.askForMore,
-            let path = Self.path(request.uri), let file = try? file(path)
+            let path = Self.path(request.uri)
         else { return nil }
-        var answer = ImmediateAnswer(head: Self.head(file, path))
+        let start = MonotonicTime.now
+        guard let known = try? find(path, start, channel.eventLoop) else { return nil }
+        let file = known.file
+        var answer = ImmediateAnswer(head: known.head)
         if request.method == .GET, file.size > 0 {
-            guard let body = Self.body(file, channel.allocator) else { return nil }
+            guard let body = Self.body(known, channel.allocator) else { return nil }
             (answer.body, answer.whenSent) = (body.data, body.whenSent)
         }
-        if let log, let start {
+        if let log {
             log.write(
                 client: channel.remoteAddress, method: request.method.rawValue, path: request.uri,
                 status: Int(answer.head.status.code), bytes: String(file.size), since: start)
@@ -63,12 +72,19 @@ struct PlainFiles {
     }
 
     /// Nil when it is none, or has variants.
-    private func file(_ path: String) throws(SystemError) -> SiteFile? {
-        guard let file = try root.file(path), !file.isDirectory else { return nil }
-        for encoding in Precompressed<SiteContext>.encodings {
-            if root.mayHave(path + encoding.suffix) { return nil }
+    private func find(
+        _ path: String, _ now: MonotonicTime, _ loop: any NIOCore.EventLoop
+    ) throws(SystemError) -> KnownFiles.Known? {
+        if let known = knownFiles.find(path, now) {
+            if root.has(known.file, at: path, without: known.variants) { return known }
+            knownFiles.forget(path)
         }
-        return file
+        guard let file = try root.file(path), !file.isDirectory else { return nil }
+        let variants = Precompressed<SiteContext>.encodings.map { path + $0.suffix }
+        if variants.contains(where: root.mayHave) { return nil }
+        let known = KnownFiles.Known(file, Self.head(file, path), variants: variants, now)
+        if !file.tag.isWeak { knownFiles.keep(known, path, loop) }
+        return known
     }
 
     private static func head(_ file: SiteFile, _ path: String) -> HTTPResponseHead {
@@ -91,8 +107,9 @@ struct PlainFiles {
 
     /// Nil when it would have to be waited for.
     private static func body(
-        _ file: SiteFile, _ allocator: ByteBufferAllocator
+        _ known: KnownFiles.Known, _ allocator: ByteBufferAllocator
     ) -> (data: IOData, whenSent: (() -> Void)?)? {
+        let file = known.file
         if file.size <= copiedMax {
             var buffer = allocator.buffer(capacity: file.size)
             guard (try? SiteFiles.read(file, 0..<file.size, into: &buffer, isWaiting: false)) != nil,
@@ -100,7 +117,7 @@ struct PlainFiles {
             else { return nil }
             return (.byteBuffer(buffer), nil)
         }
-        guard file.size <= sentMax, isCached(file), file.countCopy() else { return nil }
+        guard file.size <= sentMax, isCached(known), file.countCopy() else { return nil }
         let handle = NIOFileHandle(_deprecatedTakingOwnershipOfDescriptor: file.descriptor.fd)
         let region = NIOCore.FileRegion(fileHandle: handle, readerIndex: 0, endIndex: file.size)
         return (
@@ -111,6 +128,14 @@ struct PlainFiles {
                 file.uncountCopy()
             }
         )
+    }
+
+    /// What was in the page cache less than a second ago is taken to be there still.
+    private static func isCached(_ known: KnownFiles.Known) -> Bool {
+        if known.isCached.load(ordering: .relaxed) { return true }
+        guard isCached(known.file) else { return false }
+        known.isCached.store(true, ordering: .relaxed)
+        return true
     }
 
     /// Whether a file can be sent without waiting for a disk, by samples of it (RWF_NOWAIT, preadv2(2)): sendfile(2) has no

@@ -15,7 +15,7 @@ final class SiteRoot: Sendable {
 
     /// As it was given.
     let path: String
-    private let openFiles: OpenFiles
+    let openFiles: OpenFiles
     private let opened: Mutex<Opened>
     private static let lifetime: Duration = .seconds(1)
     /// How often the kernel may ask for another try.
@@ -96,6 +96,16 @@ final class SiteRoot: Sendable {
         }
     }
 
+    /// Whether `file` still stands at the path that it was opened by, unchanged, and nothing at `others`. Where it was moved out
+    /// of the root, or another one was put in its place, the answer is no.
+    func has(_ file: SiteFile, at path: String, without others: [String]) -> Bool {
+        var status = stat()
+        return withExtendedLifetime(directory) { directory in
+            fstatat(directory.fd, Self.relative(path), &status, 0) == 0 && file.isDescribed(by: status)
+                && others.allSatisfy { fstatat(directory.fd, Self.relative($0), &status, 0) != 0 && errno == ENOENT }
+        }
+    }
+
     private static func relative(_ path: String) -> String { "." + (path.hasPrefix("/") ? path : "/" + path) }
 }
 
@@ -113,6 +123,7 @@ final class SiteFile: Sendable {
     let modifiedSecond: time_t
 
     private let openFiles: OpenFiles
+    private let state: FileState
 
     /// Nil when it is neither a regular file nor a directory. It has been counted among the open files.
     init?(_ descriptor: OwnedDescriptor, _ openFiles: OpenFiles) {
@@ -130,6 +141,7 @@ final class SiteFile: Sendable {
         }
         self.descriptor = descriptor
         self.openFiles = openFiles
+        state = FileState(status)
         tag = EntityTag(status, now: time(nil))
         size = Int(status.st_size)
         modifiedSecond = status.st_mtim.tv_sec
@@ -138,8 +150,28 @@ final class SiteFile: Sendable {
 
     deinit { openFiles.giveBack() }
 
+    /// Whether that is what was told of the file when it was opened.
+    func isDescribed(by status: stat) -> Bool { state == FileState(status) }
+
     /// Counts a second descriptor of the file, which the channel makes to send it. Returns false when there are too many.
     func countCopy() -> Bool { openFiles.take() }
 
     func uncountCopy() { openFiles.giveBack() }
+}
+
+/// Which file it is, and when it was changed last: by contents, name, mode, or owner (st_ctime, inode(7)).
+private struct FileState: Equatable {
+    private let device: UInt64
+    private let inode: UInt64
+    private let size: Int64
+    private let seconds: Int64
+    private let nanoseconds: Int64
+
+    init(_ status: stat) {
+        device = UInt64(status.st_dev)
+        inode = UInt64(status.st_ino)
+        size = Int64(status.st_size)
+        seconds = Int64(status.st_ctim.tv_sec)
+        nanoseconds = Int64(status.st_ctim.tv_nsec)
+    }
 }

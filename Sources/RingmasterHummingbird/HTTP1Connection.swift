@@ -20,13 +20,14 @@ struct HTTP1Connection: HTTPChannelHandler {
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
         channel.eventLoop.makeCompletedFuture {
             let pipeline = channel.pipeline.syncOperations
-            let requests = HTTP1Handler(limits, edge: try? pipeline.handler(type: ConnectionEdge.self))
+            let requests = HTTP1Handler(
+                limits, edge: try? pipeline.handler(type: ConnectionEdge.self),
+                immediate: immediate.map { ImmediateAnswers($0.responder, $0.date) })
             try pipeline.addHandler(HeadWatch(requests, limits))
             try pipeline.configureHTTPServerPipeline(
                 withPipeliningAssistance: false, withErrorHandling: false, withOutboundHeaderValidation: false,
                 withEncoderConfiguration: .init(), withDecoderLimitConfiguration: decoderLimits)
             try pipeline.addHandler(requests)
-            if let immediate { try pipeline.addHandler(ImmediateAnswers(immediate.responder, immediate.date)) }
             try pipeline.addHandler(HTTP1ToHTTPServerCodec(secure: isSecure))
             try pipeline.addHandlers(configuration.additionalChannelHandlers())
             return try NIOAsyncChannel(

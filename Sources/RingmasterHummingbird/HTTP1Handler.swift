@@ -17,7 +17,8 @@ final class HTTP1Handler: ChannelDuplexHandler, RemovableChannelHandler {
     private var state: HTTP1State
     private let edge: ConnectionEdge?
     private let refused: HTTPLimits.Refused?
-    /// In front of the decoder, and owns this.
+    private let immediate: ImmediateAnswers?
+    /// In front of the decoder and the encoder, and owns this.
     weak var watch: HeadWatch?
     private var context: ChannelHandlerContext?
     /// Parts of requests that have come.
@@ -25,9 +26,10 @@ final class HTTP1Handler: ChannelDuplexHandler, RemovableChannelHandler {
     /// Whether the last request had a body of known length, which ends with no certain bytes.
     private(set) var hadCountedBody = false
 
-    init(_ limits: HTTPLimits, edge: ConnectionEdge?) {
+    init(_ limits: HTTPLimits, edge: ConnectionEdge?, immediate: ImmediateAnswers? = nil) {
         state = HTTP1State(bodyBytesMax: limits.bodyBytesMax)
         self.edge = edge
+        self.immediate = immediate
         refused = limits.refused
     }
 
@@ -47,7 +49,8 @@ final class HTTP1Handler: ChannelDuplexHandler, RemovableChannelHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         partCount += 1
         let action: HTTP1State.InputAction
-        switch Self.unwrapInboundIn(data) {
+        let part = Self.unwrapInboundIn(data)
+        switch part {
         case .head(let head):
             hadCountedBody = false
             action = state.received(head)
@@ -59,10 +62,35 @@ final class HTTP1Handler: ChannelDuplexHandler, RemovableChannelHandler {
         }
         edge?.isAnswering = state.isAnswering
         switch action {
-        case .pass: context.fireChannelRead(data)
+        case .pass: pass(part, data, context)
         case .drop: break
         case .refuse(let status): refuse(status)
         }
+    }
+
+    private func pass(_ part: HTTPServerRequestPart, _ data: NIOAny, _ context: ChannelHandlerContext) {
+        guard let immediate else { return context.fireChannelRead(data) }
+        switch immediate.received(part, context.channel) {
+        case .hold: break
+        case .answer(let answer): write(answer, by: immediate, context)
+        case .pass(let head, let news):
+            if news { context.fireChannelWritabilityChanged() }
+            if let head { context.fireChannelRead(Self.wrapInboundOut(.head(head))) }
+            context.fireChannelRead(data)
+        }
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        guard let immediate else { return context.fireChannelReadComplete() }
+        let (hasWritten, hasPassed) = immediate.completed()
+        // Answers to requests that came together are sent together.
+        if hasWritten { watch?.flush() }
+        if hasPassed { context.fireChannelReadComplete() }
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        guard immediate?.isToBeTold(isWritable: context.channel.isWritable) ?? true else { return }
+        context.fireChannelWritabilityChanged()
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
@@ -110,13 +138,30 @@ final class HTTP1Handler: ChannelDuplexHandler, RemovableChannelHandler {
         case .body:
             context.write(data, promise: promise)
         case .end:
+            immediate?.applicationAnswered()
             let closes = state.answered()
             edge?.isAnswering = state.isAnswering
             context.write(data, promise: promise)
-            guard closes else { return watch?.answered() ?? () }
-            context.flush()
-            context.close(mode: .output, promise: nil)
+            ended(closes: closes, context)
         }
+    }
+
+    /// An answer's end is written.
+    private func ended(closes: Bool, _ context: ChannelHandlerContext) {
+        guard closes else { return watch?.answered() ?? () }
+        context.flush()
+        context.close(mode: .output, promise: nil)
+    }
+
+    /// Past the encoder: all of it is known.
+    private func write(_ answer: ImmediateAnswer, by immediate: ImmediateAnswers, _ context: ChannelHandlerContext) {
+        guard state.isOpen, let watch else { return answer.whenSent?() ?? () }
+        var answer = answer
+        if state.answer(&answer.head) { refused?(Int(answer.head.status.code), context.remoteAddress) }
+        let closes = state.answered()
+        edge?.isAnswering = state.isAnswering
+        immediate.write(answer, to: watch, context.channel)
+        ended(closes: closes, context)
     }
 }
 
@@ -129,13 +174,13 @@ final class HeadWatch: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundOut = ByteBuffer
 
     /// A head, and a body in chunks, end with an empty line.
-    private static let end: [UInt8] = Array("\r\n\r\n".utf8)
+    private static let end: UInt32 = 0x0d0a_0d0a
 
     private let requests: HTTP1Handler
     private let timeout: TimeAmount?
     private let bytesMax: Int
-    /// The last bytes, as many as make an empty line.
-    private var tail: [UInt8] = []
+    /// The last bytes, as many as make an empty line; zeros before there were so many.
+    private var tail: UInt32 = 0
     private var hasReceived = false
     /// Bytes of a head that is not complete; 0 when there is none, or none that one could know of.
     private var headBytes = 0
@@ -165,7 +210,9 @@ final class HeadWatch: ChannelInboundHandler, RemovableChannelHandler {
         current = nil
         guard buffer.readableBytes > 0 else { return }
         hasReceived = true
-        tail = Array((tail + buffer.readableBytesView.suffix(Self.end.count)).suffix(Self.end.count))
+        buffer.withUnsafeReadableBytes { bytes in
+            for byte in bytes.suffix(MemoryLayout<UInt32>.size) { tail = tail << 8 | UInt32(byte) }
+        }
         let hasBegun = requests.partCount != before
         switch hasBegun {
         case _ where !requests.isBetweenRequests: headBytes = 0
@@ -190,10 +237,18 @@ final class HeadWatch: ChannelInboundHandler, RemovableChannelHandler {
     /// An answer is written, and the connection goes on.
     func answered() { watch() }
 
+    /// Writes what needs no encoder.
+    func write(_ data: IOData, promise: EventLoopPromise<Void>?) {
+        guard let context else { return promise?.fail(ChannelError.ioOnClosedChannel) ?? () }
+        context.write(NIOAny(data), promise: promise)
+    }
+
+    func flush() { context?.flush() }
+
     /// Whether one of the lines that are being decoded ends without CR.
     var hasBareLineFeed: Bool {
         guard let current else { return false }
-        var before = tail.last
+        var before = UInt8(truncatingIfNeeded: tail)
         for byte in current.readableBytesView {
             if byte == UInt8(ascii: "\n"), before != UInt8(ascii: "\r") { return true }
             before = byte

@@ -60,10 +60,10 @@ struct HTTP1State {
         guard input == .betweenRequests else { return .drop }
         let isOldVersion = head.version == .http1_0
         // RFC 9112, 3.2.
-        let hosts = head.headers[canonicalForm: "host"].count
+        let hosts = head.headers.hostCount
         guard hosts == 1 || isOldVersion && hosts == 0 else { return .refuse(.badRequest) }
         // RFC 9112, 6.1: of others one does not know where the body ends, and of HTTP/1.0 whether they were understood.
-        let codings = head.headers[canonicalForm: "transfer-encoding"].map { $0.lowercased() }
+        let codings = head.headers.values("transfer-encoding").map { $0.lowercased() }
         guard codings.isEmpty || codings == ["chunked"] && !isOldVersion else {
             return .refuse(codings.last == "chunked" && !isOldVersion ? .notImplemented : .badRequest)
         }
@@ -151,7 +151,7 @@ struct HTTP1State {
         if isOldVersion { head.version = .http1_0 }
         let isLast = isLeaving && unanswered.count == 1
         if !request.keepsAlive || isLast || isOldVersion && !hasEnd
-            || head.headers[canonicalForm: "connection"].contains(where: { $0.lowercased() == "close" })
+            || head.headers.values("connection").contains(where: { $0.lowercased() == "close" })
         {
             close(&head)
         } else if request.isOldVersion {
@@ -182,6 +182,25 @@ extension HTTPResponseHead {
     /// Whether it may be Hummingbird's answer to what was no request.
     fileprivate var isParserAnswer: Bool {
         status == .badRequest && headers["content-length"] == ["0"] && headers["connection"] == ["close"]
+    }
+}
+
+extension HTTPHeaders {
+    /// A list's values. Most messages have none of those that are asked for, and to find so costs little.
+    fileprivate func values(_ name: String) -> [Substring] {
+        contains(name: name) ? self[canonicalForm: name] : []
+    }
+
+    /// How many hosts are named: nearly always there is one field with one.
+    fileprivate var hostCount: Int {
+        var count = 0
+        for (name, value) in self where name.utf8.count == 4 && name.lowercased() == "host" {
+            guard count == 0, value.utf8.contains(where: { $0 > 0x20 }), !value.utf8.contains(UInt8(ascii: ",")) else {
+                return self[canonicalForm: "host"].count
+            }
+            count = 1
+        }
+        return count
     }
 }
 

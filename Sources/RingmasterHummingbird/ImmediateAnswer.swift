@@ -8,7 +8,7 @@ public typealias ImmediateResponder = @Sendable (HTTPRequestHead, any Channel) -
 
 /// A whole answer that needs no task, no stream and no waiting.
 public struct ImmediateAnswer {
-    /// With the body's length, if that is not 0. `Date` is added.
+    /// `Date` is added, and `Content-Length` if it has none, but for HEAD.
     public var head: HTTPResponseHead
     /// Nil: none, as for HEAD.
     public var body: IOData?
@@ -40,6 +40,8 @@ struct ImmediateTurn {
     }
 
     private var state = State.free
+    /// Whether nothing is to be answered by the application.
+    var isFree: Bool { if case .application = state { false } else { true } }
     /// Answers since the channel was writable last.
     private var overdraft = 0
 
@@ -93,75 +95,132 @@ extension HTTPRequestHead {
     }
 }
 
-/// Gives immediate answers, in front of what hands requests to the application. Loop thread, as every handler.
-final class ImmediateAnswers: ChannelDuplexHandler, RemovableChannelHandler {
-    typealias InboundIn = HTTPServerRequestPart
-    typealias InboundOut = HTTPServerRequestPart
-    typealias OutboundIn = HTTPServerResponsePart
-    typealias OutboundOut = HTTPServerResponsePart
-
-    private enum Written {
-        case nothing
-        /// Something that is not flushed.
-        case something
+/// Gives immediate answers, before the application is told of a request. Loop thread.
+final class ImmediateAnswers {
+    /// What becomes of a part of a request.
+    enum Action {
+        /// It is held back.
+        case hold
+        case answer(ImmediateAnswer)
+        /// It is the application's, and so is, before it, the head that was held back. `news`: before both, whether the
+        /// channel is writable.
+        case pass(HTTPRequestHead?, news: Bool)
     }
+
+    /// A body of so many bytes at most is written in one piece with its head.
+    private static let joinedMax = 4096
 
     private let responder: ImmediateResponder
     private let date: HTTPDate
     private var turn = ImmediateTurn()
-    private var written = Written.nothing
+    /// What the application was told of the channel.
+    private var toldWritable = true
+    /// Since the last burst of reads has ended: whether there are answers that are not flushed, and parts that were passed on.
+    private var burst = (hasWritten: false, hasPassed: false)
 
     init(_ responder: @escaping ImmediateResponder, _ date: HTTPDate) {
         self.responder = responder
         self.date = date
     }
 
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        switch Self.unwrapInboundIn(data) {
-        case .head(let head):
-            if turn.received(head) { return }
-        case .body:
-            if let head = turn.receivedBody() { context.fireChannelRead(Self.wrapInboundOut(.head(head))) }
-        case .end:
-            guard let head = turn.receivedEnd() else { break }
-            if turn.mayAnswer(isWritable: context.channel.isWritable), let answer = responder(head, context.channel) {
-                return write(answer, context)
-            }
-            turn.passOn()
-            context.fireChannelRead(Self.wrapInboundOut(.head(head)))
+    func received(_ part: HTTPServerRequestPart, _ channel: any Channel) -> Action {
+        switch part {
+        case .head(let head): turn.received(head) ? .hold : pass(nil, channel)
+        case .body: pass(turn.receivedBody(), channel)
+        case .end: receivedEnd(channel)
         }
-        context.fireChannelRead(data)
     }
 
-    private func write(_ answer: ImmediateAnswer, _ context: ChannelHandlerContext) {
-        var head = answer.head
-        head.headers.add(name: "Date", value: date.now)
-        context.write(Self.wrapOutboundOut(.head(head)), promise: nil)
-        if let body = answer.body {
-            let promise = answer.whenSent.map { whenSent in
-                let promise = context.eventLoop.makePromise(of: Void.self)
-                promise.futureResult.assumeIsolatedUnsafeUnchecked().whenComplete { _ in whenSent() }
-                return promise
-            }
-            context.write(Self.wrapOutboundOut(.body(body)), promise: promise)
+    private func receivedEnd(_ channel: any Channel) -> Action {
+        guard let head = turn.receivedEnd() else { return pass(nil, channel) }
+        if turn.mayAnswer(isWritable: channel.isWritable), let answer = responder(head, channel) {
+            return .answer(answer.framed(for: head.method))
+        }
+        turn.passOn()
+        return pass(head, channel)
+    }
+
+    private func pass(_ head: HTTPRequestHead?, _ channel: any Channel) -> Action {
+        burst.hasPassed = true
+        let isWritable = channel.isWritable
+        defer { toldWritable = isWritable }
+        return .pass(head, news: toldWritable != isWritable)
+    }
+
+    func applicationAnswered() { turn.applicationAnswered() }
+
+    /// Whether the application is to be told that the channel is writable, or not: while it has nothing to write it need not
+    /// know that it could not, and who was told so is told the end of it.
+    func isToBeTold(isWritable: Bool) -> Bool {
+        guard isWritable != toldWritable, isWritable || !turn.isFree else { return false }
+        toldWritable = isWritable
+        return true
+    }
+
+    /// A burst of reads has ended.
+    func completed() -> (hasWritten: Bool, hasPassed: Bool) {
+        defer { burst = (false, false) }
+        return burst
+    }
+
+    func write(_ answer: ImmediateAnswer, to watch: HeadWatch, _ channel: any Channel) {
+        burst.hasWritten = true
+        let promise = answer.whenSent.map { whenSent in
+            let promise = channel.eventLoop.makePromise(of: Void.self)
+            promise.futureResult.assumeIsolatedUnsafeUnchecked().whenComplete { _ in whenSent() }
+            return promise
+        }
+        let count = answer.body?.readableBytes ?? 0
+        var bytes = channel.allocator.buffer(capacity: answer.head.sizeGuess + (count <= Self.joinedMax ? count : 0))
+        answer.head.write(date: date.now, to: &bytes)
+        switch answer.body {
+        case .byteBuffer(var body)? where count <= Self.joinedMax:
+            bytes.writeBuffer(&body)
+            watch.write(.byteBuffer(bytes), promise: promise)
+        case let body?:
+            watch.write(.byteBuffer(bytes), promise: nil)
+            watch.write(body, promise: promise)
+        case nil:
+            watch.write(.byteBuffer(bytes), promise: promise)
+        }
+    }
+}
+
+extension ImmediateAnswer {
+    /// With what tells the client where the body ends (RFC 9112, 6.3).
+    fileprivate func framed(for method: HTTPMethod) -> ImmediateAnswer {
+        let hasLength = head.headers.contains(name: "content-length")
+        let mayHaveBody = head.status.mayHaveResponseBody
+        guard hasLength != mayHaveBody, hasLength || method != .HEAD else { return self }
+        var answer = self
+        if hasLength {
+            answer.head.headers.remove(name: "content-length")
         } else {
-            answer.whenSent?()
+            answer.head.headers.add(name: "Content-Length", value: String(body?.readableBytes ?? 0))
         }
-        context.write(Self.wrapOutboundOut(.end(nil)), promise: nil)
-        written = .something
+        return answer
+    }
+}
+
+extension HTTPResponseHead {
+    /// Bytes, about: the names and values of most answers take no more.
+    fileprivate var sizeGuess: Int { 96 + headers.count * 40 }
+
+    fileprivate func write(date: String, to buffer: inout ByteBuffer) {
+        if version == .http1_1, status == .ok {
+            buffer.writeStaticString("HTTP/1.1 200 OK\r\n")
+        } else {
+            buffer.writeString("\(version) \(status.code) \(status.reasonPhrase)\r\n")
+        }
+        for (name, value) in headers { Self.write(name, value, to: &buffer) }
+        Self.write("Date", date, to: &buffer)
+        buffer.writeStaticString("\r\n")
     }
 
-    /// Answers to requests that came together are sent together.
-    func channelReadComplete(context: ChannelHandlerContext) {
-        if written == .something {
-            written = .nothing
-            context.flush()
-        }
-        context.fireChannelReadComplete()
-    }
-
-    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
-        if case .end = Self.unwrapOutboundIn(data) { turn.applicationAnswered() }
-        context.write(data, promise: promise)
+    private static func write(_ name: String, _ value: String, to buffer: inout ByteBuffer) {
+        buffer.writeString(name)
+        buffer.writeStaticString(": ")
+        buffer.writeString(value)
+        buffer.writeStaticString("\r\n")
     }
 }

@@ -11,7 +11,7 @@ import Testing
 struct PlainFilesTests {
     private let site: Site
     private let files: PlainFiles
-    private let channel = EmbeddedChannel()
+    private let channel = NIOAsyncTestingChannel()
 
     init() throws {
         site = try Site([

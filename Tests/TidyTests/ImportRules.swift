@@ -57,7 +57,8 @@ enum ImportRules {
             "Hummingbird", "ServiceLifecycle",
         ],
         "HTTPFilesTests": [
-            "HTTPFiles", "RingmasterHummingbird", "NIOCore", "NIOEmbedded", "NIOHTTP1", "Logging", "HTTPTypes",
+            "HTTPFiles", "RingmasterHummingbird", "Transport", "NIOCore", "NIOEmbedded", "NIOHTTP1", "Logging",
+            "HTTPTypes",
             "Hummingbird",
         ],
         "TransportTesting": ["Transport", "CRing", "CSocket"],

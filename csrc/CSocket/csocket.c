@@ -8,6 +8,7 @@
 #include <spawn.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/signalfd.h>
@@ -96,8 +97,9 @@ int csocket_peer_credentials(int socket, struct csocket_credentials *credentials
 }
 
 int64_t csocket_send_file(int socket, int file, int64_t offset, size_t count) {
-    int flags = fcntl(socket, F_GETFL);
-    if (flags < 0 || fcntl(socket, F_SETFL, flags | O_NONBLOCK) < 0)
+    /* As F_SETFL does it, without having to ask for the other flags. */
+    int nonblocking = 1;
+    if (ioctl(socket, FIONBIO, &nonblocking) < 0)
         return -errno;
     /* There is no MSG_NOSIGNAL for it: the signal, which goes to the calling thread, is held back and taken.
      */
@@ -117,7 +119,8 @@ int64_t csocket_send_file(int socket, int file, int64_t offset, size_t count) {
         sigtimedwait(&pipe_only, NULL, &now);
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    fcntl(socket, F_SETFL, flags);
+    nonblocking = 0;
+    ioctl(socket, FIONBIO, &nonblocking);
     return result;
 }
 

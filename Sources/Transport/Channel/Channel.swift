@@ -94,6 +94,9 @@ open class Channel {
     /// The turn ends and the channel was marked dirty.
     func flush() {}
 
+    /// A turn begins, and the one before was asked for it.
+    func goOn() {}
+
     /// Receive buffers have come back for a channel that waited for some.
     func receiveBuffersReturned() {}
 

@@ -3,6 +3,17 @@ import Glibc
 
 // How a connection waits for room in its socket: no send waits in the kernel.
 extension Connection {
+    /// There may be room, but no more is sent in this turn.
+    func awaitNextTurn() {
+        guard let registration else { preconditionFailure("nothing is sent before the start") }
+        state.pointee.sending = .nextTurn
+        loop.goOnInNextTurn(registration)
+    }
+
+    func nextTurnBegun() {
+        if !isClosing, state.pointee.sending == .nextTurn { sendAgain() }
+    }
+
     /// Waits for room. An earlier wait may still have to end first: two of a kind cannot be in flight.
     func awaitRoom(multishot: Bool = false) {
         guard !isInFlight(.pollWrite) else {
@@ -19,7 +30,7 @@ extension Connection {
     func roomCompleted(_ completion: Completion) {
         guard !isClosing else { return }
         switch state.pointee.sending {
-        case .idle, .plain, .zeroCopy:
+        case .idle, .plain, .zeroCopy, .nextTurn:
             // An earlier wait, of which nobody wants to know any more.
             break
         case .settling:

@@ -3,15 +3,14 @@ import Glibc
 
 // Segments of the write queue: sent by plain calls that do not block, but for uncopied memory.
 extension Connection {
-    /// Bytes of files sent in one turn at most, so that other connections have theirs. A pipe goes at once: it costs no copy, and
-    /// is filled once per turn.
-    private static let bytesPerTurnMax = 256 * 1024
+    /// Bytes of files sent in one turn at most, so that other connections have theirs. A pipe, which holds no more, goes at once.
+    private static let bytesPerTurnMax = 1024 * 1024
     /// What a segment counts at least towards that bound, which so bounds their number, too.
     private static let segmentCharge = 4096
 
-    /// Sends the segments at the front of the queue, and the bytes behind them. After plain calls it waits for room
-    /// in the socket, even if there is some: so a service is told of its progress from a turn of its own, and
-    /// nothing it does then can keep this turn from ending.
+    /// Sends the segments at the front of the queue, and the bytes behind them. After plain calls it waits for the next
+    /// turn, or for room in the socket: so a service is told of its progress from a turn of its own, and nothing it does
+    /// then can keep this turn from ending.
     func sendSegments(copying: Bool) {
         var budget = Self.bytesPerTurnMax
         while budget > 0, let (segment, sent) = state.pointee.queue.firstSegment {
@@ -21,8 +20,11 @@ extension Connection {
                 return sendUncopied(memory, sent, copying: copying)
             case .file(let region):
                 taken = sendFile(region, sent, limit: budget)
+                // Another call would only say that there is no room.
+                if taken > 0, taken < min(region.count - sent, budget) { return awaitRoom() }
             case .spliced(let pipe, _):
                 taken = sendSpliced(pipe)
+                if taken > 0, pipe.count > 0 { return awaitRoom() }
             case .descriptors(let descriptors, let byteCount):
                 taken = sendDescriptors(descriptors, byteCount)
             }
@@ -31,7 +33,7 @@ extension Connection {
             budget -= max(taken, Self.segmentCharge)
         }
         let count = state.pointee.queue.sendableCount
-        if count > 0 { sendBytes(count, copying: copying) } else { awaitRoom() }
+        if count > 0 { sendBytes(count, copying: copying) } else { awaitNextTurn() }
     }
 
     /// Sends `count` bytes of the first chunk, and the file behind them in the same turn: with MSG_MORE (send(2)), so that

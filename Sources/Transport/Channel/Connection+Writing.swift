@@ -29,7 +29,7 @@ extension Connection {
     /// (sendfile(2)). An empty region is fine. If the file proves shorter, the connection ends with
     /// ``CloseReason/fileTooShort``.
     ///
-    /// The loop sends at most 256 KiB of it per turn. Bytes that are not in the page cache are read from disk by the
+    /// The loop sends at most 1 MiB of it per turn. Bytes that are not in the page cache are read from disk by the
     /// loop's thread, which does nothing else meanwhile.
     ///
     /// - Returns: false when the connection is closing or its output is finished: nothing was queued.

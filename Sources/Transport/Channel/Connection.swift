@@ -239,6 +239,8 @@ open class Connection: Channel {
         if !isClosing { perform(state.pointee.read.buffersReturned()) }
     }
 
+    override func goOn() { nextTurnBegun() }
+
     override func flush() {
         state.pointee.isDirty = false
         guard !isClosing else { return }

@@ -13,6 +13,8 @@ struct ConnectionState {
         case room
         /// The end of an earlier wait for room, which has been cancelled.
         case settling
+        /// The loop's next turn: plain calls have sent enough, or everything, in this one.
+        case nextTurn
     }
 
     enum InputEnd {

@@ -60,6 +60,21 @@ extension EventLoop {
         state.pointee.dirty.append(id)
     }
 
+    /// Once per channel and turn.
+    func goOnInNextTurn(_ id: RegistrationID) {
+        state.pointee.goingOn.append(id)
+    }
+
+    /// Those that ask for it now wait for another turn.
+    func goOnWithChannels() {
+        let count = state.pointee.goingOn.count
+        for index in 0..<count {
+            let id = state.pointee.goingOn[index]
+            state.pointee.registrations.channel(id)?._withUnsafeGuaranteedRef { $0.goOn() }
+        }
+        state.pointee.goingOn.removeFirst(count)
+    }
+
     /// Bytes of a receive buffer, all of which a received datagram may use.
     var receiveBufferSize: Int { state.pointee.receiveBuffers.sizeMax }
 

@@ -6,6 +6,7 @@ extension EventLoop {
         if remote.wakeup.awoke() { state.pointee.statistics.wakeups &+= 1 }
         let start = now
         state.pointee.turnTime = start
+        if !state.pointee.goingOn.isEmpty { goOnWithChannels() }
         for index in 0..<count { dispatch(batch[index]) }
         if !state.pointee.batchTasks.isEmpty { runBatchTasks() }
         let taskTime = runTimersAndTasks(turnStart: start)

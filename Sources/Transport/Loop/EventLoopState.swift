@@ -7,6 +7,8 @@ struct EventLoopState: ~Copyable {
     var submissions = GrowingBuffer<Submission>(capacity: submissionsMax)
     /// Channels with something to send at the end of the turn.
     var dirty = GrowingBuffer<RegistrationID>(capacity: 256)
+    /// Channels that go on at the beginning of the next turn; each at most once.
+    var goingOn = GrowingBuffer<RegistrationID>(capacity: 64)
     /// Registrations that may be free now.
     var ending = GrowingBuffer<RegistrationID>(capacity: 256)
     /// Channels whose receive ended for want of buffers, in that order.
@@ -46,7 +48,7 @@ struct EventLoopState: ~Copyable {
     /// Whether something waits for a turn rather than for a completion. Channels are freed last in a turn, and who
     /// is told of it may write to another channel or ask for a tail task.
     var hasWorkForNextTurn: Bool {
-        !starved.isEmpty || !dirty.isEmpty || !ending.isEmpty || hasDeferredTasks
+        !starved.isEmpty || !dirty.isEmpty || !goingOn.isEmpty || !ending.isEmpty || hasDeferredTasks
     }
 }
 

@@ -104,6 +104,40 @@ struct StreamFileTests {
         }
     }
 
+    @Test(
+        "A region for a peer that has finished and reads slowly is sent to its end, and FIN behind it",
+        arguments: across(streamTransports, StreamFamily.allCases))
+    func slowHalfClosedPeer(transport: TransportKind, family: StreamFamily) async throws {
+        // More than all buffers on the way hold.
+        let file = pattern(16 << 20)
+        try await Self.withFile(file) { handle in
+            try await withAccepted(transport, family, receiveBuffer: 8192) {
+                $0.childChannelOption(.allowRemoteHalfClosure, value: true)
+            } _: { it async throws in
+                it.peer.finishOutput()
+                try await it.journal.wait(for: "event inputClosed")
+                let (channel, journal) = (it.channel, it.journal)
+                let region = try NIOCore.FileRegion(fileHandle: handle)
+                let closed = try await it.onLoop {
+                    channel.sending(IOData.fileRegion(region)).whenSuccess { journal.note("written") }
+                    let closed = channel.close(mode: .output)
+                    closed.whenSuccess { journal.note("finished") }
+                    return closed
+                }
+                var received: [UInt8] = []
+                for _ in 0..<8 {
+                    received += try await it.peer.receive(exactly: 64 * 1024)
+                    #expect(!journal.has("written"))
+                }
+                received += try await it.peer.receiveToEnd()
+                #expect(received.isSame(as: file))
+                try await outcome(closed).get()
+                #expect(journal.events.filter { ["written", "finished"].contains($0) } == ["written", "finished"])
+                try await outcome(channel.closeFuture).get()
+            }
+        }
+    }
+
     @Test("A file that is shorter than its region ends the channel, and its write fails", arguments: streamTransports)
     func tooShort(transport: TransportKind) async throws {
         try await Self.withFile(pattern(1000)) { handle in

@@ -294,26 +294,18 @@ struct DetachOrderTests {
                 #expect(connection.write(file: region))
                 #expect(!connection.detach { _ in Issue.record("a file is queued") })
             },
-            { kernel, connection in
-                kernel.complete(.pollWrite, Int32(POLLOUT))
+            { _, connection in
                 [1].withUnsafeBytes { bytes in
                     #expect(connection.write(bytes, descriptors: [file.descriptor]))
                 }
                 #expect(!connection.detach { _ in Issue.record("descriptors are queued") })
             },
-            { kernel, _ in
-                kernel.complete(.pollWrite, Int32(POLLOUT))
-            },
-            { kernel, connection in
+            { _, connection in
                 detach(connection)
             },
             { kernel, _ in
                 kernel.complete(.receive, -ECANCELED)
                 kernel.complete(.cancelReceive, 0)
-                if kernel.count(.pollWrite) > 0 {
-                    kernel.complete(.pollWrite, -ECANCELED)
-                    kernel.complete(.cancelPollWrite, 0)
-                }
             },
             { _, _ in #expect(handed.all.map(\.remainder) == [ConnectionRemainder.none]) }
         )

@@ -40,7 +40,8 @@ int csocket_receive(int socket, void *bytes, size_t capacity, struct csocket_mes
 /*
  * sendfile(2): sends up to `count` bytes of `file` from `offset` on, without moving the file's position. 0:
  * the file ends there. Does not block on the socket (-EAGAIN): its open file description has O_NONBLOCK
- * during the call and only then. Does block while the disk is read. Raises no SIGPIPE (-EPIPE).
+ * during the call and only then, whatever it had before. Does block while the disk is read. Raises no SIGPIPE
+ * (-EPIPE).
  */
 int64_t csocket_send_file(int socket, int file, int64_t offset, size_t count);
 
