@@ -1,5 +1,7 @@
 #define _GNU_SOURCE
 #include "CSocket.h"
+#include "unblocked.h"
+
 
 #include <errno.h>
 #include <fcntl.h>
@@ -97,30 +99,17 @@ int csocket_peer_credentials(int socket, struct csocket_credentials *credentials
 }
 
 int64_t csocket_send_file(int socket, int file, int64_t offset, size_t count) {
-    /* As F_SETFL does it, without having to ask for the other flags. */
-    int nonblocking = 1;
-    if (ioctl(socket, FIONBIO, &nonblocking) < 0)
-        return -errno;
-    /* There is no MSG_NOSIGNAL for it: the signal, which goes to the calling thread, is held back and taken.
-     */
-    sigset_t pipe_only, before;
-    sigemptyset(&pipe_only);
-    sigaddset(&pipe_only, SIGPIPE);
-    pthread_sigmask(SIG_BLOCK, &pipe_only, &before);
+    struct unblocked call;
+    int error = unblocked_begin(&call, socket);
+    if (error < 0)
+        return error;
     ssize_t n;
     off_t position = offset;
     do {
         n = sendfile(socket, file, &position, count);
     } while (n < 0 && errno == EINTR);
     int64_t result = n < 0 ? -errno : n;
-    /* Also after a part has been sent, when the error itself is kept for the next call. */
-    if (result != (int64_t)count) {
-        struct timespec now = {0};
-        sigtimedwait(&pipe_only, NULL, &now);
-    }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    nonblocking = 0;
-    ioctl(socket, FIONBIO, &nonblocking);
+    unblocked_end(&call, socket, result != (int64_t)count);
     return result;
 }
 

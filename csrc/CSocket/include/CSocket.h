@@ -53,7 +53,7 @@ int csocket_pipe(int ends[2], size_t capacity);
 /*
  * splice(2): moves up to `count` bytes from a socket into a pipe, or out of a pipe into a socket. 0: the
  * socket's input has ended. Blocks on neither (-EAGAIN): the socket's open file description has O_NONBLOCK
- * during the call and only then. Raises no SIGPIPE (-EPIPE).
+ * during the call, and is in blocking mode after it. Raises no SIGPIPE (-EPIPE).
  */
 int64_t csocket_splice_in(int socket, int pipe, size_t count);
 int64_t csocket_splice_out(int pipe, int socket, size_t count);
