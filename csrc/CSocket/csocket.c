@@ -2,7 +2,6 @@
 #include "CSocket.h"
 #include "unblocked.h"
 
-
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
