@@ -1,6 +1,5 @@
 #define _GNU_SOURCE
 #include "CSocket.h"
-#include "unblocked.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,7 +10,6 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/sendfile.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -95,21 +93,6 @@ int csocket_peer_credentials(int socket, struct csocket_credentials *credentials
         return -ENOTCONN;
     *credentials = (struct csocket_credentials){.pid = peer.pid, .uid = peer.uid, .gid = peer.gid};
     return 0;
-}
-
-int64_t csocket_send_file(int socket, int file, int64_t offset, size_t count) {
-    struct unblocked call;
-    int error = unblocked_begin(&call, socket);
-    if (error < 0)
-        return error;
-    ssize_t n;
-    off_t position = offset;
-    do {
-        n = sendfile(socket, file, &position, count);
-    } while (n < 0 && errno == EINTR);
-    int64_t result = n < 0 ? -errno : n;
-    unblocked_end(&call, socket, result != (int64_t)count);
-    return result;
 }
 
 int csocket_accept(int socket) {

@@ -1,9 +1,33 @@
+/* Bytes that go to and from sockets without passing through this process's memory. */
 #define _GNU_SOURCE
 #include "CSocket.h"
-#include "unblocked.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/sendfile.h>
+#include <time.h>
 #include <unistd.h>
+
+/* As F_SETFL does it, without having to ask for the other flags. */
+static int set_nonblocking(int socket, int nonblocking) {
+    return ioctl(socket, FIONBIO, &nonblocking) < 0 ? -errno : 0;
+}
+
+int64_t csocket_send_file(int socket, int file, int64_t offset, size_t count) {
+    int error = set_nonblocking(socket, 1);
+    if (error < 0)
+        return error;
+    ssize_t n;
+    off_t position = offset;
+    do {
+        n = sendfile(socket, file, &position, count);
+    } while (n < 0 && errno == EINTR);
+    int64_t result = n < 0 ? -errno : n;
+    set_nonblocking(socket, 0);
+    return result;
+}
 
 int csocket_pipe(int ends[2], size_t capacity) {
     if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
@@ -16,25 +40,44 @@ int csocket_pipe(int ends[2], size_t capacity) {
     return -code;
 }
 
-/* splice(2) waits by the socket's own flag, whatever its flags argument says. */
-static int64_t splice_unblocked(int socket, int from, int to, size_t count) {
-    struct unblocked call;
-    int error = unblocked_begin(&call, socket);
-    if (error < 0)
-        return error;
+static int64_t splice_some(int from, int to, size_t count) {
     ssize_t n;
     do {
         n = splice(from, NULL, to, NULL, count, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     } while (n < 0 && errno == EINTR);
-    int64_t result = n < 0 ? -errno : n;
-    unblocked_end(&call, socket, to == socket && result != (int64_t)count);
-    return result;
+    return n < 0 ? -errno : n;
 }
 
 int64_t csocket_splice_in(int socket, int pipe, size_t count) {
-    return splice_unblocked(socket, socket, pipe, count);
+    return splice_some(socket, pipe, count);
 }
 
 int64_t csocket_splice_out(int pipe, int socket, size_t count) {
-    return splice_unblocked(socket, pipe, socket, count);
+    /* Whether it waits for room goes by the socket's own flag, whatever splice(2)'s flags say. */
+    int error = set_nonblocking(socket, 1);
+    if (error < 0)
+        return error;
+    int64_t result = splice_some(pipe, socket, count);
+    set_nonblocking(socket, 0);
+    return result;
+}
+
+static void only_sigpipe(sigset_t *set) {
+    sigemptyset(set);
+    sigaddset(set, SIGPIPE);
+}
+
+int csocket_hold_sigpipe(void) {
+    sigset_t set, before;
+    only_sigpipe(&set);
+    pthread_sigmask(SIG_BLOCK, &set, &before);
+    return !sigismember(&before, SIGPIPE);
+}
+
+void csocket_release_sigpipe(void) {
+    sigset_t set;
+    only_sigpipe(&set);
+    struct timespec now = {0};
+    sigtimedwait(&set, NULL, &now);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }

@@ -47,10 +47,12 @@ extension Connection {
     /// Bytes received that were spliced, so far.
     public var bytesSpliced: UInt64 { state.pointee.bytesSpliced }
 
-    /// There is something to be received. Returns what a receive would have ended with.
-    func spliceInput(_ splice: Splice) -> Int32 {
+    /// There is something to be received, as a poll has told. Returns what a receive would have ended with.
+    func spliceInput(_ splice: Splice, events: Int32) -> Int32 {
         guard state.pointee.read.isWanted else { return -EAGAIN }
-        guard splice.target.takesSpliced else {
+        // An error alone is a receive's to tell: splice(2) might wait for bytes behind it.
+        let mayWait = events & (Int32(POLLIN) | Int32(POLLHUP) | Int32(CSOCKET_POLLRDHUP)) == 0
+        guard splice.target.takesSpliced, !mayWait else {
             endSplicing()
             return -EAGAIN
         }

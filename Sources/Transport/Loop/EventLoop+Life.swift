@@ -1,3 +1,5 @@
+import CSocket
+
 /// How a loop runs and ends.
 extension EventLoop {
     /// What somebody who stands on a loop does at its end.
@@ -28,6 +30,9 @@ extension EventLoop {
     /// Runs until ``EventLoopRemote/stop()`` or ``EventLoopRemote/shutdownGracefully(quietPeriod:timeout:)``, then
     /// closes every channel and frees everything. Once per loop.
     ///
+    /// Meanwhile the thread holds SIGPIPE back (pthread_sigmask(3)), since sendfile(2) and splice(2) raise it: a process that is
+    /// spawned on it inherits that.
+    ///
     /// - Throws: when the kernel refuses the loop's ring for good; the process had better end.
     /// - Returns: how many channels had operations in flight when the stop timeout passed. 0 is the rule; their
     ///   memory has been leaked on purpose, because the kernel may still write to it.
@@ -35,8 +40,10 @@ extension EventLoop {
     public func run() throws(SystemError) -> Int {
         precondition(!hasRun, "a loop runs once")
         hasRun = true
+        let holdsSignal = csocket_hold_sigpipe() == 1
         remote.began()
         defer {
+            if holdsSignal { csocket_release_sigpipe() }
             hasEnded = true
             remote.ended()
         }

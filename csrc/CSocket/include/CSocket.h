@@ -40,8 +40,8 @@ int csocket_receive(int socket, void *bytes, size_t capacity, struct csocket_mes
 /*
  * sendfile(2): sends up to `count` bytes of `file` from `offset` on, without moving the file's position. 0:
  * the file ends there. Does not block on the socket (-EAGAIN): its open file description has O_NONBLOCK
- * during the call and only then, whatever it had before. Does block while the disk is read. Raises no SIGPIPE
- * (-EPIPE).
+ * during the call and only then, whatever it had before. Does block while the disk is read. -EPIPE comes with
+ * SIGPIPE: see csocket_hold_sigpipe.
  */
 int64_t csocket_send_file(int socket, int file, int64_t offset, size_t count);
 
@@ -51,12 +51,22 @@ int64_t csocket_send_file(int socket, int file, int64_t offset, size_t count);
  */
 int csocket_pipe(int ends[2], size_t capacity);
 /*
- * splice(2): moves up to `count` bytes from a socket into a pipe, or out of a pipe into a socket. 0: the
- * socket's input has ended. Blocks on neither (-EAGAIN): the socket's open file description has O_NONBLOCK
- * during the call, and is in blocking mode after it. Raises no SIGPIPE (-EPIPE).
+ * splice(2): moves up to `count` bytes from a socket into an empty pipe. 0: the socket's input has ended.
+ * Only when poll(2) has said that there is something to be read: on a socket in blocking mode it waits
+ * otherwise.
  */
 int64_t csocket_splice_in(int socket, int pipe, size_t count);
+/* The other way, out of a pipe that holds `count` bytes at least: blocks, and signals, as csocket_send_file
+ * does. */
 int64_t csocket_splice_out(int pipe, int socket, size_t count);
+
+/*
+ * Holds SIGPIPE back in the calling thread, for the calls that have no MSG_NOSIGNAL. 1; 0 when it is held
+ * back already. A process that is spawned by the thread inherits that (posix_spawn(3) can undo it).
+ */
+int csocket_hold_sigpipe(void);
+/* Takes what has been held back, and holds back no more. */
+void csocket_release_sigpipe(void);
 
 /* poll(2)'s POLLRDHUP, which needs _GNU_SOURCE: the peer has shut down its writing side. */
 enum { CSOCKET_POLLRDHUP = 0x2000 };
