@@ -44,7 +44,10 @@ final class KnownFiles: Sendable {
     private let countMax: Int
 
     /// Of the descriptors that requests may have it takes an eighth at most.
-    init(_ openFiles: OpenFiles) { countMax = min(Self.countMax, openFiles.max / 8) }
+    init(_ openFiles: OpenFiles) {
+        countMax = min(Self.countMax, openFiles.max / 8)
+        openFiles.whenShort { [weak self] in self?.forgetAll() }
+    }
 
     var count: Int { state.withLock { $0.files.count } }
 
@@ -69,6 +72,15 @@ final class KnownFiles: Sendable {
     func forget(_ path: String) {
         // Closed outside of the lock.
         _ = state.withLock { $0.files.removeValue(forKey: path) }
+    }
+
+    /// Requests that want to open a file come first.
+    private func forgetAll() {
+        // Closed outside of the lock.
+        _ = state.withLock { state in
+            defer { state.files = [:] }
+            return state.files
+        }
     }
 
     private func sweepLater(_ loop: any NIOCore.EventLoop) {

@@ -18,11 +18,24 @@ final class OpenFiles: Sendable {
 
     let max: Int
     private let count = Atomic<Int>(0)
+    /// Who has files open that no request needs just now.
+    private let savers = Mutex<[@Sendable () -> Void]>([])
 
     init(max: Int) { self.max = max }
 
-    /// Returns false when there are too many.
+    /// Returns false when there are too many, though all are closed that no request needs.
     func take() -> Bool {
+        if tryToTake() { return true }
+        for closeSpare in savers.withLock({ $0 }) { closeSpare() }
+        return tryToTake()
+    }
+
+    /// `closeSpare` is called when there are too many, on any thread.
+    func whenShort(_ closeSpare: @escaping @Sendable () -> Void) {
+        savers.withLock { $0.append(closeSpare) }
+    }
+
+    private func tryToTake() -> Bool {
         if count.add(1, ordering: .relaxed).newValue <= max { return true }
         giveBack()
         return false

@@ -10,7 +10,7 @@ public typealias ImmediateResponder = @Sendable (HTTPRequestHead, any Channel) -
 public struct ImmediateAnswer {
     /// `Date` is added, and `Content-Length` if it has none, but for HEAD.
     public var head: HTTPResponseHead
-    /// Nil: none, as for HEAD.
+    /// Nil: none. Left out where there must be none: for HEAD, 204 and 304.
     public var body: IOData?
     /// Called on the loop's thread when the body has been sent, or never will be. What the body stands on, such as an open
     /// file, may go then.
@@ -189,13 +189,14 @@ final class ImmediateAnswers {
 extension ImmediateAnswer {
     /// With what tells the client where the body ends (RFC 9112, 6.3).
     fileprivate func framed(for method: HTTPMethod) -> ImmediateAnswer {
-        let hasLength = head.headers.contains(name: "content-length")
-        let mayHaveBody = head.status.mayHaveResponseBody
-        guard hasLength != mayHaveBody, hasLength || method != .HEAD else { return self }
         var answer = self
-        if hasLength {
+        let mayHaveBody = head.status.mayHaveResponseBody
+        // Whatever came behind the head would be taken for the next answer.
+        if !mayHaveBody || method == .HEAD { answer.body = nil }
+        let hasLength = head.headers.contains(name: "content-length")
+        if hasLength, !mayHaveBody {
             answer.head.headers.remove(name: "content-length")
-        } else {
+        } else if !hasLength, mayHaveBody, method != .HEAD {
             answer.head.headers.add(name: "Content-Length", value: String(body?.readableBytes ?? 0))
         }
         return answer

@@ -59,6 +59,24 @@ class CountingCommandTests(unittest.TestCase):
                 self.assertIn(f"/nowhere/ringmaster is missing: build it with {command_line}, or let RINGMASTER", str(missing.exception))
 
 
+class RecountTests(unittest.TestCase):
+    BOUNDS = {"a": {"measured": 100.0, "bound": 106.0}, "b": {"measured": 10.0, "bound": 10.6}}
+
+    def counts(self, first, *later):
+        rounds = iter(later)
+        return counting_command.lowest(first, self.BOUNDS, lambda: next(rounds))
+
+    def test_what_is_within_its_bound_is_not_counted_again(self):
+        self.assertEqual(self.counts({"a": 106.0, "b": 10.0}), {"a": 106.0, "b": 10.0})
+
+    def test_an_outlier_is_counted_again(self):
+        self.assertEqual(self.counts({"a": 250.0, "b": 10.0}, {"a": 101.0, "b": 99.0}), {"a": 101.0, "b": 10.0})
+
+    def test_what_stays_above_its_bound_fails_after_two_more(self):
+        found = self.counts({"a": 110.0, "b": 10.0}, {"a": 109.0, "b": 10.0}, {"a": 111.0, "b": 10.0})
+        self.assertEqual(len(counting.exceeded(found, self.BOUNDS)), 1)
+
+
 class FiguresTests(unittest.TestCase):
     def test_the_interval_of_five_needs_all_of_them(self):
         self.assertEqual(figures.interval([3, 1, 2, 5, 4]), (1, 5))

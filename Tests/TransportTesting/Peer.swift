@@ -99,6 +99,12 @@ final class Peer: Sendable {
         }
     }
 
+    /// Neither bytes nor the end of the stream have come.
+    var hasNothingToReceive: Bool {
+        var byte: UInt8 = 0
+        return recv(fd, &byte, 1, Int32(MSG_DONTWAIT) | Int32(MSG_PEEK)) < 0 && errno == EAGAIN
+    }
+
     /// What the kernel still holds for this side to read, in bytes (FIONREAD).
     static func unreadBytes(_ fd: Int32) -> Int32 {
         var count: Int32 = 0

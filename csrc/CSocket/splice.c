@@ -29,15 +29,14 @@ int64_t csocket_send_file(int socket, int file, int64_t offset, size_t count) {
     return result;
 }
 
-int csocket_pipe(int ends[2], size_t capacity) {
+int csocket_pipe(int ends[2], size_t capacity, size_t capacity_min) {
     if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
         return -errno;
-    if (fcntl(ends[1], F_SETPIPE_SZ, (int)capacity) >= 0)
+    if (fcntl(ends[1], F_SETPIPE_SZ, (int)capacity) >= 0 || fcntl(ends[1], F_GETPIPE_SZ) >= (int)capacity_min)
         return 0;
-    int code = errno;
     close(ends[0]);
     close(ends[1]);
-    return -code;
+    return -EPERM;
 }
 
 static int64_t splice_some(int from, int to, size_t count) {
@@ -46,6 +45,17 @@ static int64_t splice_some(int from, int to, size_t count) {
         n = splice(from, NULL, to, NULL, count, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     } while (n < 0 && errno == EINTR);
     return n < 0 ? -errno : n;
+}
+
+int csocket_may_splice(void) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
+        return 0;
+    /* Out of an empty pipe into itself: -EINVAL says no worse than that. */
+    int64_t result = splice_some(ends[0], ends[1], 1);
+    close(ends[0]);
+    close(ends[1]);
+    return result == -EPERM || result == -EACCES || result == -ENOSYS ? (int)result : 0;
 }
 
 int64_t csocket_splice_in(int socket, int pipe, size_t count) {

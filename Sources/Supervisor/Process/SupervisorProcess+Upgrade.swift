@@ -137,6 +137,8 @@ extension SupervisorProcess {
         handles = Array(repeating: nil, count: pages.count)
         for worker in image.workers { handles[worker.worker.slot] = adopt(worker) }
         for held in image.held {
+            // One that a program accepted whose listeners did not have it yet.
+            if held.state == nil, held.peer.port != nil { held.descriptors.forEach(Socket.setNoDelay) }
             sockets.hold(
                 SocketStore.Held(
                     record: ConnectionRecord(listener: held.listener, peer: held.peer, acceptedAt: held.acceptedAt),

@@ -105,7 +105,7 @@ extension Connection {
             cancelReceive()
         case .waitForBuffers:
             // What waits for a pipe may do so for long: then nobody else tells of the peer's end.
-            if isSplicing { return watchPeer() }
+            if awaitsSplicePipe { return watchPeer() }
             if let registration { loop.waitForReceiveBuffers(registration) }
         case .end:
             guard state.pointee.inputEnd != .told else { return watchPeer() }

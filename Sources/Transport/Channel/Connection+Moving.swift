@@ -78,6 +78,7 @@ extension Connection {
             preconditionFailure("a connection parks nothing behind the end, and queues nothing behind FIN")
         }
         completion(DetachedConnection(fd: fd, remainder: remainder))
+        for case .spliced(let pipe, _) in dropped { loop.splicePipeReturned(pipe) }
         // Last, since the owners of uncopied memory are told by it.
         _ = consume dropped
         return true
@@ -124,7 +125,6 @@ extension WriteQueue {
                 let number = pipe.count
                 pipe.read(into: &all)
                 if let segment = consumeSegment(number) { dropped.append(segment) }
-                pipe.sent(number)
             case (.file, _)?, (.descriptors, _)?:
                 preconditionFailure("files and descriptors are not taken along")
             case nil:

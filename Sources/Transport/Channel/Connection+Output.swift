@@ -106,7 +106,10 @@ extension Connection {
     private func advanceSegment(_ number: Int) {
         let segment = state.pointee.queue.firstSegment?.segment
         _ = state.pointee.queue.consumeSegment(number)
-        if case .spliced(let pipe, _)? = segment { pipe.sent(number) }
+        if case .spliced(let pipe, _)? = segment {
+            pipe.sent(number)
+            if pipe.count == 0 { loop.splicePipeReturned(pipe) }
+        }
     }
 
     @inline(__always)

@@ -9,14 +9,15 @@ extension Connection {
     /// way. Up to 1 MiB at a time leaves the socket, into a pipe of the kernel's; more is received when `other` has
     /// taken all of it: whoever writes to `other` besides looks at ``isWritable`` as ever.
     ///
-    /// Goes on until ``endSplicing()``, or until `other` takes nothing more: ``received(_:)`` is called again then. The end of
-    /// the input is told as ever, when all before it is queued at `other`; ``flushed()`` tells when it is sent.
+    /// Goes on until ``endSplicing()``, or until it cannot: when `other` takes nothing more, no pipe can be had
+    /// (``EventLoopConfiguration/splicePipesMax``, or no descriptors, or the user's limit, pipe(7)), the input ends, or urgent data
+    /// come (tcp(7)). ``received(_:)`` is called again then. The end of the input is told as ever, when all before it is queued at
+    /// `other`; its ``flushed()`` tells when it is sent.
     ///
     /// Call it while reading is paused: a receive in flight is not for the pipe.
     ///
     /// - Parameter other: of the same loop.
-    /// - Returns: false when no pipe can be had: the loop has ``EventLoopConfiguration/splicePipesMax`` of them, there are
-    ///   no descriptors left or the user has too many pipes (pipe(2), pipe(7)), or splice(2) is denied to the process. Everything stays as it is then.
+    /// - Returns: false when there is no pipe to be had now, or splice(2) is denied to the process. Everything stays as it is then.
     @discardableResult
     public func splice(to other: Connection) -> Bool {
         precondition(other.loop === loop && other !== self, "bytes are spliced to another connection of the loop")
@@ -24,18 +25,18 @@ extension Connection {
         precondition(!configuration.receivesDescriptors, "a pipe carries no descriptors")
         precondition(registration != nil, "only what is started receives")
         guard !isClosing, !isSplicing else { return isSplicing }
-        guard let pipe = SplicePipe(loop, source: self) else {
-            loop.state.pointee.statistics.splicePipesRefused &+= 1
+        guard loop.state.pointee.splicePipes.areAvailable(loop.turnTime) else {
+            loop.countSpliceRefused()
             return false
         }
-        state.pointee.splice = Splice(target: other, pipe: pipe)
+        state.pointee.splice = Splice(target: other)
         return true
     }
 
     /// Tells what is received by ``received(_:)`` again, from the next receive on. What is in the pipe is sent.
     public func endSplicing() {
         guard let splice = state.pointee.splice else { return }
-        splice.pipe.source = nil
+        splice.pipe?.source = nil
         state.pointee.splice = nil
         // It may have waited for the pipe.
         if !isClosing { perform(state.pointee.read.buffersReturned()) }
@@ -44,32 +45,43 @@ extension Connection {
     /// Whether ``splice(to:)`` is in force.
     public var isSplicing: Bool { state.pointee.splice != nil }
 
+    /// Whether it waits until the pipe is empty.
+    var awaitsSplicePipe: Bool { state.pointee.splice?.pipe != nil }
+
     /// Bytes received that were spliced, so far.
     public var bytesSpliced: UInt64 { state.pointee.bytesSpliced }
 
     /// There is something to be received, as a poll has told. Returns what a receive would have ended with.
     func spliceInput(_ splice: Splice, events: Int32) -> Int32 {
         guard state.pointee.read.isWanted else { return -EAGAIN }
+        guard splice.pipe == nil else { return -ENOBUFS }
         // An error alone is a receive's to tell: splice(2) might wait for bytes behind it.
         let mayWait = events & (Int32(POLLIN) | Int32(POLLHUP) | Int32(CSOCKET_POLLRDHUP)) == 0
-        guard splice.target.takesSpliced, !mayWait else {
-            endSplicing()
-            return -EAGAIN
+        guard splice.target.takesSpliced, !mayWait else { return receiveInstead() }
+        guard let pipe = loop.state.pointee.splicePipes.take(loop.turnTime) else {
+            loop.countSpliceRefused()
+            return receiveInstead()
         }
-        guard splice.pipe.count == 0 else { return -ENOBUFS }
-        let result = splice.pipe.fill(from: fd)
-        if result < 0, loop.state.pointee.isSpliceDenied {
-            endSplicing()
-            return -EAGAIN
+        let result = pipe.fill(from: fd)
+        guard result > 0 else {
+            loop.state.pointee.splicePipes.give(pipe)
+            // Before urgent data, too, it says that there is nothing, or nothing any more. A receive steps over them.
+            return result == 0 || result == -EAGAIN ? receiveInstead() : result
         }
-        guard result > 0 else { return result }
+        pipe.source = self
+        state.pointee.splice?.pipe = pipe
         state.pointee.bytesReceived &+= UInt64(result)
         state.pointee.bytesSpliced &+= UInt64(result)
         loop.state.pointee.statistics.splicedBytes &+= UInt64(result)
-        splice.target.append(splice.pipe)
+        splice.target.append(pipe)
         spliced(Int(result))
         // Until the pipe is empty, which it is at the end of the turn if the other's socket has room.
         return isSplicing ? -ENOBUFS : -EAGAIN
+    }
+
+    private func receiveInstead() -> Int32 {
+        endSplicing()
+        return -EAGAIN
     }
 
     private var takesSpliced: Bool {
@@ -84,6 +96,7 @@ extension Connection {
 
     /// What waited for it goes on.
     func splicePipeEmptied() {
+        state.pointee.splice?.pipe = nil
         if !isClosing { perform(state.pointee.read.buffersReturned()) }
     }
 
@@ -99,8 +112,31 @@ extension Connection {
     }
 }
 
-/// Where a connection's input goes, and by what.
+/// Where a connection's input goes, and what it is in on its way.
 struct Splice {
     let target: Connection
-    let pipe: SplicePipe
+    /// Nil when nothing is.
+    var pipe: SplicePipe?
+}
+
+extension EventLoop {
+    /// The pipe is out of the write queue, and empty: whoever filled it goes on.
+    func splicePipeReturned(_ pipe: SplicePipe) {
+        let source = pipe.source
+        pipe.source = nil
+        state.pointee.splicePipes.give(pipe)
+        source?.splicePipeEmptied()
+    }
+
+    /// The pipe is out of the write queue with bytes in it. Who filled it would wait for ever.
+    func splicePipeDropped(_ pipe: SplicePipe) {
+        state.pointee.splicePipes.drop(pipe)
+        pipe.source?.endSplicing()
+    }
+
+    fileprivate func countSpliceRefused() {
+        // What stays so is told once.
+        if state.pointee.splicePipes.isDenied, state.pointee.statistics.splicesRefused > 0 { return }
+        state.pointee.statistics.splicesRefused &+= 1
+    }
 }

@@ -81,7 +81,8 @@ open class Connection: Channel {
     /// All that was written has been taken by the kernel.
     open func flushed() {}
 
-    /// FIN has been sent, as ``finishOutput()`` asked for, behind all that was written.
+    /// FIN has been sent, as ``finishOutput()`` asked for, behind all that was written; or it is at the end of this turn, by
+    /// close(2), when the input has ended too.
     open func outputFinished() {}
 
     /// The socket is closed; nothing else is called after this. Called once for each started connection.
@@ -197,8 +198,7 @@ open class Connection: Channel {
         Glibc.close(fd)
         let dropped = state.pointee.queue.removeAll(into: loop.chunks)
         state.pointee.parked.removeAll(into: loop.chunks)
-        // Who waits for the pipe to be empty would do so for ever.
-        for case .spliced(let pipe, _) in dropped { pipe.source?.endSplicing() }
+        for case .spliced(let pipe, _) in dropped { loop.splicePipeDropped(pipe) }
         // Last, since the owners of uncopied memory are told by it.
         _ = consume dropped
     }

@@ -3,55 +3,42 @@ import Glibc
 
 /// A pipe that bytes lie in on their way from one socket to another, which they take without being copied (splice(2)).
 ///
-/// It is filled when it is empty only: what splice(2) says of a full pipe and of an empty socket is the same. It counts
-/// its loop's pipes, and is closed when neither the connection that fills it nor a write queue refers to it any more.
+/// It is filled when it is empty only: what splice(2) says of a full pipe and of an empty socket is the same.
 final class SplicePipe {
     /// Bytes a pipe is asked to hold. More needs privileges (/proc/sys/fs/pipe-max-size, pipe(7)).
     static let capacity = 1 << 20
+    /// One that the kernel grants less than this is of no use.
+    private static let capacityMin = 1 << 16
 
-    private unowned let loop: EventLoop
     private let readEnd: Int32
     private let writeEnd: Int32
     /// Bytes in it.
     private(set) var count = 0
-    /// Who is to be told when it is empty again. Cleared when that connection fills it no more.
+    /// Who filled it and waits until it is empty. Nobody, when that connection splices no more.
     var source: Connection?
 
-    /// Nil when the loop has as many as it may, or the kernel grants none: EMFILE, ENFILE, ENOMEM, or EPERM, when the user has
-    /// as many pages in pipes as an unprivileged one may.
-    init?(_ loop: EventLoop, source: Connection) {
-        guard loop.state.pointee.splicePipes < loop.splicePipesMax, !loop.state.pointee.isSpliceDenied else {
-            return nil
-        }
+    /// Nil when the kernel grants none: EMFILE, ENFILE, ENOMEM, or a user who has as much in pipes as an unprivileged one may.
+    fileprivate init?() {
         var ends: (Int32, Int32) = (-1, -1)
         let result = withUnsafeMutableBytes(of: &ends) {
-            csocket_pipe($0.assumingMemoryBound(to: Int32.self).baseAddress, Self.capacity)
+            csocket_pipe($0.assumingMemoryBound(to: Int32.self).baseAddress, Self.capacity, Self.capacityMin)
         }
         guard result == 0 else { return nil }
-        self.loop = loop
         (readEnd, writeEnd) = ends
-        self.source = source
-        loop.state.pointee.splicePipes += 1
     }
 
     deinit {
-        loop.state.pointee.splicePipes -= 1
         close(readEnd)
         close(writeEnd)
     }
 
-    /// Takes what the socket has received, as far as it fits. 0: the input has ended; or a negative errno. Where splice(2) is
-    /// denied (a seccomp filter, a sandbox), the loop makes no other pipe.
+    /// Takes what the socket has received, as far as it fits: after poll(2) has said that there is something. A negative errno
+    /// otherwise; or 0 at the end of the input, and wherever urgent data come next (tcp(7)).
     func fill(from socket: Int32) -> Int32 {
         precondition(count == 0, "a pipe is filled when it is empty")
-        let result = csocket_splice_in(socket, writeEnd, Self.capacity)
-        switch -result {
-        case Int64(EPERM), Int64(EACCES), Int64(ENOSYS), Int64(EINVAL):
-            loop.state.pointee.isSpliceDenied = true
-        default:
-            count = Int(max(0, result))
-        }
-        return Int32(result)
+        let result = Int32(csocket_splice_in(socket, writeEnd, Self.capacity))
+        count = Int(max(0, result))
+        return result
     }
 
     /// Gives the socket up to `limit` bytes of it, which are the caller's to count by ``sent(_:)``. Or a negative errno.
@@ -63,20 +50,70 @@ final class SplicePipe {
     func sent(_ number: Int) {
         precondition(number <= count, "more leaves a pipe than there is")
         count -= number
-        if count == 0 { source?.splicePipeEmptied() }
     }
 
-    /// Takes all that is in it into memory, at the end of `bytes`; the caller counts it by ``sent(_:)``.
+    /// Takes all that is in it into memory, at the end of `bytes`.
     func read(into bytes: inout [UInt8]) {
         let start = bytes.count
         bytes.append(contentsOf: repeatElement(0, count: count))
-        var left = count
-        while left > 0 {
+        while count > 0 {
             let taken = bytes.withUnsafeMutableBytes {
-                Glibc.read(readEnd, $0.baseAddress! + start + count - left, left)
+                Glibc.read(readEnd, $0.baseAddress! + start + ($0.count - start - count), count)
             }
             precondition(taken > 0, "a pipe has what was put into it")
-            left -= taken
+            count -= taken
         }
     }
+}
+
+/// A loop's pipes. A connection has one only while there are bytes in it: so a few do for many streams.
+struct SplicePipes {
+    /// Empty ones that are kept open: what is open takes from what the user may have.
+    private static let idleMax = 16
+    /// How long none is asked for when the kernel has refused one.
+    private static let rest: Duration = .seconds(1)
+
+    private let max: Int
+    private var idle: [SplicePipe] = []
+    /// Open ones, the idle ones among them.
+    private var openCount = 0
+    private var restEnd = MonotonicTime(nanoseconds: 0)
+    /// Whether this process may splice at all, once somebody has asked.
+    private var isAllowed: Bool?
+
+    init(max: Int) { self.max = max }
+
+    /// Those with bytes in them.
+    var usedCount: Int { openCount - idle.count }
+
+    /// splice(2) is denied to the process, by a seccomp filter or a sandbox: it stays so.
+    var isDenied: Bool { isAllowed == false }
+
+    /// Whether there is one to be had, as far as is known.
+    mutating func areAvailable(_ now: MonotonicTime) -> Bool {
+        if isAllowed == nil { isAllowed = csocket_may_splice() == 0 }
+        guard isAllowed == true else { return false }
+        return !idle.isEmpty || (openCount < max && now >= restEnd)
+    }
+
+    /// An empty one; nil when there is none.
+    mutating func take(_ now: MonotonicTime) -> SplicePipe? {
+        guard areAvailable(now) else { return nil }
+        if let pipe = idle.popLast() { return pipe }
+        guard let pipe = SplicePipe() else {
+            restEnd = now + Self.rest
+            return nil
+        }
+        openCount += 1
+        return pipe
+    }
+
+    /// It is empty again.
+    mutating func give(_ pipe: SplicePipe) {
+        precondition(pipe.count == 0 && pipe.source == nil, "a pipe comes back empty")
+        if idle.count < Self.idleMax { idle.append(pipe) } else { openCount -= 1 }
+    }
+
+    /// It is dropped, with what is in it.
+    mutating func drop(_ pipe: SplicePipe) { openCount -= 1 }
 }

@@ -89,6 +89,7 @@ extension EventLoop {
             completionQueueOverflowed: handler.overflowCount,
             receiveBuffersExhausted: state.pointee.statistics.receiveBuffersExhausted,
             memoryShortage: handler.shortageCount,
+            splicesRefused: state.pointee.statistics.splicesRefused,
             tasksRejected: remote.rejectedTaskCount)
     }
 

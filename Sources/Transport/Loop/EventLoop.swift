@@ -15,7 +15,6 @@ public final class EventLoop {
     let batch: UnsafeMutableBufferPointer<Completion>
     let stopTimeout: Duration
     let taskConfiguration: TaskConfiguration
-    let splicePipesMax: Int
     let report: (@Sendable (EventLoopReport) -> Void)?
     /// Who is to be told of the end.
     var endings: [Ending] = []
@@ -52,11 +51,12 @@ public final class EventLoop {
         stopTimeout = configuration.stopTimeout
         taskConfiguration = configuration.tasks
         report = configuration.report
-        splicePipesMax = configuration.splicePipesMax
         chunks = ChunkPool()
         state = .allocate(capacity: 1)
         let receiveBuffers = ReceiveBufferLedger(handler.receiveBuffers, configuration.receiveBuffers)
-        state.initialize(to: EventLoopState(receiveBuffers, configuration.selectStrategy))
+        state.initialize(
+            to: EventLoopState(
+                receiveBuffers, SplicePipes(max: configuration.splicePipesMax), configuration.selectStrategy))
         batch = .allocate(capacity: Self.batchMax)
     }
 

@@ -8,6 +8,9 @@ public struct EventLoopReport: Hashable, Sendable, CustomStringConvertible {
         case receiveBuffersExhausted = "receive buffers exhausted"
         /// The kernel had no memory for operations, and the loop rested.
         case memoryShortage = "kernel short of memory"
+        /// Streams were copied: splice(2) is denied, or there was no pipe for them (``EventLoopConfiguration/splicePipesMax``,
+        /// no descriptor, or the user's limit, pipe(7)).
+        case splicesRefused = "streams copied, for want of a pipe or of splice(2)"
         /// Tasks found the queue full, or the loop about to end.
         case tasksRejected = "tasks rejected"
     }
@@ -54,15 +57,19 @@ struct ReportTotals {
     var completionQueueOverflowed: UInt64 = 0
     var receiveBuffersExhausted: UInt64 = 0
     var memoryShortage: UInt64 = 0
+    var splicesRefused: UInt64 = 0
     var tasksRejected: UInt64 = 0
 
-    var sum: UInt64 { completionQueueOverflowed &+ receiveBuffersExhausted &+ memoryShortage &+ tasksRejected }
+    var sum: UInt64 {
+        completionQueueOverflowed &+ receiveBuffersExhausted &+ memoryShortage &+ splicesRefused &+ tasksRejected
+    }
 
     subscript(event: EventLoopReport.Event) -> UInt64 {
         switch event {
         case .completionQueueOverflowed: completionQueueOverflowed
         case .receiveBuffersExhausted: receiveBuffersExhausted
         case .memoryShortage: memoryShortage
+        case .splicesRefused: splicesRefused
         case .tasksRejected: tasksRejected
         }
     }

@@ -18,10 +18,7 @@ struct EventLoopState: ~Copyable {
     var receiveBuffers: ReceiveBufferLedger
     /// The bytes that are being told, if a write may take them over where they lie.
     var lendable: LendableBytes?
-    /// Pipes that are open.
-    var splicePipes = 0
-    /// This process may not splice, or these sockets cannot.
-    var isSpliceDenied = false
+    var splicePipes: SplicePipes
     var statistics = EventLoopStatistics()
     var handlerError: SystemError?
     var turnTime = MonotonicTime(nanoseconds: 0)
@@ -37,8 +34,12 @@ struct EventLoopState: ~Copyable {
     var tasksInHand: [() -> Void] = []
     var reportLimiters = ReportLimiters()
 
-    init(_ receiveBuffers: consuming ReceiveBufferLedger, _ selectStrategy: any SelectStrategy) {
+    init(
+        _ receiveBuffers: consuming ReceiveBufferLedger, _ splicePipes: SplicePipes,
+        _ selectStrategy: any SelectStrategy
+    ) {
         self.receiveBuffers = receiveBuffers
+        self.splicePipes = splicePipes
         self.selectStrategy = selectStrategy
     }
 

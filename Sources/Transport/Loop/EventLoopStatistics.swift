@@ -18,8 +18,8 @@ public struct EventLoopStatistics: Sendable {
     public var receiveBufferCountMax: UInt64 = 0
     /// Bytes passed from one connection to another by splice(2).
     public var splicedBytes: UInt64 = 0
-    /// Times that there was no pipe for it: the bytes were copied instead.
-    public var splicePipesRefused: UInt64 = 0
+    /// Times that there was no pipe for it: the bytes were copied instead. Where it is denied for good, 1.
+    public var splicesRefused: UInt64 = 0
     /// Tasks run that came through ``EventLoopRemote``.
     public var tasks: UInt64 = 0
     /// Nanoseconds spent on I/O: completions, and what channels do at the end of a turn. Not the wait.

@@ -11,6 +11,8 @@ from . import counting, places, processes
 
 MARGIN = 1.06
 PROFILE_MAX = 1000
+# On a machine that is busy with other things a run may need more turns for the same messages.
+RECOUNTS_MAX = 2
 
 FAILURES = (counting.CountingFailed, processes.ServerFailed, places.NotBuilt, subprocess.SubprocessError, OSError)
 
@@ -95,6 +97,17 @@ def _record(counts):
     print(f"recorded in {places.BOUNDS}")
 
 
+def lowest(counts, bounds, count_again):
+    """The counts, those above their bound being counted again a few times: of each the lowest that was seen."""
+    for _ in range(RECOUNTS_MAX):
+        if not counting.exceeded(counts, bounds):
+            break
+        print("above a bound: counted again, since a busy machine can make it more", flush=True)
+        again = count_again()
+        counts = {subject: min(count, again[subject]) for subject, count in counts.items()}
+    return counts
+
+
 def _check(counts, bounds):
     complaints = counting.exceeded(counts, bounds)
     for loose in counting.loose(counts, bounds):
@@ -119,6 +132,8 @@ def main(text):
         bounds = _bounds() if options.check else None
         places.build_references()
         counts = _count(options)
+        if options.check:
+            counts = lowest(counts, bounds, lambda: _count(options))
         print(f"took {time.monotonic() - started:.0f} s")
         if options.record:
             _record(counts)

@@ -202,15 +202,17 @@ struct ConnectionCloseTests {
         configuration.sharedCopy = Copies(released: isGone ? 1 : 0).first
         let server = try TestServer(mode, family.address, connection: configuration)
         let peer = try Peer(connectingTo: server.address)
-        let copy = isGone ? -1 : try server.first { dup($0.fd) }
-        defer { if copy >= 0 { close(copy) } }
+        // Told gone or not, it is there: so it shows whether the connection was shut down or just closed.
+        let copy = try server.first { dup($0.fd) }
         try peer.send("x")
         _ = try server.recorder.waitForBytes(1)
         try server.first { $0.write("y") }
         #expect(try peer.receive(exactly: 1) == Array("y".utf8))
         peer.finishOutput()
-        #expect(try peer.receiveToEnd() == [])
         #expect(try server.recorder.waitForEnd() == .finished)
+        #expect(peer.hasNothingToReceive == isGone)
+        close(copy)
+        #expect(try peer.receiveToEnd() == [])
         try server.join()
     }
 
@@ -223,9 +225,12 @@ struct ConnectionCloseTests {
         configuration.sharedCopy = Copies(released: 1).first
         let server = try TestServer(mode, family.address, connection: configuration)
         let peer = try Peer(connectingTo: server.address)
+        let copy = try server.first { dup($0.fd) }
         try server.first { $0.close() }
-        #expect(try peer.receiveToEnd() == [])
         #expect(try server.recorder.waitForEnd() == .closed)
+        #expect(peer.hasNothingToReceive, "there is a copy after all, and nobody shut it down")
+        close(copy)
+        #expect(try peer.receiveToEnd() == [])
         try server.join()
     }
 

@@ -90,7 +90,7 @@ struct SpliceTests {
             }
             try events.waitForEnd()
             try targetEvents.waitForEnd()
-            #expect(try thread.on { $0.state.pointee.splicePipes } == 0)
+            #expect(try thread.on { $0.state.pointee.splicePipes.usedCount } == 0)
             #expect(try thread.on { $0.chunks.takenCount } == 0)
             try thread.join()
         }
@@ -294,7 +294,7 @@ struct SpliceTests {
         let unsent = try #require(both.map(\.unsent).first { !$0.isEmpty })
         #expect(both.allSatisfy { $0.unread.isEmpty })
         #expect(unsent.count <= queued, "some may have been sent meanwhile")
-        #expect(try fixture.thread.on { $0.state.pointee.splicePipes } == 0)
+        #expect(try fixture.thread.on { $0.state.pointee.splicePipes.usedCount } == 0)
         // The receiver gets what the socket has, then what is unsent, then what the other socket still has.
         let (source, target) = (try sockets.next(), try sockets.next())
         defer {
@@ -329,46 +329,87 @@ struct SpliceTests {
     }
 
     @Test(
-        "a loop has so many pipes and no more: it says no, counts it, and goes on",
+        "a loop has so many pipes and no more: it says no, counts it, and copies",
         arguments: TransportMode.available)
     func pipesMax(mode: TransportMode) throws {
+        let fixture = try Fixture(mode, isSmall: true, pipesMax: 1)
+        try fixture.splice()
+        let sent = try fixture.fill(EndlessPattern())
+        try fixture.on { source, target in
+            target.pauseReading()
+            #expect(!target.splice(to: source) && !target.isSplicing, "the only one is full")
+            target.onSpan = { _, bytes in source.write(bytes) }
+            target.resumeReading()
+        }
+        #expect(try fixture.thread.on { $0.statistics.splicesRefused } == 1)
+        try fixture.receiver.send("copied")
+        #expect(try fixture.sender.receive(exactly: 6) == Array("copied".utf8))
+        #expect(try fixture.receiver.receive(exactly: sent).count == sent)
+        try fixture.end()
+    }
+
+    @Test("a pipe is taken for the time that bytes are in it", arguments: TransportMode.available)
+    func pipesShared(mode: TransportMode) throws {
         let fixture = try Fixture(mode, pipesMax: 1)
         try fixture.splice()
         try fixture.on { source, target in
             target.pauseReading()
-            #expect(!target.splice(to: source) && !target.isSplicing)
-            target.onSpan = { _, bytes in source.write(bytes) }
+            #expect(target.splice(to: source))
             target.resumeReading()
         }
-        #expect(try fixture.thread.on { $0.statistics.splicePipesRefused } == 1)
-        try fixture.receiver.send("copied")
-        #expect(try fixture.sender.receive(exactly: 6) == Array("copied".utf8))
-        try fixture.sender.send("spliced")
-        #expect(try fixture.receiver.receive(exactly: 7) == Array("spliced".utf8))
-        try fixture.on { source, target in
-            source.endSplicing()
-            target.pauseReading()
-            #expect(target.splice(to: source))
+        for _ in 0..<10 {
+            try fixture.sender.send(pattern(50_000))
+            #expect(try fixture.receiver.receive(exactly: 50_000) == pattern(50_000))
+            try fixture.receiver.send(pattern(40_000))
+            #expect(try fixture.sender.receive(exactly: 40_000) == pattern(40_000))
         }
+        try fixture.on { source, target in
+            #expect(source.bytesSpliced == 500_000 && target.bytesSpliced == 400_000)
+        }
+        #expect(try fixture.thread.on { $0.statistics.splicesRefused } == 0)
+        try fixture.end()
+    }
+
+    enum Urgency: CaseIterable { case first, between, last }
+
+    /// splice(2) reads up to it and then says that there is nothing, or nothing any more; recv(2) steps over it.
+    @Test(
+        "urgent data are left out, and nothing else; they make no turns",
+        arguments: TransportMode.available, Urgency.allCases)
+    func urgent(mode: TransportMode, urgency: Urgency) throws {
+        let fixture = try Fixture(mode)
+        try fixture.splice()
+        if urgency != .first { try fixture.sender.send(pattern(100_000)) }
+        #expect(send(fixture.sender.fd, "!", 1, Int32(MSG_OOB)) == 1)
+        if urgency != .last { try fixture.sender.send(pattern(100_000, seed: 2)) }
+        let expected = (urgency == .first ? [] : pattern(100_000)) + (urgency == .last ? [] : pattern(100_000, seed: 2))
+        #expect(try fixture.receiver.receive(exactly: expected.count) == expected)
+        try eventually("asleep") {
+            let before = try fixture.thread.on { $0.statistics.turns }
+            usleep(50_000)
+            return try fixture.thread.on { $0.statistics.turns } - before < 10
+        }
+        try fixture.sender.send("more")
+        #expect(try fixture.receiver.receive(exactly: 4) == Array("more".utf8))
+        fixture.sender.finishOutput()
+        #expect(try fixture.receiver.receiveToEnd() == [])
         try fixture.end()
     }
 
     @Test(
-        "where splice(2) is denied, bytes are told after all, and nobody tries again",
+        "where splice(2) is denied, bytes are copied as ever",
         arguments: TransportMode.available)
     func denied(mode: TransportMode) async {
         await #expect(processExitsWith: .success) { [mode] in
             try Confinement.denySplice(with: EPERM)
             let fixture = try Fixture(mode)
-            try fixture.splice()
-            try fixture.sender.send("after all")
-            #expect(try fixture.receiver.receive(exactly: 9) == Array("after all".utf8))
             try fixture.on { source, target in
-                #expect(!source.isSplicing && source.bytesSpliced == 0)
-                source.pauseReading()
-                #expect(!source.splice(to: target))
+                for _ in 0..<3 { #expect(!source.splice(to: target) && !source.isSplicing) }
                 source.resumeReading()
             }
+            #expect(try fixture.thread.on { $0.statistics.splicesRefused } == 1)
+            try fixture.sender.send("copied")
+            #expect(try fixture.receiver.receive(exactly: 6) == Array("copied".utf8))
             try fixture.end()
         }
     }

@@ -46,12 +46,16 @@ int csocket_receive(int socket, void *bytes, size_t capacity, struct csocket_mes
 int64_t csocket_send_file(int socket, int file, int64_t offset, size_t count);
 
 /*
- * pipe2(2), close-on-exec, non-blocking: ends[0] is to be read. Has pages for `capacity` bytes; -EPERM when
- * this user may not have more in pipes (pipe-user-pages-soft, pipe(7)).
+ * pipe2(2), close-on-exec, non-blocking: ends[0] is to be read. Has pages for `capacity` bytes, or as many as
+ * the kernel gives by itself; -EPERM when those are fewer than `capacity_min` bytes, since this user has too
+ * much in pipes (pipe-user-pages-soft, pipe(7)).
  */
-int csocket_pipe(int ends[2], size_t capacity);
+int csocket_pipe(int ends[2], size_t capacity, size_t capacity_min);
+/* 0 when this process may call splice(2), or a negative errno: a seccomp filter or a sandbox. */
+int csocket_may_splice(void);
 /*
- * splice(2): moves up to `count` bytes from a socket into an empty pipe. 0: the socket's input has ended.
+ * splice(2): moves up to `count` bytes from a socket into an empty pipe. 0: the socket's input has
+ * ended, or urgent data come next (tcp(7)).
  * Only when poll(2) has said that there is something to be read: on a socket in blocking mode it waits
  * otherwise.
  */
