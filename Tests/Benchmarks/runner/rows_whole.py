@@ -204,8 +204,9 @@ def _end(crowds, active=False):
             raise
         if crowd.returncode != 0:
             raise loads.LoadFailed(f"ringload ended with {crowd.returncode}: {said.strip()[-400:]}")
-        found = re.search(r"^connections +(\d+) opened(?:.*\n)*?messages +(\d+) answered", said, re.MULTILINE)
-        if not found or (active and int(found[2]) < int(found[1])):
+        opened = re.search(r"^connections +(\d+) opened", said, re.MULTILINE)
+        answered = re.search(r"^messages +(\d+) answered", said, re.MULTILINE)
+        if not opened or (active and (not answered or int(answered[1]) < int(opened[1]))):
             raise loads.LoadFailed(f"not each connection has exchanged a message: {said.strip()[-400:]}")
 
 
