@@ -188,7 +188,8 @@ struct ProxyTransferTests {
         #expect(sent < data.count, "the sender is not held back")
         let held = try self.held(pair, direction)
         #expect(held.isHeldBack)
-        #expect(held.unsentBytes > ConnectionConfiguration().lowWaterMark)
+        // Of a pipe, any rest may be stuck.
+        #expect(held.unsentBytes > 0)
         #expect(held.unsentBytes <= Self.heldBytesMax)
         #expect(held.queuedBytes <= Self.queuedBytesMax)
         #expect(held.parkedBytes <= Self.parkedBytesMax)
