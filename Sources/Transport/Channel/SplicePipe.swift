@@ -68,7 +68,6 @@ final class SplicePipe {
 
 /// A loop's pipes. A connection has one only while there are bytes in it: so a few do for many streams.
 struct SplicePipes {
-    /// Empty ones that are kept open: what is open takes from what the user may have.
     /// Empty ones that are kept open: few, since they take from what the user may have.
     private static let idleMax = 4
     /// How long none is asked for when the kernel has refused one.

@@ -1,3 +1,4 @@
+import CSocket
 import Foundation
 import Testing
 
@@ -30,7 +31,11 @@ struct SpliceTests {
             let (events, targetEvents) = (events, targetEvents)
             (source, target) = try thread.on { loop in
                 let source = RecordingConnection(loop, fd: inside, events)
-                let target = RecordingConnection(loop, fd: outside, targetEvents)
+                // What is copied for want of a pipe finds room there, however much it is.
+                var copied = ConnectionConfiguration()
+                copied.queuedBytesMax = 1 << 26
+                copied.queuedSegmentsMax = 1 << 20
+                let target = RecordingConnection(loop, fd: outside, targetEvents, copied)
                 source.onInputEnded = { _ in target.finishOutput() }
                 source.onSpan = { _, bytes in target.write(bytes) }
                 source.start(reading: false)
@@ -100,9 +105,26 @@ struct SpliceTests {
         "a stream passes byte for byte, FIN behind it, and nothing of it is told",
         arguments: across(TransportMode.available, AddressFamily.allCases, [false, true]))
     func stream(mode: TransportMode, family: AddressFamily, isSmall: Bool) throws {
-        let fixture = try Fixture(mode, family, isSmall: isSmall)
+        // Whatever else the user has in pipes counts against the kernel's limit (pipe(7)): what is copied for want of one
+        // arrives all the same, but shows nothing of splicing.
+        for _ in 1...10 {
+            let refused = try pass(isSmall ? 3_000_000 : 30_000_000, Fixture(mode, family, isSmall: isSmall))
+            if refused == 0 { return }
+        }
+        Issue.record("the kernel refuses pipes, again and again: \(Self.pipeError)")
+    }
+
+    /// What the kernel says to one who asks for a pipe now.
+    private static var pipeError: String {
+        var ends: [Int32] = [-1, -1]
+        let result = csocket_pipe(&ends, SplicePipe.capacity, SplicePipe.capacity)
+        for end in ends where result == 0 { close(end) }
+        return "\(SystemError("pipe", code: -result))"
+    }
+
+    /// Returns how often there was no pipe to be had.
+    private func pass(_ total: Int, _ fixture: Fixture) throws -> UInt64 {
         try fixture.splice()
-        let total = isSmall ? 3_000_000 : 30_000_000
         let stream = EndlessPattern(seed: 4)
         let sender = fixture.sender
         let sending = Recorder<Bool>()
@@ -124,16 +146,22 @@ struct SpliceTests {
         }
         #expect(received == total)
         #expect(try sending.next())
-        try fixture.on { source, target in
-            #expect(source.bytesSpliced == UInt64(total) && source.bytesReceived == UInt64(total))
+        let (refused, ofLoop) = try fixture.thread.on { loop in
+            (loop.statistics.splicesRefused, loop.statistics.splicedBytes)
+        }
+        let spliced = try fixture.on { source, target in
+            #expect(source.bytesReceived == UInt64(total))
             #expect(target.bytesSent == UInt64(total) && target.queuedBytes == 0)
             #expect(fcntl(source.fd, F_GETFL) & O_NONBLOCK == 0 && fcntl(target.fd, F_GETFL) & O_NONBLOCK == 0)
+            return source.bytesSpliced
         }
-        #expect(try fixture.thread.on { $0.statistics.splicedBytes } == UInt64(total))
+        #expect(ofLoop == spliced)
+        #expect(spliced == UInt64(total) || refused > 0, "\(spliced) of \(total) bytes were spliced")
         #expect(fixture.events.all == [.inputEnded])
         fixture.receiver.finishOutput()
         try fixture.targetEvents.wait { $0.contains(.closed(.finished)) }
         try fixture.end()
+        return refused
     }
 
     @Test(
