@@ -6,13 +6,6 @@
 
 #include <fcntl.h>
 #include <sys/epoll.h>
-#include <time.h>
-
-static int64_t nanoseconds(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
 
 /* Closed by RST: nothing stays in TIME_WAIT, whose ports would run out. */
 static int connect_to(const struct sockaddr_in *address) {

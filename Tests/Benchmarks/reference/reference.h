@@ -1,4 +1,4 @@
-/* What the reference programs share: how they end, listen and read their options. */
+/* What the reference programs share: how they end, listen, read their options and the clock. */
 #ifndef REFERENCE_H
 #define REFERENCE_H
 
@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 static void die(const char *call, int error) {
@@ -31,7 +32,7 @@ static unsigned long number_option(const char *name, const char *text, unsigned 
     return value;
 }
 
-static struct sockaddr_in loopback(unsigned long port) {
+static inline struct sockaddr_in loopback(unsigned long port) {
     return (struct sockaddr_in){
         .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 }
@@ -49,6 +50,12 @@ static inline int listen_on(unsigned long port, int flags) {
     if (listen(fd, 4096) < 0)
         die("listen", errno);
     return fd;
+}
+
+static inline int64_t nanoseconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
 /* How many descriptors there can be: the hard limit, which becomes the soft one. */

@@ -13,7 +13,7 @@ from .figures import Goal
 from .row import Row
 from .rows_proxy import churn
 
-URING = "ringmaster io_uring"
+URING, MACHINE = "ringmaster io_uring", "the CPU alone"
 WORKERS = 4
 
 
@@ -62,6 +62,15 @@ def _handoff(bench):
             "max": told["max"]}
 
 
+def _stalls(bench):
+    """What nobody can have better on the servers' CPU, just now."""
+    command = ["taskset", "-c", bench.server_cpus, places.c_binary("stalls"), str(round(bench.seconds * 1000))]
+    bench.said(command)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=bench.seconds + 60)
+    told = json.loads(done.stdout)
+    return {"p50": told["p50"], "p99": told["p99"], "p999": told["p99.9"], "max": told["max"]}
+
+
 def _handoff_row():
     title = "Hand-off, accept to adopted, at half load, two workers"
     return Row(
@@ -69,8 +78,10 @@ def _handoff_row():
         "From when the supervisor has its accept's completion (the time stamp in the connection's record) until the worker's "
         "service is called with the connection, right behind its adoption; both read CLOCK_MONOTONIC, and the service "
         "(HandoffServer) tells the client the difference. The time in the kernel's accept queue is not in it. Supervisor "
-        "and workers share one CPU, the client has another.",
-        {URING: _handoff},
+        "and workers share one CPU, the client has another. For comparison a thread that has the servers' CPU to itself and does "
+        "nothing: how long the machine, by interrupts and its hypervisor, holds up whoever comes at any time "
+        "(reference/stalls.c). Less than that cannot be measured here.",
+        {URING: _handoff, MACHINE: _stalls},
         [Goal(f"{title}: p99", URING, "p99", "below", 200, unit="µs")], unit="connection",
         columns=(
             ("rate", "per second", "{:.0f}"), ("p50", "p50 µs", "{:.1f}"), ("p99", "p99 µs", "{:.1f}"),
