@@ -31,6 +31,23 @@ _Static_assert((int)CRING_OPCODE_SEND == (int)IORING_OP_SEND, "");
 _Static_assert((int)CRING_OPCODE_RECV == (int)IORING_OP_RECV, "");
 _Static_assert((int)CRING_OPCODE_SENDMSG_ZC == (int)IORING_OP_SENDMSG_ZC, "");
 
+/* The thread sanitizer does not see liburing's own mmap(2) and munmap(2): where a ring's memory stood it
+ * would take another ring's, on another thread, for the same. The kernel unmaps the one before it maps the
+ * other. */
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+void __tsan_acquire(void *);
+void __tsan_release(void *);
+static char mappings;
+#define MAPPED() __tsan_acquire(&mappings)
+#define UNMAPPING() __tsan_release(&mappings)
+#endif
+#endif
+#ifndef MAPPED
+#define MAPPED()
+#define UNMAPPING()
+#endif
+
 int cring_create(uint32_t setup_flags, uint32_t sq_entries, uint32_t cq_entries, struct cring **out) {
     struct cring *ring = calloc(1, sizeof *ring);
     if (ring == NULL)
@@ -44,6 +61,7 @@ int cring_create(uint32_t setup_flags, uint32_t sq_entries, uint32_t cq_entries,
         free(ring);
         return error;
     }
+    MAPPED();
     *out = ring;
     return 0;
 }
@@ -57,6 +75,7 @@ int cring_enable(struct cring *ring) {
 }
 
 void cring_destroy(struct cring *ring) {
+    UNMAPPING();
     io_uring_queue_exit(&ring->uring);
     free(ring);
 }
