@@ -108,7 +108,7 @@ struct KnownFilesTests {
         for name in ["d.txt", "e.txt", "f.txt"] { try site.write(name, name) }
         for name in ["/d.txt", "/e.txt", "/f.txt"] {
             try await keep("/a.txt")
-            #expect(try await answered(name) == name.dropFirst())
+            #expect(try await answered(name) == String(name.dropFirst()))
             #expect(files.knownFiles.count <= 2)
         }
     }

@@ -65,9 +65,9 @@ extension Connection {
         let result = pipe.fill(from: fd)
         guard result > 0 else {
             loop.state.pointee.splicePipes.give(pipe)
-            // Before urgent data, too, it says that there is nothing, or nothing any more. A receive steps over them.
-            return result == 0 || result == -EAGAIN ? receiveInstead() : result
+            return spliceFoundNothing(result)
         }
+        state.pointee.splice?.emptyWakes = 0
         pipe.source = self
         state.pointee.splice?.pipe = pipe
         state.pointee.bytesReceived &+= UInt64(result)
@@ -77,6 +77,15 @@ extension Connection {
         spliced(Int(result))
         // Until the pipe is empty, which it is at the end of the turn if the other's socket has room.
         return isSplicing ? -ENOBUFS : -EAGAIN
+    }
+
+    /// Before urgent data it says that there is nothing, or nothing any more. A receive steps over them. But somebody else who
+    /// has the socket may have taken what the poll told of, too: then the next poll waits.
+    private func spliceFoundNothing(_ result: Int32) -> Int32 {
+        guard result == 0 || result == -EAGAIN, let wakes = state.pointee.splice?.emptyWakes else { return result }
+        guard result == -EAGAIN, wakes < Splice.emptyWakesMax else { return receiveInstead() }
+        state.pointee.splice?.emptyWakes = wakes + 1
+        return result
     }
 
     private func receiveInstead() -> Int32 {
@@ -117,6 +126,10 @@ struct Splice {
     let target: Connection
     /// Nil when nothing is.
     var pipe: SplicePipe?
+    /// Polls in a row that told of bytes which splice(2) did not find.
+    var emptyWakes = 0
+    /// After so many it is no accident.
+    static let emptyWakesMax = 2
 }
 
 extension EventLoop {

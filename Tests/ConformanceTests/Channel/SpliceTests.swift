@@ -425,6 +425,36 @@ struct SpliceTests {
     }
 
     @Test(
+        "a poll that told of bytes which somebody else has taken meanwhile does not end it",
+        arguments: TransportMode.available)
+    func taken(mode: TransportMode) throws {
+        let fixture = try Fixture(mode)
+        let stolen = Recorder<Int>()
+        let source = fixture.source
+        try fixture.on { _, target in
+            target.onReceived = { _, _ in
+                var byte: UInt8 = 0
+                stolen.record(recv(source.connection.fd, &byte, 1, Int32(MSG_DONTWAIT)))
+            }
+        }
+        try fixture.splice()
+        // Both wake the loop at once, the target first.
+        let (receiver, sender) = (fixture.receiver, fixture.sender)
+        try fixture.on { source, _ in
+            _ = try? receiver.send("x")
+            _ = try? sender.send("y")
+            var poll = pollfd(fd: source.fd, events: Int16(POLLIN), revents: 0)
+            _ = Glibc.poll(&poll, 1, 10_000)
+        }
+        #expect(try stolen.next() == 1)
+        try fixture.sender.send(pattern(100_000))
+        #expect(try fixture.receiver.receive(exactly: 100_000) == pattern(100_000))
+        try fixture.on { source, _ in #expect(source.isSplicing && source.bytesSpliced == 100_000) }
+        #expect(try fixture.thread.on { $0.statistics.splicesRefused } == 0)
+        try fixture.end()
+    }
+
+    @Test(
         "where splice(2) is denied, bytes are copied as ever",
         arguments: TransportMode.available)
     func denied(mode: TransportMode) async {
