@@ -10,13 +10,13 @@
 #include <time.h>
 #include <unistd.h>
 
-/* As F_SETFL does it, without having to ask for the other flags. */
-static int set_nonblocking(int socket, int nonblocking) {
-    return ioctl(socket, FIONBIO, &nonblocking) < 0 ? -errno : 0;
+int csocket_set_nonblocking(int socket, int is_nonblocking) {
+    /* As F_SETFL does it, without having to ask for the other flags. */
+    return ioctl(socket, FIONBIO, &is_nonblocking) < 0 ? -errno : 0;
 }
 
-int64_t csocket_send_file(int socket, int file, int64_t offset, size_t count) {
-    int error = set_nonblocking(socket, 1);
+int64_t csocket_send_file(int socket, int is_nonblocking, int file, int64_t offset, size_t count) {
+    int error = is_nonblocking ? 0 : csocket_set_nonblocking(socket, 1);
     if (error < 0)
         return error;
     ssize_t n;
@@ -25,7 +25,8 @@ int64_t csocket_send_file(int socket, int file, int64_t offset, size_t count) {
         n = sendfile(socket, file, &position, count);
     } while (n < 0 && errno == EINTR);
     int64_t result = n < 0 ? -errno : n;
-    set_nonblocking(socket, 0);
+    if (!is_nonblocking)
+        csocket_set_nonblocking(socket, 0);
     return result;
 }
 
@@ -62,13 +63,14 @@ int64_t csocket_splice_in(int socket, int pipe, size_t count) {
     return splice_some(socket, pipe, count);
 }
 
-int64_t csocket_splice_out(int pipe, int socket, size_t count) {
+int64_t csocket_splice_out(int pipe, int socket, int is_nonblocking, size_t count) {
     /* Whether it waits for room goes by the socket's own flag, whatever splice(2)'s flags say. */
-    int error = set_nonblocking(socket, 1);
+    int error = is_nonblocking ? 0 : csocket_set_nonblocking(socket, 1);
     if (error < 0)
         return error;
     int64_t result = splice_some(pipe, socket, count);
-    set_nonblocking(socket, 0);
+    if (!is_nonblocking)
+        csocket_set_nonblocking(socket, 0);
     return result;
 }
 

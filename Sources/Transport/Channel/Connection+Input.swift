@@ -86,7 +86,7 @@ extension Connection {
         } else if configuration.receivesDescriptors {
             outcome = receiveMessages()
         } else if let splice = state.pointee.splice {
-            outcome = spliceInput(splice, events: result)
+            outcome = spliceInput(splice)
         } else {
             // Splicing has ended meanwhile: the next receive takes it.
             outcome = -EAGAIN

@@ -149,9 +149,10 @@ extension Connection {
             bytes = UnsafeRawBufferPointer(rebasing: memory.bytes[sent...])
         case (.file(let region), let sent)?:
             let count = min(region.count - sent, limit)
-            return max(0, Int(csocket_send_file(fd, region.file.fd, region.offset + Int64(sent), count)))
+            let offset = region.offset + Int64(sent)
+            return max(0, Int(csocket_send_file(fd, isSplicing ? 1 : 0, region.file.fd, offset, count)))
         case (.spliced(let pipe, _), _)?:
-            return max(0, pipe.drain(into: fd, limit: limit))
+            return max(0, pipe.drain(into: fd, isNonblocking: isSplicing, limit: limit))
         case (.descriptors, _)?:
             return 0
         }

@@ -60,7 +60,7 @@ extension Connection {
     /// Returns how many bytes were sent; 0 when there was no room or the connection has ended.
     private func sendFile(_ region: FileRegion, _ sent: Int, limit: Int) -> Int {
         let count = min(region.count - sent, limit)
-        let result = csocket_send_file(fd, region.file.fd, region.offset + Int64(sent), count)
+        let result = csocket_send_file(fd, isSplicing ? 1 : 0, region.file.fd, region.offset + Int64(sent), count)
         switch result {
         case 1...:
             advance(Int(result))

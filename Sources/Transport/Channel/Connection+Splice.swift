@@ -29,6 +29,8 @@ extension Connection {
             loop.countSpliceRefused()
             return false
         }
+        // Nothing but polls waits at it from now on, and no send ever does.
+        guard csocket_set_nonblocking(fd, 1) == 0 else { return false }
         state.pointee.splice = Splice(target: other)
         return true
     }
@@ -38,6 +40,8 @@ extension Connection {
         guard let splice = state.pointee.splice else { return }
         splice.pipe?.source = nil
         state.pointee.splice = nil
+        // A ring would tell EAGAIN in place of waiting.
+        _ = csocket_set_nonblocking(fd, 0)
         // It may have waited for the pipe.
         if !isClosing { perform(state.pointee.read.buffersReturned()) }
     }
@@ -52,12 +56,10 @@ extension Connection {
     public var bytesSpliced: UInt64 { state.pointee.bytesSpliced }
 
     /// There is something to be received, as a poll has told. Returns what a receive would have ended with.
-    func spliceInput(_ splice: Splice, events: Int32) -> Int32 {
+    func spliceInput(_ splice: Splice) -> Int32 {
         guard state.pointee.read.isWanted else { return -EAGAIN }
         guard splice.pipe == nil else { return -ENOBUFS }
-        // An error alone is a receive's to tell: splice(2) might wait for bytes behind it.
-        let mayWait = events & (Int32(POLLIN) | Int32(POLLHUP) | Int32(CSOCKET_POLLRDHUP)) == 0
-        guard splice.target.takesSpliced, !mayWait else { return receiveInstead() }
+        guard splice.target.takesSpliced else { return receiveInstead() }
         guard let pipe = loop.state.pointee.splicePipes.take(loop.turnTime) else {
             loop.countSpliceRefused()
             return receiveInstead()
@@ -111,7 +113,7 @@ extension Connection {
 
     /// Returns how many bytes were sent; 0 when there was no room or the connection has ended.
     func sendSpliced(_ pipe: SplicePipe) -> Int {
-        let result = pipe.drain(into: fd, limit: pipe.count)
+        let result = pipe.drain(into: fd, isNonblocking: isSplicing, limit: pipe.count)
         guard result > 0 else {
             if result != -Int(EAGAIN) { fail(Int32(-result), "splice") }
             return 0

@@ -32,8 +32,8 @@ final class SplicePipe {
         close(writeEnd)
     }
 
-    /// Takes what the socket has received, as far as it fits: after poll(2) has said that there is something. A negative errno
-    /// otherwise; or 0 at the end of the input, and wherever urgent data come next (tcp(7)).
+    /// Takes what the socket, which has O_NONBLOCK, has received, as far as it fits. A negative errno (EAGAIN: nothing there) otherwise;
+    /// or 0 at the end of the input, and wherever urgent data come next (tcp(7)).
     func fill(from socket: Int32) -> Int32 {
         precondition(count == 0, "a pipe is filled when it is empty")
         let result = Int32(csocket_splice_in(socket, writeEnd, Self.capacity))
@@ -42,8 +42,8 @@ final class SplicePipe {
     }
 
     /// Gives the socket up to `limit` bytes of it, which are the caller's to count by ``sent(_:)``. Or a negative errno.
-    func drain(into socket: Int32, limit: Int) -> Int {
-        Int(csocket_splice_out(readEnd, socket, min(count, limit)))
+    func drain(into socket: Int32, isNonblocking: Bool, limit: Int) -> Int {
+        Int(csocket_splice_out(readEnd, socket, isNonblocking ? 1 : 0, min(count, limit)))
     }
 
     /// That many bytes have left it.

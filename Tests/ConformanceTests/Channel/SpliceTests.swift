@@ -447,6 +447,7 @@ struct SpliceTests {
             _ = Glibc.poll(&poll, 1, 10_000)
         }
         #expect(try stolen.next() == 1)
+        try fixture.thread.settle()
         try fixture.sender.send(pattern(100_000))
         #expect(try fixture.receiver.receive(exactly: 100_000) == pattern(100_000))
         try fixture.on { source, _ in #expect(source.isSplicing && source.bytesSpliced == 100_000) }

@@ -39,11 +39,11 @@ int csocket_receive(int socket, void *bytes, size_t capacity, struct csocket_mes
 
 /*
  * sendfile(2): sends up to `count` bytes of `file` from `offset` on, without moving the file's position. 0:
- * the file ends there. Does not block on the socket (-EAGAIN): its open file description has O_NONBLOCK
- * during the call and only then, whatever it had before. Does block while the disk is read. -EPIPE comes with
- * SIGPIPE: see csocket_hold_sigpipe.
+ * the file ends there. Does not block on the socket (-EAGAIN): unless its open file description has
+ * O_NONBLOCK already (`is_nonblocking`), it has it during the call. Does block while the disk is read. -EPIPE
+ * comes with SIGPIPE: see csocket_hold_sigpipe.
  */
-int64_t csocket_send_file(int socket, int file, int64_t offset, size_t count);
+int64_t csocket_send_file(int socket, int is_nonblocking, int file, int64_t offset, size_t count);
 
 /*
  * pipe2(2), close-on-exec, non-blocking: ends[0] is to be read. Has pages for `capacity` bytes, or as many as
@@ -53,16 +53,17 @@ int64_t csocket_send_file(int socket, int file, int64_t offset, size_t count);
 int csocket_pipe(int ends[2], size_t capacity, size_t capacity_min);
 /* 0 when this process may call splice(2), or a negative errno: a seccomp filter or a sandbox. */
 int csocket_may_splice(void);
+/* O_NONBLOCK on the socket's open file description, or not. 0, or -errno. */
+int csocket_set_nonblocking(int socket, int is_nonblocking);
 /*
- * splice(2): moves up to `count` bytes from a socket into an empty pipe. 0: the socket's input has
- * ended, or urgent data come next (tcp(7)).
- * Only when poll(2) has said that there is something to be read: on a socket in blocking mode it waits
- * otherwise.
+ * splice(2): moves up to `count` bytes from a socket, which has O_NONBLOCK (it would wait for bytes
+ * otherwise, whatever splice(2)'s flags say), into an empty pipe. 0: the socket's input has ended, or urgent
+ * data come next (tcp(7)).
  */
 int64_t csocket_splice_in(int socket, int pipe, size_t count);
-/* The other way, out of a pipe that holds `count` bytes at least: blocks, and signals, as csocket_send_file
- * does. */
-int64_t csocket_splice_out(int pipe, int socket, size_t count);
+/* The other way, out of a pipe that holds `count` bytes at least: does not block, and signals, as
+ * csocket_send_file does. */
+int64_t csocket_splice_out(int pipe, int socket, int is_nonblocking, size_t count);
 
 /*
  * Holds SIGPIPE back in the calling thread, for the calls that have no MSG_NOSIGNAL. 1; 0 when it is held
