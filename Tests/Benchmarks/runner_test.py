@@ -92,6 +92,29 @@ class CountingCommandTests(unittest.TestCase):
             self.assertIn(f"{script} cannot be stripped", str(refused.exception))
 
 
+class CommandTests(unittest.TestCase):
+    """The command line of `run`."""
+
+    def parse(self, *words):
+        return command._parse("", ["echo-64"], words)
+
+    def test_what_makes_no_sense_together_is_refused(self):
+        for words, useless in (
+                (("--list", "echo-64"), "--list has no use for ROW"), (("--list", "--dry"), "--list has no use for --dry"),
+                (("--report", "--rounds", "0"), "--report has no use for --rounds"),
+                (("--dry", "--rounds", "3", "--seconds", "1"), "--dry has no use for --rounds and --seconds")):
+            said = io.StringIO()
+            with contextlib.redirect_stderr(said), self.assertRaises(SystemExit) as ended:
+                self.parse(*words)
+            self.assertEqual(ended.exception.code, 64)
+            self.assertIn(useless, said.getvalue())
+
+    def test_what_goes_together_is_accepted(self):
+        self.assertEqual(self.parse("--install", "--report").rounds, 5)
+        self.assertEqual(self.parse("echo-64", "--dry", "--install").seconds, 2)
+        self.assertEqual(self.parse("echo-64", "--rounds", "3").rounds, 3)
+
+
 class ProfileTests(unittest.TestCase):
     SHORT = "Ir\n\n16,000 PROGRAM TOTALS\n\nIr  file:function\n\n9,000  a.c:start [/x/p]\n6,400  ???:turn [/x/p]\n600  b.c:end\n"
     LONG = "Ir\n\n60,000 PROGRAM TOTALS\n\nIr  file:function\n\n44,800  ???:turn [/x/p]\n9,000  a.c:start [/x/p]\n1,920  c.c:new [/x/p]\n"
