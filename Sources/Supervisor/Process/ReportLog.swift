@@ -73,6 +73,16 @@ struct ReportLog {
             logger.info(
                 "nobody can have some of a draining worker's connections yet: it goes on serving them",
                 metadata: metadata(worker))
+        case .full(.connectionsMax, let connections):
+            logger.warning(
+                "full: clients wait in the kernel's queue until others leave (raise --max-connections, and RLIMIT_NOFILE where that asks for it)",
+                metadata: ["connections": "\(connections)", "limit": "\(FullLimit.connectionsMax.rawValue)"])
+        case .full(.openFiles, let connections):
+            logger.warning(
+                "full: clients wait in the kernel's queue until others leave (raise RLIMIT_NOFILE, or --workers)",
+                metadata: ["connections": "\(connections)", "limit": "\(FullLimit.openFiles.rawValue)"])
+        case .roomAgain:
+            logger.notice("no longer full", metadata: ["room-for": "\(Fullness.easingTime)"])
         case .stopped(let counters):
             logger.info("stopped", metadata: counters.metadata)
         }
