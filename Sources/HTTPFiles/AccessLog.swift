@@ -1,3 +1,4 @@
+import Glibc
 import HTTPTypes
 import Hummingbird
 import Logging
@@ -5,8 +6,19 @@ import NIOCore
 import Transport
 
 /// A line for each answered request: client, method, path, status, bytes promised, microseconds until the answer began.
-struct RequestLog {
+public struct RequestLog: Sendable {
     let logger: Logger
+
+    /// Writes to `logger` at level info.
+    public init(logger: Logger) {
+        self.logger = logger
+    }
+
+    /// A line for what was refused before it was a request.
+    public func writeRefused(status: Int, client: NIOCore.SocketAddress?) {
+        logger.info(
+            "request refused", metadata: ["status": "\(status)", "client": "\(Self.text(client))"])
+    }
 
     func write(
         client: NIOCore.SocketAddress?, method: String, path: String, status: Int, bytes: String?,
@@ -16,9 +28,17 @@ struct RequestLog {
         logger.info(
             "request",
             metadata: [
-                "client": "\(client.map { "\($0)" } ?? "-")", "method": "\(method)", "path": "\(path)",
+                "client": "\(Self.text(client))", "method": "\(method)", "path": "\(path)",
                 "status": "\(status)", "bytes": "\(bytes ?? "-")", "us": "\(microseconds)",
             ])
+    }
+
+    /// As the program writes addresses elsewhere: `127.0.0.1:80`, `[::1]:80`, `unix:/path`, `unix:` for one without a name.
+    static func text(_ client: NIOCore.SocketAddress?) -> String {
+        guard let client else { return "-" }
+        if let path = client.pathname { return "unix:\(path)" }
+        let address = client.withSockAddr { Transport.SocketAddress($0, length: socklen_t($1)) }
+        return address.map { "\($0)" } ?? "-"
     }
 }
 

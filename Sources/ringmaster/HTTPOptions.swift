@@ -138,11 +138,8 @@ struct HTTPOptions: ServiceOptions {
     func makeService(_ context: ServiceContext) throws -> any Service {
         var limits = limits
         if accessLog {
-            let logger = context.logger
-            limits.refused = { status, client in
-                logger.info(
-                    "request refused", metadata: ["status": "\(status)", "client": "\(client.map { "\($0)" } ?? "-")"])
-            }
+            let log = RequestLog(logger: context.logger)
+            limits.refused = { log.writeRefused(status: $0, client: $1) }
         }
         let answers = try website.answers(logger: context.logger)
         let connections: HTTPConnections =
