@@ -17,20 +17,20 @@ public struct RequestLog: Sendable {
     /// A line for what was refused before it was a request.
     public func writeRefused(status: Int, client: NIOCore.SocketAddress?) {
         logger.info(
-            "request refused", metadata: ["status": "\(status)", "client": "\(Self.text(client))"])
+            "request refused", metadata: ["status": .stringConvertible(status), "client": "\(Self.text(client))"])
     }
 
     func write(
-        client: NIOCore.SocketAddress?, method: String, path: String, status: Int, bytes: String?,
+        client: NIOCore.SocketAddress?, method: String, path: String, status: Int, bytes: Int?,
         since start: MonotonicTime
     ) {
         let microseconds = (MonotonicTime.now - start).wholeNanoseconds / 1000
-        logger.info(
-            "request",
-            metadata: [
-                "client": "\(Self.text(client))", "method": "\(method)", "path": "\(path)",
-                "status": "\(status)", "bytes": "\(bytes ?? "-")", "us": "\(microseconds)",
-            ])
+        var metadata: Logger.Metadata = [
+            "client": "\(Self.text(client))", "method": "\(method)", "path": "\(path)",
+            "status": .stringConvertible(status), "us": .stringConvertible(microseconds),
+        ]
+        if let bytes { metadata["bytes"] = .stringConvertible(bytes) }
+        logger.info("request", metadata: metadata)
     }
 
     /// As the program writes addresses elsewhere: `127.0.0.1:80`, `[::1]:80`, `unix:/path`, `unix:` for one without a name.
@@ -54,7 +54,7 @@ struct AccessLog<Context: RemoteAddressRequestContext>: RouterMiddleware {
         log.write(
             client: context.remoteAddress, method: request.method.rawValue, path: request.uri.string,
             status: response.status.code,
-            bytes: response.headers[.contentLength] ?? response.body.contentLength.map(String.init), since: start)
+            bytes: response.headers[.contentLength].flatMap { Int($0) } ?? response.body.contentLength, since: start)
         return response
     }
 }

@@ -43,7 +43,7 @@ struct PlainFiles {
         if let log {
             log.write(
                 client: channel.remoteAddress, method: request.method.rawValue, path: request.uri,
-                status: Int(answer.head.status.code), bytes: String(file.size), since: start)
+                status: Int(answer.head.status.code), bytes: file.size, since: start)
         }
         return answer
     }
