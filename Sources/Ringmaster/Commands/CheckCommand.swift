@@ -17,7 +17,7 @@ struct CheckCommand<Program: RingmasterProgram>: ExitingCommand {
     }
 
     @Option(
-        name: .long,
+        name: .long, parsing: .unconditional,
         help: ArgumentHelp("Worker processes to plan for. \(EnvironmentArguments.note("workers"))", valueName: "N|auto")
     )
     var workers: WorkerCount = .automatic
