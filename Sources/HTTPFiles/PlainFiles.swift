@@ -96,7 +96,7 @@ struct PlainFiles {
         headers.add(name: "ETag", value: file.tag.description)
         headers.add(name: "Accept-Ranges", value: "bytes")
         if let dot = path.utf8.lastIndex(of: UInt8(ascii: ".")),
-            let type = MediaType.getMediaType(forExtension: .init(path[path.utf8.index(after: dot)...]))
+            let type = MediaTypes.of(.init(path[path.utf8.index(after: dot)...]))
         {
             headers.add(name: "Content-Type", value: type.description)
         }
