@@ -61,7 +61,7 @@ struct Server<Program: RingmasterProgram> {
         do {
             supervisor = try SupervisorProcess(setup)
         } catch let error as PlanError {
-            throw CommandError(error.exitCode, error.sentence)
+            throw plan.located(CommandError(error.exitCode, error.sentence))
         } catch {
             throw CommandError(Self.exitCode(of: error), "the supervisor cannot start: \(error)")
         }
