@@ -1,3 +1,4 @@
+import Glibc
 import HTTPTypes
 import Hummingbird
 import Logging
@@ -5,20 +6,39 @@ import NIOCore
 import Transport
 
 /// A line for each answered request: client, method, path, status, bytes promised, microseconds until the answer began.
-struct RequestLog {
+public struct RequestLog: Sendable {
     let logger: Logger
 
+    /// Writes to `logger` at level info.
+    public init(logger: Logger) {
+        self.logger = logger
+    }
+
+    /// A line for what was refused before it was a request.
+    public func writeRefused(status: Int, client: NIOCore.SocketAddress?) {
+        logger.info(
+            "request refused", metadata: ["status": .stringConvertible(status), "client": "\(Self.text(client))"])
+    }
+
     func write(
-        client: NIOCore.SocketAddress?, method: String, path: String, status: Int, bytes: String?,
+        client: NIOCore.SocketAddress?, method: String, path: String, status: Int, bytes: Int?,
         since start: MonotonicTime
     ) {
         let microseconds = (MonotonicTime.now - start).wholeNanoseconds / 1000
-        logger.info(
-            "request",
-            metadata: [
-                "client": "\(client.map { "\($0)" } ?? "-")", "method": "\(method)", "path": "\(path)",
-                "status": "\(status)", "bytes": "\(bytes ?? "-")", "us": "\(microseconds)",
-            ])
+        var metadata: Logger.Metadata = [
+            "client": "\(Self.text(client))", "method": "\(method)", "path": "\(path)",
+            "status": .stringConvertible(status), "us": .stringConvertible(microseconds),
+        ]
+        if let bytes { metadata["bytes"] = .stringConvertible(bytes) }
+        logger.info("request", metadata: metadata)
+    }
+
+    /// As the program writes addresses elsewhere: `127.0.0.1:80`, `[::1]:80`, `unix:/path`, `unix:` for one without a name.
+    static func text(_ client: NIOCore.SocketAddress?) -> String {
+        guard let client else { return "-" }
+        if let path = client.pathname { return "unix:\(path)" }
+        let address = client.withSockAddr { Transport.SocketAddress($0, length: socklen_t($1)) }
+        return address.map { "\($0)" } ?? "-"
     }
 }
 
@@ -34,7 +54,7 @@ struct AccessLog<Context: RemoteAddressRequestContext>: RouterMiddleware {
         log.write(
             client: context.remoteAddress, method: request.method.rawValue, path: request.uri.string,
             status: response.status.code,
-            bytes: response.headers[.contentLength] ?? response.body.contentLength.map(String.init), since: start)
+            bytes: response.headers[.contentLength].flatMap { Int($0) } ?? response.body.contentLength, since: start)
         return response
     }
 }

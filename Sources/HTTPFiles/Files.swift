@@ -27,6 +27,7 @@ struct Files<Context: RequestContext>: RouterMiddleware {
     ) async throws -> Response {
         let files = SiteFiles(root: root)
         let middleware = FileMiddleware<Context, SiteFiles>(fileProvider: files, searchForIndexHtml: true)
+            .withAdditionalMediaTypes(forFileExtensions: MediaTypes.own)
         var response = try await middleware.handle(request, context: context, next: next)
         // Its own is made of the time in a floating-point number, and of the size.
         if let file = files.lastFile, response.headers[.eTag] != nil {

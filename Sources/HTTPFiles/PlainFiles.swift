@@ -43,7 +43,7 @@ struct PlainFiles {
         if let log {
             log.write(
                 client: channel.remoteAddress, method: request.method.rawValue, path: request.uri,
-                status: Int(answer.head.status.code), bytes: String(file.size), since: start)
+                status: Int(answer.head.status.code), bytes: file.size, since: start)
         }
         return answer
     }
@@ -96,7 +96,7 @@ struct PlainFiles {
         headers.add(name: "ETag", value: file.tag.description)
         headers.add(name: "Accept-Ranges", value: "bytes")
         if let dot = path.utf8.lastIndex(of: UInt8(ascii: ".")),
-            let type = MediaType.getMediaType(forExtension: .init(path[path.utf8.index(after: dot)...]))
+            let type = MediaTypes.of(.init(path[path.utf8.index(after: dot)...]))
         {
             headers.add(name: "Content-Type", value: type.description)
         }

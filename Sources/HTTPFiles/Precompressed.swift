@@ -49,7 +49,7 @@ struct Precompressed<Context: RequestContext>: RouterMiddleware {
             exists = true
             guard accepted.contains(encoding.name) else { continue }
             let query = request.uri.query.map { "?\($0)" } ?? ""
-            let mediaType = SitePath.fileExtension(decoded).flatMap { MediaType.getMediaType(forExtension: $0) }
+            let mediaType = SitePath.fileExtension(decoded).flatMap { MediaTypes.of($0) }
             return Variant(
                 path: request.uri.path + index + encoding.suffix + query, encoding: encoding.name, mediaType: mediaType)
         }

@@ -28,7 +28,9 @@ struct RequestRules<Context: RequestContext>: RouterMiddleware {
             let status: HTTPResponse.Status = error is SystemError ? .serviceUnavailable : .internalServerError
             logger.error(
                 "a request could not be answered",
-                metadata: ["path": "\(request.uri.string)", "status": "\(status.code)", "error": "\(error)"])
+                metadata: [
+                    "path": "\(request.uri.string)", "status": .stringConvertible(status.code), "error": "\(error)",
+                ])
             return Self.refusal(status)
         }
     }

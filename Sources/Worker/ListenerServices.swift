@@ -58,7 +58,8 @@ public final class ListenerServices: Service {
     /// it here by mistake.
     public func serve(_ connection: IncomingConnection) {
         if let service = routes[connection.listener] { return service.serve(connection) }
-        logger.error("connection closed: no such listener", metadata: ["listener": "\(connection.listener)"])
+        logger.error(
+            "connection closed: no such listener", metadata: ["listener": .stringConvertible(connection.listener)])
         // Another process may hold a copy, so that closing alone would tell the peer nothing.
         shutdown(connection.fd, Int32(SHUT_RDWR))
         close(connection.fd)

@@ -82,14 +82,14 @@ public final class WorkerProcess {
         do throws(SystemError) {
             let unfinished = try loop.run()
             if unfinished > 0 {
-                logger.error("connections would not close", metadata: ["count": "\(unfinished)"])
+                logger.error("connections would not close", metadata: ["count": .stringConvertible(unfinished)])
             }
         } catch {
             fail(.internalError, "the event loop failed: \(error)")
         }
         count()
         publish()
-        if movedAway > 0 { logger.info("connections moved", metadata: ["count": "\(movedAway)"]) }
+        if movedAway > 0 { logger.info("connections moved", metadata: ["count": .stringConvertible(movedAway)]) }
         if let failure { return failure }
         say(.drained(forced: UInt32(clamping: lifecycle.forced)))
         return lifecycle.exitCode
@@ -359,7 +359,7 @@ public final class WorkerProcess {
 
     private func cutAll(_ forced: Int) {
         if forced > 0 {
-            logger.warning("connections cut", metadata: ["count": "\(forced)"])
+            logger.warning("connections cut", metadata: ["count": .stringConvertible(forced)])
             page.add(UInt64(forced), to: .forcedClose)
         }
         emigration?.abandon()

@@ -51,28 +51,28 @@ struct HTTPOptions: ServiceOptions {
     var accessLog = false
 
     @Option(
-        name: .long,
+        name: .long, parsing: .unconditional,
         help: ArgumentHelp(
             "A request's head takes at most this long, and so does a TLS handshake. \(EnvironmentArguments.note("header-timeout"))",
             valueName: "SECONDS"))
     var headerTimeout: Seconds = Seconds(10)
 
     @Option(
-        name: .long,
+        name: .long, parsing: .unconditional,
         help: ArgumentHelp(
             "A connection on which nothing passes for this long is closed; one whose client does not read, within twice as long. \(EnvironmentArguments.note("idle-timeout"))",
             valueName: "SECONDS"))
     var idleTimeout: Seconds = Seconds(60)
 
     @Option(
-        name: .long,
+        name: .long, parsing: .unconditional,
         help: ArgumentHelp(
             "The most that a request's head of HTTP/1.1 may have. \(EnvironmentArguments.note("header-max"))",
             valueName: "KIB"))
     var headerMax: Int = 32
 
     @Option(
-        name: .long,
+        name: .long, parsing: .unconditional,
         help: ArgumentHelp(
             "The most that a request's body may have. \(EnvironmentArguments.note("body-max"))", valueName: "KIB"))
     var bodyMax: Int = 1024
@@ -138,11 +138,8 @@ struct HTTPOptions: ServiceOptions {
     func makeService(_ context: ServiceContext) throws -> any Service {
         var limits = limits
         if accessLog {
-            let logger = context.logger
-            limits.refused = { status, client in
-                logger.info(
-                    "request refused", metadata: ["status": "\(status)", "client": "\(client.map { "\($0)" } ?? "-")"])
-            }
+            let log = RequestLog(logger: context.logger)
+            limits.refused = { log.writeRefused(status: $0, client: $1) }
         }
         let answers = try website.answers(logger: context.logger)
         let connections: HTTPConnections =

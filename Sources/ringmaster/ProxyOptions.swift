@@ -64,21 +64,21 @@ struct ProxyOptions: ServiceOptions {
     var upstreamPolicy: UpstreamPool.Policy = .roundRobin
 
     @Option(
-        name: .long,
+        name: .long, parsing: .unconditional,
         help: ArgumentHelp(
             "One attempt to connect takes at most this long. \(EnvironmentArguments.note("connect-timeout"))",
             valueName: "SECONDS"))
     var connectTimeout: Seconds = Seconds(5)
 
     @Option(
-        name: .long,
+        name: .long, parsing: .unconditional,
         help: ArgumentHelp(
             "An upstream that failed is left alone for this long. \(EnvironmentArguments.note("upstream-rest"))",
             valueName: "SECONDS"))
     var upstreamRest: Seconds = Seconds(10)
 
     @Option(
-        name: .long,
+        name: .long, parsing: .unconditional,
         help: ArgumentHelp(
             "A connection that passes no byte for this long is closed. \(EnvironmentArguments.note("idle-timeout"))",
             valueName: "SECONDS"))
@@ -99,7 +99,7 @@ struct ProxyOptions: ServiceOptions {
     var sendProxy: ProxyVersion?
 
     @Option(
-        name: .long,
+        name: .long, parsing: .unconditional,
         help: ArgumentHelp(
             "Host names are looked up again this often. \(EnvironmentArguments.note("resolve-interval"))",
             valueName: "SECONDS"))

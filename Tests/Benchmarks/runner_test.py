@@ -34,8 +34,15 @@ class CountingCommandTests(unittest.TestCase):
 
     def test_a_directory_that_cannot_be_is_told_before_anything_is_counted(self):
         with tempfile.NamedTemporaryFile() as file:
-            self.assertIn(f"{file.name} cannot be made (File exists)", self.complaint("--keep", file.name))
-            self.assertIn("cannot be made (Not a directory)", self.complaint("--keep", file.name + "/x"))
+            for word in (file.name, file.name + "/x"):
+                said = self.complaint("--keep", word)
+                self.assertIn(f"{word} cannot be made, since {file.name} is no directory", said)
+
+    def test_a_directory_is_not_made_before_there_is_something_to_put_in_it(self):
+        with tempfile.TemporaryDirectory() as directory:
+            word = os.path.join(directory, "a", "b")
+            self.assertEqual(counting_command.parse("", ["--keep", word]).keep, word)
+            self.assertEqual(os.listdir(directory), [])
 
     def test_what_excludes_one_another_and_what_is_unknown(self):
         self.assertIn("not allowed with", self.complaint("--check", "--record"))
@@ -57,6 +64,68 @@ class CountingCommandTests(unittest.TestCase):
                 with self.assertRaises(places.NotBuilt) as missing:
                     places.ringmaster_binary()
                 self.assertIn(f"/nowhere/ringmaster is missing: build it with {command_line}, or let RINGMASTER", str(missing.exception))
+
+
+    def test_what_is_no_program_is_told_as_that(self):
+        with tempfile.TemporaryDirectory() as directory:
+            text = os.path.join(directory, "text")
+            with open(text, "w", encoding="ascii") as file:
+                file.write("no program\n")
+            os.chmod(text, 0o755)
+            for path in (directory, text):
+                with unittest.mock.patch.dict(os.environ, {"RINGMASTER": path}):
+                    for find in (places.ringmaster_binary, places.check_named):
+                        with self.assertRaises(places.NotBuilt) as refused:
+                            find()
+                        self.assertIn(f"{path}", str(refused.exception))
+                        self.assertIn("is no program", str(refused.exception))
+
+    def test_what_cannot_be_stripped_is_told_with_the_reason(self):
+        with tempfile.TemporaryDirectory() as directory:
+            script = os.path.join(directory, "script")
+            with open(script, "w", encoding="ascii") as file:
+                file.write("#!/bin/sh\n")
+            os.chmod(script, 0o755)
+            with unittest.mock.patch.dict(os.environ, {"RINGMASTER": script}):
+                with self.assertRaises(counting.CountingFailed) as refused:
+                    counting.Counter(directory)._stripped()
+            self.assertIn(f"{script} cannot be stripped", str(refused.exception))
+
+
+class CommandTests(unittest.TestCase):
+    """The command line of `run`."""
+
+    def parse(self, *words):
+        return command._parse("", ["echo-64"], words)
+
+    def test_what_makes_no_sense_together_is_refused(self):
+        for words, useless in (
+                (("--list", "echo-64"), "--list has no use for ROW"), (("--list", "--dry"), "--list has no use for --dry"),
+                (("--report", "--rounds", "0"), "--report has no use for --rounds"),
+                (("--dry", "--rounds", "3", "--seconds", "1"), "--dry has no use for --rounds and --seconds")):
+            said = io.StringIO()
+            with contextlib.redirect_stderr(said), self.assertRaises(SystemExit) as ended:
+                self.parse(*words)
+            self.assertEqual(ended.exception.code, 64)
+            self.assertIn(useless, said.getvalue())
+
+    def test_what_goes_together_is_accepted(self):
+        self.assertEqual(self.parse("--install", "--report").rounds, 5)
+        self.assertEqual(self.parse("echo-64", "--dry", "--install").seconds, 2)
+        self.assertEqual(self.parse("echo-64", "--rounds", "3").rounds, 3)
+
+
+class ProfileTests(unittest.TestCase):
+    SHORT = "Ir\n\n16,000 PROGRAM TOTALS\n\nIr  file:function\n\n9,000  a.c:start [/x/p]\n6,400  ???:turn [/x/p]\n600  b.c:end\n"
+    LONG = "Ir\n\n60,000 PROGRAM TOTALS\n\nIr  file:function\n\n44,800  ???:turn [/x/p]\n9,000  a.c:start [/x/p]\n1,920  c.c:new [/x/p]\n"
+
+    def test_functions_are_read_without_the_total(self):
+        self.assertEqual(counting.functions_of(self.SHORT), {"a.c:start": 9000, "???:turn": 6400, "b.c:end": 600})
+
+    def test_what_both_runs_have_is_left_out(self):
+        tables = [counting.functions_of(text) for text in (self.SHORT, self.LONG)]
+        self.assertEqual(counting.profile(*tables, 10), "       2.0  ???:turn\n       0.1  c.c:new")
+        self.assertEqual(counting.profile(*tables, 1), "       2.0  ???:turn")
 
 
 class RecountTests(unittest.TestCase):

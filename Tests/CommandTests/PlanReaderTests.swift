@@ -108,7 +108,10 @@ struct PlanReaderTests {
             ("workers: 2\n", ["f.yaml:1:", "listeners is missing", "listen and service"]),
             ("hello\n", ["f.yaml:1:", "a mapping", "a single value"]),
             ("- listen: 1\n", ["f.yaml:1:", "a mapping", "a list"]),
-            ("grace: 1\nworkers: many\n" + echoListener, ["f.yaml:2:", "'many'", "'workers: <N|auto>'"]),
+            (
+                "grace: 1\nworkers: many\n" + echoListener,
+                ["f.yaml:2:", "'many'", "for 'workers': give a number from 1 to 1024, or auto"]
+            ),
             ("max-connections: 0\n" + echoListener, ["f.yaml:1:", "max-connections: 0", "from 1 to"]),
             ("\nhang-timeout: 0.5\n" + echoListener, ["f.yaml:2:", "hang-timeout: 0.5", "more than 1 second"]),
             ("balance: fair\n" + echoListener, ["f.yaml:1:", "fair", "round-robin"]),

@@ -65,10 +65,44 @@ struct PlanTests {
     @Test("an upstream that nobody can look up is refused with its line")
     func unresolvable() throws {
         let plan = try plan(
-            "listeners:\n- listen: 127.0.0.1:1\n  service: proxy\n  upstream: no-such-host.invalid:80\n")
+            "listeners:\n- listen: 127.0.0.1:1\n  service: proxy\n  upstream:\n  - 127.0.0.1:1\n"
+                + "  - no-such-host.invalid:80\n")
         let error = #expect(throws: CommandError.self) { try plan.prepared() }
         #expect(error?.code == .badUsage)
-        #expect(error?.message.hasPrefix("f.yaml:2: --upstream no-such-host.invalid:80: cannot resolve") == true)
+        #expect(error?.message.hasPrefix("f.yaml:6: upstream: no-such-host.invalid:80: cannot resolve") == true)
+    }
+
+    @Test(
+        "what the machine does not allow is refused with the line of the option that asks for it, as the file names it")
+    func tooManyConnections() throws {
+        let plan = try plan("workers: 1\nmax-connections: 15999999\n" + Self.two.dropFirst(11))
+        let error = #expect(throws: CommandError.self) { try plan.prepared() }
+        #expect(error?.code == .limitTooLow)
+        #expect(error?.message.hasPrefix("f.yaml:2: max-connections: 15999999 with 1 worker needs ") == true)
+        #expect(error?.message.hasSuffix("or lower max-connections") == true, "\(error?.message ?? "")")
+    }
+
+    @Test(
+        "a web server's directory that is not there is refused with its line, or the listener's when it is the default")
+    func missingRoot() throws {
+        let plan = try plan("listeners:\n- listen: 127.0.0.1:1\n  service: http\n  root: /no/such\n")
+        let error = #expect(throws: CommandError.self) { try plan.prepared() }
+        #expect(error?.message.hasPrefix("f.yaml:4: root: /no/such: ") == true, "\(error?.message ?? "")")
+    }
+
+    @Test("an address that is given twice is refused as that; a free port may be asked for as often as wanted")
+    func sameAddress() throws {
+        func prepare(_ addresses: [String]) throws -> Int {
+            let arguments = addresses.flatMap { ["--listen", $0] } + ["--workers", "1", "--max-connections", "1"]
+            let command = try #require(try Root.parseAsRoot(["echo"] + arguments) as? EchoCommand)
+            return try Plan(command.listen, command.common, command.options).prepared().listeners.count
+        }
+        let twice = #expect(throws: CommandError.self) { try prepare(["127.0.0.1:7000", "[::1]:1", "127.0.0.1:7000"]) }
+        #expect(twice?.code == .badUsage)
+        #expect(twice?.message == "--listen 127.0.0.1:7000 is given twice: leave out one of the two")
+        let name = #expect(throws: CommandError.self) { try prepare(["127.0.0.1:7000", "localhost:7000"]) }
+        #expect(name?.message.contains("--listen localhost:7000 are the same address") == true)
+        #expect(try prepare(["127.0.0.1:0", "127.0.0.1:0"]) == 2)
     }
 
     @Test("listeners with equal options share a service, others have their own, by the supervisor's numbers")

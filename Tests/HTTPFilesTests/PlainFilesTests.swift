@@ -19,7 +19,7 @@ struct PlainFilesTests {
             "dir.d/a.tar.gz": "z", "both.js": "both", "both.js.gz": "gzip", ".hidden": "no", "UPPER.TXT": "U",
             ".well-known/x.json": "{}", "folder/index.html/x": "a directory of that name",
             "middle": String(repeating: "m", count: PlainFiles.copiedMax),
-            "large": String(repeating: "0123456789", count: 30_000),
+            "large": String(repeating: "0123456789", count: 30_000), "notes.md": "# notes",
         ])
         try site.link("link.txt", to: "a.txt")
         try site.link("out.txt", to: "/etc/hostname")
@@ -63,7 +63,7 @@ struct PlainFilesTests {
         "their answers are the router's, byte for byte",
         arguments: [
             "/a.txt", "/a.txt?v=1", "/empty.css", "/noextension", "/", "/dir/", "/dir.d/a.tar.gz", "/UPPER.TXT",
-            "/.well-known/x.json", "/link.txt", "/middle", "/large", "//a.txt",
+            "/.well-known/x.json", "/link.txt", "/middle", "/large", "//a.txt", "/notes.md",
         ], [HTTPMethod.GET, .HEAD])
     func same(uri: String, method: HTTPMethod) async throws {
         let router: HTTPRequest.Method = method == .HEAD ? .head : .get

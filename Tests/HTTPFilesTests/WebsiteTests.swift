@@ -20,6 +20,15 @@ struct WebsiteTests {
         #expect(answer.headers[.lastModified] != nil)
     }
 
+    @Test(
+        "Markdown is told as text in UTF-8, plain or compressed", arguments: [HTTPFields(), [.acceptEncoding: "gzip"]])
+    func markdown(headers: HTTPFields) async throws {
+        let site = try Site(["README.md": "# ü", "README.md.gz": "zipped"])
+        let answer = try await site.get("/README.md", headers)
+        #expect(answer.body == (headers.isEmpty ? "# ü" : "zipped"))
+        #expect(answer.headers[.contentType] == "text/markdown; charset=utf-8")
+    }
+
     @Test("a file of many pieces comes whole and in order")
     func largeFile() async throws {
         let text = (0..<60_000).map { "\($0) " }.joined()

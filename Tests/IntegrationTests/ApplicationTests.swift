@@ -122,7 +122,7 @@ extension Integration {
             try binary.replace(script: "#!/bin/sh\nprintf 'other-server can go on from here'\n")
             let refused = try pool.run("upgrade")
             #expect(refused.poll() == .exited(1))
-            #expect(refused.errors.contains("is \(binary.path) line-server?"), "\(refused.errors)")
+            #expect(refused.errors.contains("is \(binary.path) another program?"), "\(refused.errors)")
             try Self.worker(of: client)
         }
 

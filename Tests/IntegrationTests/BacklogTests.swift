@@ -27,6 +27,22 @@ extension Integration {
             #expect(echo.process.errors.contains("not-served=0"), "\(echo.process.errors)")
         }
 
+        @Test("a full server says so in the log and in its status, with the limit that makes clients wait")
+        func full() throws {
+            let echo = try Pool(["echo", "--listen", "127.0.0.1:0", "--workers", "2", "--max-connections", "10"])
+            defer { echo.kill() }
+            let holders = try Integration.connectAndEcho(10, to: echo.address)
+            defer { holders.closeAll() }
+            try wait(for: "a warning that clients wait") {
+                echo.ringmaster.process.errors.contains("full: clients wait")
+            }
+            let log = echo.ringmaster.process.errors.split(separator: "\n")
+            let warning = try #require(log.first { $0.contains("full:") })
+            #expect(warning.contains("--max-connections") && warning.contains("connections=10"), "\(warning)")
+            let status = try echo.run("status")
+            #expect(status.output.contains("FULL: new clients wait; --max-connections allows 10"), "\(status.output)")
+        }
+
         @Test("a proxy's worker without a descriptor for the upstream keeps its clients until there is one")
         func noDescriptorForTheUpstream() throws {
             let echo = try Ringmaster("echo", "--listen", "127.0.0.1:0", "--workers", "1")

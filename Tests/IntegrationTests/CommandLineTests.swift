@@ -19,9 +19,23 @@ extension Integration {
                 case .ioUring: ["multishot"]
                 case .epoll: ["not available"]
                 }
-            for word in [release, "io_uring", "available", "NOFILE", "MEMLOCK", "CPU", "workers"] + features {
+            let words = [release, "io_uring", "available", "NOFILE", "MEMLOCK", "CPU", "workers", "can serve here"]
+            for word in words + features {
                 #expect(process.output.localizedCaseInsensitiveContains(word), "\(word): \(process.output)")
             }
+        }
+
+        @Test("`check` ends with a verdict, where serving would fail with the same reason and exit code")
+        func verdict() throws {
+            let launcher = Ringmaster.descriptorLimit(150)
+            let check = try Ringmaster.run(["check", "--workers", "2"], launcher: launcher)
+            let echo = try Ringmaster.run(["echo", "--workers", "2", "--listen", "127.0.0.1:0"], launcher: launcher)
+            #expect(check.poll() == .exited(7) && echo.poll() == .exited(7), "\(check.output)\(check.errors)")
+            let verdict = try #require(check.output.split(separator: "\n").last)
+            let reason = echo.errors.trimmingPrefix("ringmaster: ").split(separator: "\n")[0]
+            #expect(
+                verdict.hasPrefix("verdict ") && verdict.hasSuffix("ringmaster cannot serve here: \(reason)"),
+                "\(verdict)")
         }
 
         @Test("--help succeeds and shows examples and every command")

@@ -20,4 +20,11 @@ struct DescriptorNeedTests {
             #expect(error.message.contains(part))
         }
     }
+
+    @Test("where one process could have next to none, no several are advised")
+    func hopeless() {
+        let message = DescriptorNeed(connections: 1).shortage(hard: 20).message
+        #expect(message.contains("1 connection needs 65 descriptors") && !message.contains("several"), "\(message)")
+        #expect(!DescriptorNeed(connections: 1000).shortage(hard: 100).message.contains("several"))
+    }
 }

@@ -91,7 +91,7 @@ struct ApplicationTests {
             }?.message
         }
         #expect(message("height: 1\n  depth: much")?.hasPrefix("f.yaml:4: The value 'much' is invalid") == true)
-        #expect(message("height: 1")?.hasPrefix("f.yaml:2: Missing expected argument 'depth: ") == true)
+        #expect(message("height: 1")?.hasPrefix("f.yaml:2: Missing expected argument 'depth'") == true)
     }
 
     @Test("services are the same when the same is written, in whatever order, but for the order of a list")
@@ -110,7 +110,7 @@ struct ApplicationTests {
             return try PlanReader(name: "f.yaml", services: SampleProgram.services).plan(Array(text.utf8))
         }
         let far = #expect(throws: CommandError.self) { try plan("far").prepared() }
-        #expect(far?.message == "f.yaml:2: --target far is out of reach")
+        #expect(far?.message == "f.yaml:2: target: far is out of reach")
         #expect(throws: Never.self) { try plan("far").prepared(checkingReach: false) }
         #expect(try plan("near").prepared().descriptorsPerConnection == 3)
         let context = ServiceContext(logger: Logger(label: "test"), slot: 3)

@@ -51,6 +51,37 @@ struct LogHandlerTests {
                 + #""source":"supervisor","message":"worker ready","slot":"1"}"# + "\n")
     }
 
+    @Test(
+        "numbers that metadata carries are numbers in JSON; digits in a text, and what JSON has no number for, are text"
+    )
+    func jsonNumbers() throws {
+        let metadata: Logger.Metadata = [
+            "a": .stringConvertible(-1), "b": .stringConvertible(UInt64.max), "c": .stringConvertible(0.5),
+            "d": .stringConvertible(Double.nan), "e": "1", "f": .stringConvertible(Duration.seconds(1)),
+            "g": .stringConvertible(true), "h": .stringConvertible(1e300),
+        ]
+        let line = String(decoding: try logged(.json) { $0.info("m", metadata: metadata) }, as: UTF8.self)
+        #expect(
+            line.hasSuffix(
+                #","a":-1,"b":18446744073709551615,"c":0.5,"d":"nan","e":"1","f":"1.0 seconds","g":"true","h":1e+300}"#
+                    + "\n"))
+        #expect(throws: Never.self) { try JSONSerialization.jsonObject(with: Data(line.utf8)) }
+        #expect(
+            try text { $0.info("m", metadata: metadata) }
+                == prefix + #"m a=-1 b=18446744073709551615 c=0.5 d=nan e=1 f="1.0 seconds" g=true h=1e+300"# + "\n")
+    }
+
+    @Test("a number is whole or left out")
+    func longNumbers() throws {
+        for length in 8070...8100 {
+            let text = String(repeating: "x", count: length)
+            let bytes = try logged(.json) { $0.info("\(text)", metadata: ["k": .stringConvertible(1_234_567)]) }
+            #expect(bytes.count <= BoundedLine.lengthMax)
+            let read = try #require(try JSONSerialization.jsonObject(with: Data(bytes)) as? [String: Any])
+            #expect(read["k"] == nil || read["k"] as? Int == 1_234_567)
+        }
+    }
+
     @Test("every level from the one set on is written under its name", arguments: Logger.Level.allCases)
     func levels(level: Logger.Level) throws {
         let bytes = try logged(.text, level: level) { logger in

@@ -54,6 +54,16 @@ struct StatusTableTests {
         #expect(lines.allSatisfy { $0.count <= 80 })
     }
 
+    @Test(
+        "a full server says which limit makes clients wait",
+        arguments: [("max-connections", "--max-connections"), ("open-files", "RLIMIT_NOFILE")])
+    func full(limit: String, name: String) throws {
+        let text = Self.sample.replacing(#""degraded":true"#, with: #""degraded":false,"full":"\#(limit)""#)
+        let line = try #require(try lines(text).first { $0.hasPrefix("FULL") })
+        #expect(line == "FULL: new clients wait; \(name) allows 10252 connections")
+        #expect(line.count <= 80)
+    }
+
     @Test("many counters are folded")
     func folded() throws {
         let counters = (10..<40).map { #""counter\#($0)":\#($0)"# }.joined(separator: ",")

@@ -37,6 +37,15 @@ final class LoopThread: Sendable {
         for _ in 0..<5 { try on { _ in } }
     }
 
+    /// Waits until the loop sleeps: a few turns in a time in which one that spins makes thousands.
+    func waitForSleep() throws {
+        try eventually("asleep") {
+            let before = try on { $0.statistics.turns }
+            usleep(50_000)
+            return try on { $0.statistics.turns } - before < 10
+        }
+    }
+
     /// Runs `body` on the loop's thread and returns what it returns.
     func on<Value: Sendable>(_ body: @escaping @Sendable (EventLoop) -> Value) throws -> Value {
         let result = Recorder<Value>()

@@ -17,7 +17,7 @@ struct CheckCommand<Program: RingmasterProgram>: ExitingCommand {
     }
 
     @Option(
-        name: .long,
+        name: .long, parsing: .unconditional,
         help: ArgumentHelp("Worker processes to plan for. \(EnvironmentArguments.note("workers"))", valueName: "N|auto")
     )
     var workers: WorkerCount = .automatic
@@ -56,7 +56,7 @@ struct CheckCommand<Program: RingmasterProgram>: ExitingCommand {
         case .unavailable(let cause):
             line("io_uring", "not available: \(cause)")
         }
-        var problem: CommandError?
+        var problems: [CommandError] = []
         do throws(CommandError) {
             let decision = try LoopDecision.make(transport, workers: count)
             switch (decision.kind, decision.cause) {
@@ -66,29 +66,37 @@ struct CheckCommand<Program: RingmasterProgram>: ExitingCommand {
             }
         } catch {
             line("transport", "none: \(error.message)")
-            problem = error
+            problems.append(error)
         }
         limit("RLIMIT_NOFILE", .openFiles, unit: "")
         limit("RLIMIT_MEMLOCK", .lockedMemory, unit: " bytes")
         line("cpus", "\(budget)")
         line("workers", "\(count)")
-        if let plan {
-            try describe(plan)
-        } else {
-            // Of one that demands options nothing is known without them.
-            for options in Program.services.compactMap({ try? $0.parse([]) as any ServiceOptions }) {
-                let connections = try Limits(descriptorsPerConnection: options.descriptorsPerConnection)
-                    .connectionsMax(asked: nil, workers: count)
-                line("connections (\(type(of: options).kind))", "\(connections)")
-            }
+        do throws(CommandError) {
+            if let plan { try describe(plan) } else { try describeServices(workers: count) }
+        } catch {
+            problems.append(error)
         }
-        return problem?.code ?? .success
+        line(
+            "verdict",
+            problems.first.map { "\(Program.name) cannot serve here: \($0.message)" }
+                ?? "\(Program.name) can serve here")
+        return problems.first?.code ?? .success
     }
 
     private func describe(_ plan: Plan) throws(CommandError) {
         let prepared = try plan.prepared()
         line("connections", "\(prepared.configuration.connectionsMax)")
         for listener in prepared.listeners { line("listener", "\(listener.address) \(listener.kind)") }
+    }
+
+    /// With one listener each. Of a service that demands options nothing is known without them.
+    private func describeServices(workers: Int) throws(CommandError) {
+        for options in Program.services.compactMap({ try? $0.parse([]) as any ServiceOptions }) {
+            let limits = Limits(descriptorsPerConnection: options.descriptorsPerConnection, listeners: 1)
+            line(
+                "connections (\(type(of: options).kind))", "\(try limits.connectionsMax(asked: nil, workers: workers))")
+        }
     }
 
     private func limit(_ name: String, _ resource: ResourceLimit.Resource, unit: String) {
@@ -98,7 +106,7 @@ struct CheckCommand<Program: RingmasterProgram>: ExitingCommand {
     }
 
     private func line(_ name: String, _ value: String) {
-        let padding = String(repeating: " ", count: max(1, 22 - name.count))
+        let padding = String(repeating: " ", count: max(1, 30 - name.count))
         Process.say("\(name)\(padding)\(value)")
     }
 

@@ -12,7 +12,7 @@ struct ControlOptions: ParsableArguments {
     var control: String?
 
     @Option(
-        name: .long,
+        name: .long, parsing: .unconditional,
         help: ArgumentHelp(
             "Wait so long for the answer: by default 10 s for status, 600 s otherwise. \(EnvironmentArguments.note("timeout"))",
             valueName: "SECONDS"))

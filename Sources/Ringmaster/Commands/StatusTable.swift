@@ -24,6 +24,13 @@ enum StatusTable {
                 + "sockets that wait for a worker: \(pool.pending)",
         ]
         if pool.degraded { lines.append("DEGRADED: too many workers died; they start again slowly, one at a time") }
+        let connections = pool.workers.reduce(0) { $0 + $1.live + $1.inflight }
+        switch pool.full {
+        case .connectionsMax?:
+            lines.append("FULL: new clients wait; --max-connections allows \(connections) connections")
+        case .openFiles?: lines.append("FULL: new clients wait; RLIMIT_NOFILE allows \(connections) connections")
+        case nil: break
+        }
         switch pool.lastReplacement {
         case .done(let text)?: lines.append("last replacement: done: \(visible(text))")
         case .refused(let text)?: lines.append("last replacement: refused: \(visible(text))")

@@ -5,7 +5,7 @@ import Logging
 enum LogFormat: String, CaseIterable, Sendable {
     /// `2026-11-21T03:25:10.123Z info supervisor: message key=value`
     case text
-    /// `{"time":"…","level":"info","source":"supervisor","message":"message","key":"value"}`
+    /// `{"time":"…","level":"info","source":"supervisor","message":"message","key":"value","count":1}`
     case json
 }
 
@@ -59,12 +59,12 @@ struct LineLogHandler: LogHandler {
     }
 
     /// What the event says goes before what the provider says, and that before what the logger carries.
-    private func fields(of event: LogEvent) -> [(key: String, value: String)] {
+    private func fields(of event: LogEvent) -> [(key: String, value: LogRecord.Value)] {
         var merged = metadata
         if let provided = metadataProvider?.get() { merged.merge(provided) { $1 } }
         if let error = event.error { merged["error"] = "\(error)" }
         if let own = event.metadata { merged.merge(own) { $1 } }
-        return merged.map { ($0.key, $0.value.description) }.sorted { $0.key < $1.key }
+        return merged.map { ($0.key, LogRecord.Value($0.value)) }.sorted { $0.key < $1.key }
     }
 
     private static func wallClock() -> timespec {

@@ -1,13 +1,44 @@
 import Glibc
+import Logging
 
 /// What a log line says, and the two ways to write it down.
 struct LogRecord {
+    /// What a field says. The two differ in JSON alone.
+    enum Value {
+        case text(String)
+        /// A decimal number as JSON has it (RFC 8259, section 6).
+        case number(String)
+
+        /// Of metadata, which has no numbers, but may carry one along: `.stringConvertible(1)`.
+        init(_ value: Logger.Metadata.Value) {
+            if case .stringConvertible(let carried) = value, Self.isNumber(carried) {
+                self = .number(carried.description)
+            } else {
+                self = .text(value.description)
+            }
+        }
+
+        private static func isNumber(_ value: any CustomStringConvertible) -> Bool {
+            switch value {
+            case is Int, is UInt64, is UInt32, is UInt16, is UInt8, is UInt, is Int64, is Int32, is Int16, is Int8: true
+            case let value as Double: value.isFinite
+            default: false
+            }
+        }
+
+        fileprivate var text: String {
+            switch self {
+            case .text(let text), .number(let text): text
+            }
+        }
+    }
+
     /// Since 1970, UTC.
     let time: timespec
     let level: String
     let source: String
     let message: String
-    let fields: [(key: String, value: String)]
+    let fields: [(key: String, value: Value)]
 
     /// One line of text with its line feed. The message stands as it is, save for control characters.
     var textLine: [UInt8] {
@@ -20,7 +51,7 @@ struct LogRecord {
             line.append(" ")
             appendWord(key, to: &line)
             line.append("=")
-            appendWord(value, to: &line)
+            appendWord(value.text, to: &line)
         }
         return line.bytes + "\n".utf8
     }
@@ -29,7 +60,7 @@ struct LogRecord {
     var jsonLine: [UInt8] {
         var line = BoundedLine(reserve: "\"}\n".utf8.count)
         let own = [("time", timestamp), ("level", level), ("source", source), ("message", message)]
-        for (key, value) in own { Self.appendMember(key, value, to: &line) }
+        for (key, value) in own { Self.appendMember(key, .text(value), to: &line) }
         for (key, value) in fields {
             let isTaken = own.contains { $0.0 == key }
             Self.appendMember(isTaken ? key + "_" : key, value, to: &line)
@@ -88,12 +119,17 @@ struct LogRecord {
         }
     }
 
-    /// A member is left out when not even its key fits, and its value is cut when that does not; the object stays whole.
-    private static func appendMember(_ key: String, _ value: String, to line: inout BoundedLine) {
+    /// A member is left out when not even its key fits, or not all of a number, and a text is cut when that does not; the
+    /// object stays whole.
+    private static func appendMember(_ key: String, _ value: Value, to line: inout BoundedLine) {
         var opening = line.bytes.isEmpty ? "{\"" : ",\""
         for scalar in key.unicodeScalars { opening += jsonEscape(scalar) ?? String(scalar) }
-        guard line.appendWhole(opening + "\":\"") else { return }
-        line.append(value, escape: jsonEscape)
-        line.close("\"")
+        switch value {
+        case .number(let digits): _ = line.appendWhole(opening + "\":" + digits)
+        case .text(let text):
+            guard line.appendWhole(opening + "\":\"") else { return }
+            line.append(text, escape: jsonEscape)
+            line.close("\"")
+        }
     }
 }

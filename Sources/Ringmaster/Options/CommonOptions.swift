@@ -6,7 +6,7 @@ import Transport
 /// What concerns the supervisor and all its workers, whatever they serve.
 struct CommonOptions: ParsableArguments {
     @Option(
-        name: .long,
+        name: .long, parsing: .unconditional,
         help: ArgumentHelp(
             "Worker processes: 1 to 1024, or auto for one per CPU allowed. \(EnvironmentArguments.note("workers"))",
             valueName: "N|auto")
@@ -28,14 +28,14 @@ struct CommonOptions: ParsableArguments {
     var transport: TransportPreference = .auto
 
     @Option(
-        name: .long,
+        name: .long, parsing: .unconditional,
         help: ArgumentHelp(
             "Connections at once, all workers together. By default what the limit of open files allows, up to 100000. \(EnvironmentArguments.note("max-connections"))",
             valueName: "N"))
     var maxConnections: Int?
 
     @Option(
-        name: .long,
+        name: .long, parsing: .unconditional,
         help: ArgumentHelp(
             "Connections the kernel holds until they are accepted, per listener. \(EnvironmentArguments.note("backlog"))",
             valueName: "N"
@@ -43,7 +43,7 @@ struct CommonOptions: ParsableArguments {
     var backlog: Int = 4096
 
     @Option(
-        name: .long,
+        name: .long, parsing: .unconditional,
         help: ArgumentHelp(
             "Seconds from SIGTERM to the end, all in all. \(EnvironmentArguments.note("grace"))", valueName: "SECONDS"))
     var grace: Seconds = Seconds(9)
@@ -69,35 +69,35 @@ struct CommonOptions: ParsableArguments {
     var control: String?
 
     @Option(
-        name: .long,
+        name: .long, parsing: .unconditional,
         help: ArgumentHelp(
             "A worker that stands still for this long is ended and replaced; 0: never. \(EnvironmentArguments.note("hang-timeout"))",
             valueName: "SECONDS"))
     var hangTimeout: Seconds = Seconds(30)
 
     @Option(
-        name: .long,
+        name: .long, parsing: .unconditional,
         help: ArgumentHelp(
             "Replace a worker of about this age; 0: never. \(EnvironmentArguments.note("recycle-age"))",
             valueName: "SECONDS"))
     var recycleAge: Seconds = Seconds(0)
 
     @Option(
-        name: .long,
+        name: .long, parsing: .unconditional,
         help: ArgumentHelp(
             "Replace a worker that has taken about so many connections; 0: never. \(EnvironmentArguments.note("recycle-connections"))",
             valueName: "N"))
     var recycleConnections: Int = 0
 
     @Option(
-        name: .long,
+        name: .long, parsing: .unconditional,
         help: ArgumentHelp(
             "Replace a worker that has about so much memory resident; 0: never. \(EnvironmentArguments.note("recycle-memory"))",
             valueName: "MIB"))
     var recycleMemory: Int = 0
 
     @Option(
-        name: .long,
+        name: .long, parsing: .unconditional,
         help: ArgumentHelp(
             "Connections that a worker with a successor moves to others per second; 0: none moves. \(EnvironmentArguments.note("migration-rate"))",
             valueName: "N"))

@@ -14,15 +14,12 @@ public enum EnvironmentArguments {
         prefix + option.uppercased().replacing("-", with: "_")
     }
 
-    /// A parser's message about `--workers`, with a word about where the value came from if it was not given there.
+    /// A parser's message about `--workers`, with a word about where the value came from if it was not given there, and
+    /// what to write instead.
     static func explain(_ message: String, arguments: [String], options: [OptionName]) -> String {
-        for option in options where !isGiven(option, in: arguments) {
-            let flag = "--\(option.name)"
-            if message.contains("for '\(flag) ") || message.contains("for '\(flag)'") {
-                return "\(message), which \(variable(for: option.name)) gives"
-            }
-        }
-        return message
+        guard let option = options.first(where: { $0.isBlamed(in: message) }) else { return message }
+        let origin = isGiven(option, in: arguments) ? "" : ", which \(variable(for: option.name)) gives"
+        return message + origin + (option.remedy.map { ": \($0)" } ?? "")
     }
 
     private static func isGiven(_ option: OptionName, in arguments: [String]) -> Bool {

@@ -8,10 +8,25 @@ struct OptionName: Hashable, Sendable {
 
     let name: String
     let kind: Kind
+    /// What to write for it, where its type tells. No part of its identity.
+    let remedy: String?
 
-    init(_ name: String, _ kind: Kind = .single) {
+    init(_ name: String, _ kind: Kind = .single, remedy: String? = nil) {
         self.name = name
         self.kind = kind
+        self.remedy = remedy
+    }
+
+    static func == (one: OptionName, other: OptionName) -> Bool { one.name == other.name && one.kind == other.kind }
+
+    func hash(into hasher: inout Hasher) {
+        hasher.combine(name)
+        hasher.combine(kind)
+    }
+
+    /// Whether a parser's message is about a value of this option.
+    func isBlamed(in message: String) -> Bool {
+        message.contains("for '--\(name) ") || message.contains("for '--\(name)'")
     }
 
     /// What a flag's value says; nil when it says nothing.
@@ -36,7 +51,7 @@ extension OptionName {
             // A property `name` is stored by its wrapper as `_name`.
             let property = (child.label ?? "").drop { $0 == "_" }
             switch (child.value as? any Declaration)?.declared {
-            case .option(let kind): return [OptionName(dashed(property), kind)]
+            case .option(let kind, let remedy): return [OptionName(dashed(property), kind, remedy: remedy)]
             case .group(let group): return declared(in: group)
             case nil: return []
             }
@@ -58,7 +73,7 @@ extension OptionName {
 
 /// What a property wrapper declares.
 private enum Declared {
-    case option(OptionName.Kind)
+    case option(OptionName.Kind, remedy: String?)
     case group(any ParsableArguments.Type)
 }
 
@@ -68,11 +83,14 @@ private protocol Declaration {
 }
 
 extension Option: Declaration {
-    fileprivate var declared: Declared { .option(Value.self is any List.Type ? .list : .single) }
+    fileprivate var declared: Declared {
+        .option(
+            Value.self is any List.Type ? .list : .single, remedy: (Value.self as? any BoundedValue.Type)?.remedy)
+    }
 }
 
 extension Flag: Declaration {
-    fileprivate var declared: Declared { .option(.flag) }
+    fileprivate var declared: Declared { .option(.flag, remedy: nil) }
 }
 
 extension OptionGroup: Declaration {
@@ -81,3 +99,13 @@ extension OptionGroup: Declaration {
 
 private protocol List {}
 extension Array: List {}
+
+/// A value of which the parser says only that it is wrong.
+protocol BoundedValue {
+    /// What to write: `give a number from 1 to 9`.
+    static var remedy: String { get }
+}
+
+extension Optional: BoundedValue where Wrapped: BoundedValue {
+    static var remedy: String { Wrapped.remedy }
+}

@@ -4,11 +4,12 @@ import Supervisor
 import Transport
 
 /// How many workers: a number, or what the machine can keep busy.
-enum WorkerCount: ExpressibleByArgument, Equatable {
+enum WorkerCount: ExpressibleByArgument, BoundedValue, Equatable {
     case automatic
     case count(Int)
 
     static let max = 1024
+    static var remedy: String { "give a number from 1 to \(max), or auto" }
 
     init?(argument: String) {
         if argument == "auto" {
@@ -81,6 +82,10 @@ public struct Seconds: ExpressibleByArgument, Hashable, Sendable {
 
     /// As it may be written, for help texts.
     public var defaultValueDescription: String { description }
+}
+
+extension Seconds: BoundedValue {
+    static var remedy: String { "give a number of seconds from 0 to \(Int(max))" }
 }
 
 extension Seconds: CustomStringConvertible {

@@ -9,7 +9,12 @@ extension Plan {
         let listeners = try resolvedListeners()
         let workers = options.workers.resolved(CPUBudget.read())
         let limits = Limits(descriptorsPerConnection: descriptorsPerConnection, listeners: listeners.count)
-        let connectionsMax = try limits.connectionsMax(asked: options.maxConnections, workers: workers)
+        let connectionsMax: Int
+        do throws(CommandError) {
+            connectionsMax = try limits.connectionsMax(asked: options.maxConnections, workers: workers)
+        } catch {
+            throw located(error)
+        }
         var configuration = SupervisorConfiguration(
             workerCount: workers, balance: options.balance, connectionsMax: connectionsMax,
             grace: options.grace.duration, seed: UInt64.random(in: 0 ... .max))
@@ -23,18 +28,32 @@ extension Plan {
 
     private func resolvedListeners() throws(CommandError) -> [ListenerPlan] {
         var plans: [ListenerPlan] = []
-        for listener in listeners {
-            do throws(HostLookupError) {
-                for address in try listener.address.resolve() {
-                    plans.append(
-                        ListenerPlan(
-                            address: address, kind: listener.service.kind, backlog: Int32(options.backlog)))
+        var owners: [SocketAddress: Int] = [:]
+        for (index, listener) in listeners.enumerated() {
+            for address in try resolved(listener.address) {
+                // Port 0 is another port each time.
+                if address.port != 0, let owner = owners.updateValue(index, forKey: address), owner != index {
+                    throw Self.duplicate(listeners[owner].address, listener.address)
                 }
-            } catch {
-                throw CommandError(.badUsage, "--listen \(listener.address): \(error)")
+                plans.append(
+                    ListenerPlan(address: address, kind: listener.service.kind, backlog: Int32(options.backlog)))
             }
         }
         return plans
+    }
+
+    private func resolved(_ address: ListenAddress) throws(CommandError) -> [SocketAddress] {
+        do throws(HostLookupError) {
+            return try address.resolve()
+        } catch {
+            throw CommandError(.badUsage, "--listen \(address): \(error)")
+        }
+    }
+
+    private static func duplicate(_ one: ListenAddress, _ other: ListenAddress) -> CommandError {
+        one == other
+            ? CommandError("--listen \(one) is given twice: leave out one of the two")
+            : CommandError("--listen \(one) and --listen \(other) are the same address: leave out one of the two")
     }
 
     /// What is out of reach now is most likely misspelt: better said at once than by failing connections.
@@ -44,7 +63,7 @@ extension Plan {
             do throws(CommandError) {
                 try listener.service.options.checkReachable()
             } catch {
-                throw CommandError(error.code, listener.place + error.message)
+                throw listener.origin?.located(error) ?? error
             }
         }
     }

@@ -10,13 +10,21 @@ struct Plan: Sendable {
     var listeners: [PlannedListener]
     /// The configuration file's text, from which workers make the same plan; empty when the command line says all.
     var source: [UInt8] = []
+    /// Where the options are written; nil for the command line.
+    var origin: PlanOrigin?
+
+    /// An error about one of the options, as somebody knows it who has written the file.
+    func located(_ error: CommandError) -> CommandError {
+        guard let origin, error.message.hasPrefix("--") else { return error }
+        return origin.located(error)
+    }
 }
 
 struct PlannedListener: Sendable {
     var address: ListenAddress
     var service: PlannedService
-    /// Where it is written, for messages, such as `ringmaster.yaml:7: `; empty for the command line.
-    var place = ""
+    /// Where it and its options are written; nil for the command line.
+    var origin: PlanOrigin?
 }
 
 /// A service with its options. Two are the same when the same is written for them.

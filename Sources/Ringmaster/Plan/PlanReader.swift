@@ -42,7 +42,16 @@ struct PlanReader {
         }
         guard let listeners else { throw parser.error(root.line, Self.listenersMissing) }
         let options = try options(CommonOptions.self, given, line: root.line)
-        return Plan(options: options, listeners: listeners, source: bytes)
+        return Plan(options: options, listeners: listeners, source: bytes, origin: origin(given, line: root.line))
+    }
+
+    private func origin(_ given: [Given], line: Int) -> PlanOrigin {
+        let options = given.map { given in
+            let name = given.argument.dropFirst(2).prefix { $0 != "=" }
+            return PlanOrigin.Given(
+                name: String(name), value: String(given.argument.dropFirst(3 + name.count)), line: given.line)
+        }
+        return PlanOrigin(file: name, line: line, given: options)
     }
 
     private static let listenersMissing =
@@ -59,7 +68,8 @@ struct PlanReader {
         var listeners: [PlannedListener] = []
         var lines: [ListenAddress: Int] = [:]
         for item in items {
-            for (address, line, service) in try listener(item) {
+            let (addresses, service, options) = try listener(item)
+            for (address, line) in addresses {
                 if let earlier = lines.updateValue(line, forKey: address) {
                     throw parser.error(line, "listen: \(address) is given in line \(earlier) already")
                 }
@@ -67,7 +77,7 @@ struct PlanReader {
                     throw parser.error(line, "listen: \(ListenOptions.listenersMax) listeners are the most")
                 }
                 listeners.append(
-                    PlannedListener(address: address, service: service, place: "\(name):\(line): "))
+                    PlannedListener(address: address, service: service, origin: origin(options, line: line)))
             }
         }
         return listeners
@@ -75,7 +85,9 @@ struct PlanReader {
 
     private func listener(
         _ item: ConfigurationValue
-    ) throws(CommandError) -> [(address: ListenAddress, line: Int, service: PlannedService)] {
+    ) throws(CommandError) -> (
+        addresses: [(address: ListenAddress, line: Int)], service: PlannedService, options: [Given]
+    ) {
         guard case .mapping(let entries) = item.content else {
             throw parser.error(item.line, "a listener must be a mapping with listen and service, and is \(item.kind)")
         }
@@ -99,14 +111,14 @@ struct PlanReader {
         } catch {
             throw located(item.line, error)
         }
-        let service = PlannedService(serviceOptions, arguments: given.map(\.argument))
-        return try zip(addresses, listen).map { (address, given) throws(CommandError) in
+        let numeric = try zip(addresses, listen).map { (address, given) throws(CommandError) in
             // Each worker makes its plan of the same text: it must come to the same listeners.
             guard case .address = address else {
                 throw parser.error(given.line, "listen: \(address): host names are not looked up here: give a number")
             }
-            return (address, given.line, service)
+            return (address, given.line)
         }
+        return (numeric, PlannedService(serviceOptions, arguments: given.map(\.argument)), given)
     }
 
     private func service(
@@ -198,8 +210,13 @@ struct PlanReader {
     private func located(_ line: Int, _ error: CommandError) -> CommandError {
         var message = error.message
         let types: [any ParsableArguments.Type] = [ListenOptions.self, CommonOptions.self] + services
-        let names = types.flatMap(OptionName.declared).map(\.name)
-        for name in names {
+        let options = types.flatMap(OptionName.declared)
+        if let remedy = options.first(where: { $0.isBlamed(in: message) })?.remedy { message += ": \(remedy)" }
+        for name in options.map(\.name) {
+            // The parser's `'--grace <SECONDS>'`.
+            if let start = message.range(of: "'--\(name) <"), let end = message[start.upperBound...].range(of: ">'") {
+                message.replaceSubrange(start.lowerBound..<end.upperBound, with: "'\(name)'")
+            }
             for next in [" is missing", " is given", "'"] {
                 message = message.replacing("--\(name)\(next)", with: "\(name)\(next)")
             }

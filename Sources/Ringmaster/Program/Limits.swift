@@ -24,7 +24,7 @@ struct Limits {
             guard needed <= openFiles else {
                 throw CommandError(
                     .limitTooLow,
-                    "--max-connections \(asked) with \(workers) workers needs \(needed) open files per process, and "
+                    "--max-connections \(asked) with \(counted(workers, "worker")) needs \(needed) open files per process, and "
                         + "RLIMIT_NOFILE is \(openFiles): raise it with ulimit -n \(needed), or lower --max-connections"
                 )
             }
@@ -34,8 +34,8 @@ struct Limits {
         guard openFiles >= least else {
             throw CommandError(
                 .limitTooLow,
-                "\(workers) workers need \(least) open files per process, and RLIMIT_NOFILE is \(openFiles): raise it with "
-                    + "ulimit -n \(least), or start fewer workers")
+                "\(counted(workers, "worker")) \(workers == 1 ? "needs" : "need") \(least) open files per process, and RLIMIT_NOFILE is \(openFiles): raise it with "
+                    + "ulimit -n \(least)\(workers == 1 ? "" : ", or start fewer workers")")
         }
         let perWorker = (openFiles - DescriptorNeed.reserve - DescriptorNeed.pipeEnds) / descriptorsPerConnection
         return min(Self.connectionsDefault, perWorker * workers)

@@ -26,7 +26,7 @@ struct LoopDecision {
             throw CommandError(
                 error.exitCode,
                 "RLIMIT_MEMLOCK is \(limit) bytes for all processes of this user, which is too little for the rings of "
-                    + "\(workers) workers and their supervisor: raise it by what they need, \(UInt64(workers + 1) * ringBytes / 1024) KiB "
+                    + "\(counted(workers, "worker")) and the supervisor: raise it by what they need, \(UInt64(workers + 1) * ringBytes / 1024) KiB "
                     + "(ulimit -l, or docker run --ulimit memlock=), start fewer workers, or use --transport auto")
         }
     }

@@ -61,7 +61,7 @@ struct Server<Program: RingmasterProgram> {
         do {
             supervisor = try SupervisorProcess(setup)
         } catch let error as PlanError {
-            throw CommandError(error.exitCode, error.sentence)
+            throw plan.located(CommandError(error.exitCode, error.sentence))
         } catch {
             throw CommandError(Self.exitCode(of: error), "the supervisor cannot start: \(error)")
         }
@@ -76,8 +76,8 @@ struct Server<Program: RingmasterProgram> {
         setup.logger.debug(
             "workers chosen",
             metadata: [
-                "workers": "\(prepared.configuration.workerCount)", "budget": "\(CPUBudget.read())",
-                "max-connections": "\(prepared.configuration.connectionsMax)",
+                "workers": .stringConvertible(prepared.configuration.workerCount), "budget": "\(CPUBudget.read())",
+                "max-connections": .stringConvertible(prepared.configuration.connectionsMax),
             ])
         return supervisor.run()
     }
@@ -190,7 +190,7 @@ struct Server<Program: RingmasterProgram> {
     private func work(_ birth: WorkerBirth, _ control: HandoffSocket, _ page: StatusPage) throws -> ExitCode {
         let plan = try source(Self.inheritedText())
         var logger = logger("worker", plan.options, to: WorkerBirth.logDescriptor)
-        logger[metadataKey: "worker"] = "\(birth.slot)"
+        logger[metadataKey: "worker"] = .stringConvertible(birth.slot)
         var configuration = WorkerConfiguration(
             slot: birth.slot, incarnation: birth.incarnation, connectionsMax: birth.connectionsMax,
             orphanGrace: plan.options.grace.duration)

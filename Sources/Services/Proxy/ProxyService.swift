@@ -176,7 +176,7 @@ public final class ProxyService: Service {
     func noUpstream(for peer: SocketAddress, tried: Int) {
         logger.log(
             level: isWithoutUpstream ? .debug : .warning, "client closed: no upstream can be reached",
-            metadata: ["peer": "\(peer)", "tried": "\(tried)"])
+            metadata: ["peer": "\(peer)", "tried": .stringConvertible(tried)])
         isWithoutUpstream = true
     }
 }

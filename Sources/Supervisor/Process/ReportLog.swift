@@ -13,9 +13,11 @@ struct ReportLog {
         case .workerReady(let worker):
             logger.debug("worker ready", metadata: metadata(worker))
         case .allReady:
-            logger.info("ready", metadata: ["transport": "\(transport.rawValue)", "workers": "\(workerCount)"])
+            logger.info(
+                "ready", metadata: ["transport": "\(transport.rawValue)", "workers": .stringConvertible(workerCount)])
         case .workerFailed(let worker, let code, let message):
-            logger.error("worker failed: \(message)", metadata: metadata(worker, ["code": "\(code.rawValue)"]))
+            logger.error(
+                "worker failed: \(message)", metadata: metadata(worker, ["code": .stringConvertible(code.rawValue)]))
         case .bootTimedOut(let worker):
             logger.error("worker not ready in time: killed", metadata: metadata(worker))
         case .pageCorrupt(let worker):
@@ -23,24 +25,32 @@ struct ReportLog {
         case .rejected(let worker, let count):
             logger.warning(
                 "worker had no descriptors left: connections go to others (raise its RLIMIT_NOFILE)",
-                metadata: metadata(worker, ["count": "\(count)"]))
+                metadata: metadata(worker, ["count": .stringConvertible(count)]))
         case .workerDied(let worker, let status, let redelivered, let lost):
             logger.error(
                 "worker died",
                 metadata: metadata(
-                    worker, ["status": "\(ending ?? "\(status)")", "redelivered": "\(redelivered)", "lost": "\(lost)"]))
+                    worker,
+                    [
+                        "status": "\(ending ?? "\(status)")", "redelivered": .stringConvertible(redelivered),
+                        "lost": .stringConvertible(lost),
+                    ]))
         case .deathsCollapsed(let status, let count):
-            logger.error("more workers died the same way", metadata: ["status": "\(status)", "count": "\(count)"])
+            logger.error(
+                "more workers died the same way", metadata: ["status": "\(status)", "count": .stringConvertible(count)])
         case .restartScheduled(let slot, let delay):
-            logger.info("worker restarts", metadata: ["worker": "\(slot)", "delay": "\(delay)"])
+            logger.info("worker restarts", metadata: ["worker": .stringConvertible(slot), "delay": "\(delay)"])
         case .slotRetired(let slot):
-            logger.error("worker will not be started again: it rejects its options", metadata: ["worker": "\(slot)"])
+            logger.error(
+                "worker will not be started again: it rejects its options",
+                metadata: ["worker": .stringConvertible(slot)])
         case .degraded:
             logger.error("degraded: workers die too often, restarting one at a time")
         case .recovered:
-            logger.info("recovered: all workers are ready again", metadata: ["workers": "\(workerCount)"])
+            logger.info(
+                "recovered: all workers are ready again", metadata: ["workers": .stringConvertible(workerCount)])
         case .workerDrained(let worker, let forced):
-            logger.debug("worker drained", metadata: metadata(worker, ["forced": "\(forced)"]))
+            logger.debug("worker drained", metadata: metadata(worker, ["forced": .stringConvertible(forced)]))
         case .workerStopped(let worker, let status):
             logger.debug("worker stopped", metadata: metadata(worker, ["status": "\(status)"]))
         case .stalled(let worker):
@@ -50,21 +60,24 @@ struct ReportLog {
         case .hung(let worker):
             logger.error("worker hangs: its backtrace follows, then it is killed", metadata: metadata(worker))
         case .replacementStarted(let generation, let reason):
-            logger.info("\(reason.rawValue): starting new workers", metadata: ["generation": "\(generation)"])
+            logger.info(
+                "\(reason.rawValue): starting new workers", metadata: ["generation": .stringConvertible(generation)])
         case .replaced(let generation):
-            logger.info("new workers serve", metadata: ["generation": "\(generation)", "workers": "\(workerCount)"])
+            logger.info(
+                "new workers serve",
+                metadata: ["generation": .stringConvertible(generation), "workers": .stringConvertible(workerCount)])
         case .rolledBack(let generation, let reason):
             logger.error(
                 "rolled back: the workers before go on",
-                metadata: ["generation": "\(generation)", "reason": "\(reason)"])
+                metadata: ["generation": .stringConvertible(generation), "reason": "\(reason)"])
         case .retired(let worker):
             logger.info("worker drains: others go on with its connections", metadata: metadata(worker))
         case .scaled(let from, let to):
-            logger.info("scaled", metadata: ["from": "\(from)", "to": "\(to)"])
+            logger.info("scaled", metadata: ["from": .stringConvertible(from), "to": .stringConvertible(to)])
         case .recycled(let worker, let successor, let reason):
             logger.info(
                 "worker recycled",
-                metadata: metadata(worker, ["by": "\(successor.slot)", "reason": "\(reason.rawValue)"]))
+                metadata: metadata(worker, ["by": .stringConvertible(successor.slot), "reason": "\(reason.rawValue)"]))
         case .recycledInVain(let worker):
             logger.warning(
                 "worker is soon as large as the one that it replaced: is the limit of --recycle-memory too low?",
@@ -73,6 +86,18 @@ struct ReportLog {
             logger.info(
                 "nobody can have some of a draining worker's connections yet: it goes on serving them",
                 metadata: metadata(worker))
+        case .full(.connectionsMax, let connections):
+            logger.warning(
+                "full: clients wait in the kernel's queue until others leave (raise --max-connections, and RLIMIT_NOFILE where that asks for it)",
+                metadata: [
+                    "connections": .stringConvertible(connections), "limit": "\(FullLimit.connectionsMax.rawValue)",
+                ])
+        case .full(.openFiles, let connections):
+            logger.warning(
+                "full: clients wait in the kernel's queue until others leave (raise RLIMIT_NOFILE, or --workers)",
+                metadata: ["connections": .stringConvertible(connections), "limit": "\(FullLimit.openFiles.rawValue)"])
+        case .roomAgain:
+            logger.notice("no longer full", metadata: ["room-for": "\(Fullness.easingTime)"])
         case .stopped(let counters):
             logger.info("stopped", metadata: counters.metadata)
         }
@@ -83,7 +108,10 @@ struct ReportLog {
         guard exhausted > 0 || failed > 0 else { return }
         logger.warning(
             "accepting was held up",
-            metadata: ["out-of-descriptors-or-memory": "\(exhausted)", "aborted-by-peer": "\(failed)"])
+            metadata: [
+                "out-of-descriptors-or-memory": .stringConvertible(exhausted),
+                "aborted-by-peer": .stringConvertible(failed),
+            ])
     }
 
     /// Says at the end what the workers met that cost time or connections; silent when there was nothing.
@@ -96,13 +124,16 @@ struct ReportLog {
         var sums: Logger.Metadata = [:]
         for (counter, name) in notable {
             let sum = pages.reduce(0) { $0 &+ $1.count(counter) }
-            if sum > 0 { sums[name] = "\(sum)" }
+            if sum > 0 { sums[name] = .stringConvertible(sum) }
         }
         if !sums.isEmpty { logger.info("what the workers met", metadata: sums) }
     }
 
     private func metadata(_ worker: WorkerID, _ more: Logger.Metadata = [:]) -> Logger.Metadata {
-        more.merging(["worker": "\(worker.slot)", "incarnation": "\(worker.incarnation)"]) { first, _ in first }
+        let own: Logger.Metadata = [
+            "worker": .stringConvertible(worker.slot), "incarnation": .stringConvertible(worker.incarnation),
+        ]
+        return more.merging(own) { first, _ in first }
     }
 }
 
@@ -110,11 +141,13 @@ extension SupervisorCounters {
     /// What happened, and what was lost if anything was.
     fileprivate var metadata: Logger.Metadata {
         var metadata: Logger.Metadata = [
-            "accepted": "\(accepted)", "adopted": "\(adopted)", "redelivered": "\(redelivered)",
-            "restarts": "\(restarts)", "forced-closes": "\(forcedCloses)", "not-served": "\(closed)",
+            "accepted": .stringConvertible(accepted), "adopted": .stringConvertible(adopted),
+            "redelivered": .stringConvertible(redelivered),
+            "restarts": .stringConvertible(restarts), "forced-closes": .stringConvertible(forcedCloses),
+            "not-served": .stringConvertible(closed),
         ]
         for reason in SupervisorState.CloseReason.allCases where self[reason] > 0 {
-            metadata["not-served.\(reason)"] = "\(self[reason])"
+            metadata["not-served.\(reason)"] = .stringConvertible(self[reason])
         }
         return metadata
     }

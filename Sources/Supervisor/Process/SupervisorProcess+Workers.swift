@@ -24,7 +24,8 @@ extension SupervisorProcess {
             pages[worker.slot].reset()
             handles[worker.slot] = try launch(worker, generation)
         } catch {
-            logger.error("a worker cannot be started", metadata: ["slot": "\(worker.slot)", "error": "\(error)"])
+            logger.error(
+                "a worker cannot be started", metadata: ["slot": .stringConvertible(worker.slot), "error": "\(error)"])
             feed(.exited(worker, .code(ExitCode.internalError.rawValue), finalReading: nil))
         }
     }
@@ -108,7 +109,9 @@ extension SupervisorProcess {
         do throws(PageCorruption) {
             final = try pages[slot].read(sent: handle.sent)
         } catch {
-            logger.error("a dead worker's status page is corrupt", metadata: ["slot": "\(slot)", "reason": "\(error)"])
+            logger.error(
+                "a dead worker's status page is corrupt",
+                metadata: ["slot": .stringConvertible(slot), "reason": "\(error)"])
         }
         handles[slot] = nil
         handle.release()
@@ -186,7 +189,8 @@ extension SupervisorProcess {
 
     private func distrust(_ handle: WorkerHandle, _ reason: String) {
         guard !handle.isReaped else { return }
-        logger.error("worker killed", metadata: ["worker": "\(handle.worker.slot)", "reason": "\(reason)"])
+        logger.error(
+            "worker killed", metadata: ["worker": .stringConvertible(handle.worker.slot), "reason": "\(reason)"])
         handle.signal(SIGKILL)
     }
 
@@ -218,7 +222,7 @@ extension SupervisorProcess {
             // ENOBUFS, ENOMEM and the like pass: the sockets stay ours and are sent again.
             logger.warning(
                 "hand-off failed",
-                metadata: ["worker": "\(worker.slot)", "error": "\(String(cString: strerror(code)))"])
+                metadata: ["worker": .stringConvertible(worker.slot), "error": "\(String(cString: strerror(code)))"])
             refusal = .full
         }
         refusals.append(.sendRefused(worker, first: first, refusal))

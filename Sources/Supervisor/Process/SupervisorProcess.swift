@@ -172,7 +172,9 @@ public final class SupervisorProcess {
             do throws(PageCorruption) {
                 followUps.append((.page(slot, try pages[slot].read(sent: handle.sent)), now))
             } catch {
-                logger.error("a worker's status page is corrupt", metadata: ["slot": "\(slot)", "reason": "\(error)"])
+                logger.error(
+                    "a worker's status page is corrupt",
+                    metadata: ["slot": .stringConvertible(slot), "reason": "\(error)"])
                 followUps.append((.pageCorrupt(slot), now))
             }
         }
@@ -280,7 +282,7 @@ public final class SupervisorProcess {
         else { return reports.log(report, workerCount: state.wanted) }
         reports.log(report, workerCount: state.wanted, ending: words.ending)
         guard !words.text.isEmpty else { return }
-        logger.error("its last words", metadata: ["worker": "\(worker.slot)", "text": "\(words.text)"])
+        logger.error("its last words", metadata: ["worker": .stringConvertible(worker.slot), "text": "\(words.text)"])
     }
 
     private func closeListeners() {

@@ -29,6 +29,8 @@ public struct PoolStatus: Equatable, Sendable, Codable {
     public var wanted: Int
     /// Too many restarts: one slot at a time, slowly.
     public var degraded: Bool
+    /// The limit at which clients wait in the kernel's queue; nil while there is room.
+    public var full: FullLimit?
     /// By slot.
     public var workers: [Worker]
     /// Accepted sockets that wait for a worker.

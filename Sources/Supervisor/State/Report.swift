@@ -52,6 +52,10 @@ extension SupervisorState {
         case recycledInVain(WorkerID)
         /// Nobody can have what this draining worker offers, or some of it. Once per worker.
         case offersRefused(WorkerID)
+        /// All places are taken, so many connections: clients wait in the kernel's queue.
+        case full(FullLimit, connections: Int)
+        /// For ``Fullness/easingTime`` there has been a place for every client.
+        case roomAgain
         /// The worker left because it was told to.
         case workerStopped(WorkerID, ExitStatus)
         /// The last report: what the supervisor did in its life.

@@ -81,7 +81,7 @@ extension SupervisorState {
         for index in slots.indices where slots[index].role == .candidate { slots[index].promote() }
         closeUnknown(&actions)
         actions.append(.report(.replaced(generation)))
-        conclude(next, .done("generation \(generation) serves with \(wanted) workers"), now, &actions)
+        conclude(next, .done("generation \(generation) serves with \(counted(wanted, "worker"))"), now, &actions)
         reportFirstCompletion(&actions)
     }
 

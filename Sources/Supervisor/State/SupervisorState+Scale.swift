@@ -22,7 +22,9 @@ extension SupervisorState {
             return actions.append(
                 .finished(id, .refused("there can be \(range.lowerBound) to \(range.upperBound) workers")))
         }
-        if target == wanted { return actions.append(.finished(id, .done("there are \(wanted) workers already"))) }
+        if target == wanted {
+            return actions.append(.finished(id, .done("it is \(counted(wanted, "worker")) already")))
+        }
         target > wanted ? grow(id, to: target, now, &actions) : shrink(id, to: target, now, &actions)
     }
 
@@ -57,7 +59,7 @@ extension SupervisorState {
             retire(slot.index, now, &actions)
         }
         reseat()
-        actions.append(.finished(id, .done("\(target) workers stay; \(leaving.count) drain")))
+        actions.append(.finished(id, .done("scaled down to \(counted(target, "worker"))")))
     }
 
     /// Numbers the members without gaps, each as near to what it had as can be.
@@ -74,7 +76,9 @@ extension SupervisorState {
         guard !scaleWaits.isEmpty else { return }
         let ready = members.count { $0.state == .ready }
         if ready == wanted {
-            for wait in scaleWaits { actions.append(.finished(wait.command, .done("\(ready) workers are ready"))) }
+            for wait in scaleWaits {
+                actions.append(.finished(wait.command, .done("scaled up to \(counted(ready, "worker"))")))
+            }
             return scaleWaits.removeAll()
         }
         while let wait = scaleWaits.first, wait.until <= now {

@@ -5,8 +5,8 @@ extension SupervisorState {
     public func status(now: MonotonicTime) -> PoolStatus {
         PoolStatus(
             phase: phaseName, generation: generation, wanted: wanted, degraded: intensity.mode == .degraded,
-            workers: slots.filter { $0.role != .free }.map { $0.status(now: now) }, pending: pending.count,
-            counters: counters.byName, lastReplacement: lastReplacement)
+            full: fullLimit, workers: slots.filter { $0.role != .free }.map { $0.status(now: now) },
+            pending: pending.count, counters: counters.byName, lastReplacement: lastReplacement)
     }
 
     private var phaseName: String {

@@ -64,6 +64,8 @@ public struct SupervisorState: Sendable, Codable {
     var holdOffUntil: MonotonicTime?
     /// Until when a single free place is no reason to accept again: nil unless all were taken at the last pause.
     var fullUntil: MonotonicTime?
+    /// What was told of a want of room; nil while there is room.
+    var fullness: Fullness?
     /// The next accepted socket's place in the order of acceptance.
     var orderNext: UInt64 = 0
     private var latest = MonotonicTime(nanoseconds: 0)
@@ -154,6 +156,7 @@ public struct SupervisorState: Sendable, Codable {
         dispatch(now, &actions)
         advanceStop(now, &actions)
         regulateIntake(now, &actions)
+        tellFullness(now, &actions)
         watch.rearm(now: now, need: pageNeed, hasLooked: hasLooked)
     }
 

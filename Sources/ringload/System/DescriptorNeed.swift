@@ -5,6 +5,9 @@ struct DescriptorNeed: Equatable {
     /// Standard streams, ring, eventfd, signalfd, and what the C library opens for a moment.
     static let reserve = 64
 
+    /// A process that may have fewer connections than this is not worth starting beside others.
+    private static let worthwhile = 100
+
     let connections: Int
 
     var needed: Int { connections + Self.reserve }
@@ -17,11 +20,16 @@ struct DescriptorNeed: Equatable {
 
     /// What to say when the kernel does not allow it.
     func shortage(hard: Int) -> LoadError {
-        LoadError(
+        let room = hard - Self.reserve
+        let several =
+            room < Self.worthwhile
+            ? ""
+            : ", or start several ringload processes of at most \(room) connections, each with --source addresses of its own"
+        return LoadError(
             .system,
-            "\(connections) connections need \(needed) descriptors, and RLIMIT_NOFILE allows \(hard): raise its hard limit "
-                + "(ulimit -Hn \(needed) as root, LimitNOFILE= in a unit, docker run --ulimit nofile=\(needed)), or start several "
-                + "ringload processes of at most \(max(1, hard - Self.reserve)) connections, each with --source addresses of its own"
+            "\(connections) \(connections == 1 ? "connection needs" : "connections need") \(needed) descriptors, and "
+                + "RLIMIT_NOFILE allows \(hard): raise its hard limit (ulimit -Hn \(needed) as root, LimitNOFILE= in a unit, "
+                + "docker run --ulimit nofile=\(needed))\(several)"
         )
     }
 

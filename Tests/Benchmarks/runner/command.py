@@ -35,26 +35,47 @@ def all_rows():
     return {name: found[name] for name in ORDER}
 
 
-def _parse(text, names):
+# What an option leaves no use for.
+EXCLUDED = {
+    "--list": ("ROW", "--rounds", "--seconds", "--dry", "--report", "--install"),
+    "--report": ("ROW", "--rounds", "--seconds", "--dry"),
+    "--dry": ("--rounds", "--seconds"),
+}
+
+
+def _refuse_contradictions(options):
+    given = {"ROW": bool(options.rows)} | {
+        f"--{name}": value is not None and value is not False for name, value in vars(options).items() if name != "rows"}
+    for option, excluded in EXCLUDED.items():
+        useless = [other for other in excluded if given[other]]
+        if given[option] and useless:
+            print(f"run: {option} has no use for {' and '.join(useless)}: leave out one or the other", file=sys.stderr)
+            sys.exit(64)
+
+
+def _parse(text, names, words=None):
     parser = argparse.ArgumentParser(
         prog="run", description=text,
         epilog="RINGMASTER, RINGLOAD, NIO_SERVER and HANDOFF_SERVER in the environment name programs that are then not built. "
         "Exit codes: 0, 1 a row could not be measured, 64 usage, 71 this machine cannot.")
     parser.add_argument("rows", nargs="*", metavar="ROW", help="the rows to measure (default: all; see --list)")
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="times that each subject is measured (default: 5)")
-    parser.add_argument("--seconds", type=float, default=2.0, metavar="S", help="of each measurement (default: 2)")
+    parser.add_argument("--rounds", type=int, metavar="N", help="times that each subject is measured (default: 5)")
+    parser.add_argument("--seconds", type=float, metavar="S", help="of each measurement (default: 2)")
     parser.add_argument("--dry", action="store_true", help="a test of the runner: one round of half a second, nothing is kept")
     parser.add_argument("--list", action="store_true", help="the rows")
     parser.add_argument("--report", action="store_true", help="write RESULTS.md and the plots from results.json; measure nothing")
     parser.add_argument("--install", action="store_true", help="install Debian's packages that the subjects need, first")
     try:
-        options = parser.parse_args()
+        options = parser.parse_args(words)
     except SystemExit as end:
         sys.exit(64 if end.code == 2 else end.code)
     unknown = [name for name in options.rows if name not in names]
     if unknown:
         print(f"run: there is no row {', '.join(unknown)}; run --list lists them", file=sys.stderr)
         sys.exit(64)
+    _refuse_contradictions(options)
+    options.rounds = 5 if options.rounds is None else options.rounds
+    options.seconds = 2.0 if options.seconds is None else options.seconds
     if options.rounds < 1 or not 0.2 <= options.seconds <= 600:
         print("run: --rounds must be 1 or more, --seconds from 0.2 to 600", file=sys.stderr)
         sys.exit(64)

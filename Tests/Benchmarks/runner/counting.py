@@ -71,13 +71,11 @@ class Counter:
         self.program = None
 
     def count(self, subject):
-        """Instructions per message, and the output file of the long run."""
-        totals, path = [], None
-        for length in (SHORT, LONG):
-            path = os.path.join(self.directory, f"{subject.replace(' ', '-')}.{length}")
+        """Instructions per message, and the output files of the short and the long run."""
+        paths = [os.path.join(self.directory, f"{subject.replace(' ', '-')}.{length}") for length in (SHORT, LONG)]
+        for length, path in zip((SHORT, LONG), paths):
             self._run(subject, length, path)
-            totals.append(total_of(path))
-        return per_message(*totals), path
+        return per_message(*map(total_of, paths)), paths
 
     def _run(self, subject, length, path):
         port = processes.free_port()
@@ -111,22 +109,48 @@ class Counter:
     def _stripped(self):
         """The program without debugging information: valgrind 3.19 gives up on DWARF 5."""
         if self.program is None:
-            self.program = os.path.join(self.directory, "ringmaster")
-            subprocess.run(["strip", "-g", "-o", self.program, ringmaster_binary()], check=True)
+            built, stripped = ringmaster_binary(), os.path.join(self.directory, "ringmaster")
+            done = subprocess.run(
+                ["strip", "-g", "-o", stripped, built], check=False, stderr=subprocess.PIPE, text=True)
+            if done.returncode != 0:
+                raise CountingFailed(f"{built} cannot be stripped, as a program in ELF can: {done.stderr.strip()}")
+            self.program = stripped
         return self.program
 
 
-def annotate(path, lines):
-    """The functions that took most of the long run, as callgrind_annotate tells them."""
-    text = subprocess.run(["callgrind_annotate", "--auto=no", path], check=True, capture_output=True, text=True).stdout
-    rows = text.splitlines()
-    start = next((i for i, row in enumerate(rows) if "file:function" in row), 0)
-    return "\n".join(rows[start:start + 2 + lines])
+def functions_of(text):
+    """Instructions by function, of what callgrind_annotate writes: lines such as `1,234  echo.c:turn [/usr/bin/echo]`."""
+    found = {}
+    for line in text.splitlines():
+        number, _, function = line.strip().partition(" ")
+        digits = number.replace(",", "")
+        if digits.isdigit() and function.strip() != "PROGRAM TOTALS":
+            # Without the place of the program, which says nothing here.
+            name = function.strip().rpartition(" [")[0] or function.strip()
+            found[name] = found.get(name, 0) + int(digits)
+    return found
+
+
+def profile(short, long, lines):
+    """The functions with most instructions per message, as text: what both runs have, as the start, is left out."""
+    rows = sorted(((per_message(short.get(name, 0), count), name) for name, count in long.items()), reverse=True)
+    return "\n".join(f"{count:10.1f}  {name}" for count, name in rows[:lines] if count >= 0.05)
+
+
+def annotate(paths, lines):
+    """The profile of the functions that the output files of the short and the long run tell of."""
+    tables = [
+        subprocess.run(
+            ["callgrind_annotate", "--auto=no", "--threshold=100", "--show-percs=no", path],
+            check=True, capture_output=True, text=True).stdout
+        for path in paths
+    ]
+    return profile(*map(functions_of, tables), lines)
 
 
 def count_all(keep=None):
-    """Counts every subject in turn: its name, instructions per message, callgrind's output file. The files stay when `keep`
-    names a directory."""
+    """Counts every subject in turn: its name, instructions per message, callgrind's output files of the short and the long
+    run. The files stay when `keep` names a directory, which is made if it is not there."""
     missing = [tool for tool in ("valgrind", "strip") if shutil.which(tool) is None]
     if missing:
         raise CountingFailed(f"{' and '.join(missing)} not installed: .ci/install brings it")

@@ -39,12 +39,13 @@ def number(least, most):
 
 
 def directory(word):
-    """A directory that can be written, made if it is not there."""
-    try:
-        os.makedirs(word, exist_ok=True)
-    except OSError as failure:
-        raise argparse.ArgumentTypeError(f"{word} cannot be made ({failure.strerror}): name another directory") from failure
-    if not os.access(word, os.W_OK | os.X_OK):
+    """A directory that can be written, or be made. It is made when there is something to put in it."""
+    found = os.path.abspath(word)
+    while not os.path.lexists(found):
+        found = os.path.dirname(found)
+    if not os.path.isdir(found):
+        raise argparse.ArgumentTypeError(f"{word} cannot be made, since {found} is no directory: name another one")
+    if not os.access(found, os.W_OK | os.X_OK):
         raise argparse.ArgumentTypeError(f"{word} cannot be written: name a directory of yours")
     return word
 
@@ -61,7 +62,7 @@ def parse(text, words=None):
     what.add_argument("--record", action="store_true", help=f"make {MARGIN} times what is counted the bounds")
     parser.add_argument(
         "--profile", type=number(1, PROFILE_MAX), metavar="N",
-        help=f"the N functions with most instructions, 1 to {PROFILE_MAX} (default: none)")
+        help=f"the N functions with most instructions per message, 1 to {PROFILE_MAX} (default: none)")
     parser.add_argument(
         "--keep", type=directory, metavar="DIR", help="leave callgrind's output files there (default: they are removed)")
     return parser.parse_args(words)
@@ -77,11 +78,11 @@ def _bounds():
 
 def _count(options):
     counts = {}
-    for subject, count, path in counting.count_all(options.keep):
+    for subject, count, paths in counting.count_all(options.keep):
         counts[subject] = count
         print(f"{subject:20} {count:7.1f} instructions per message", flush=True)
         if options.profile:
-            print(counting.annotate(path, options.profile), flush=True)
+            print(counting.annotate(paths, options.profile), flush=True)
     for subject, reference in counting.REFERENCE.items():
         print(f"{subject:20} {counts[subject] / counts[reference]:7.2f} times {reference} (goal: at most {counting.GOAL})")
     return counts

@@ -45,13 +45,13 @@ def _swift(product, package=None, scratch=None, environment=None):
 def build(products):
     """In release mode, those of ringmaster, ringload, nio-server and handoff-server that the environment does not bring."""
     build_references()
-    if "ringmaster" in products and "RINGMASTER" not in os.environ:
+    if "ringmaster" in products and not os.environ.get("RINGMASTER"):
         _swift("ringmaster")
-    if "ringload" in products and "RINGLOAD" not in os.environ:
+    if "ringload" in products and not os.environ.get("RINGLOAD"):
         _swift("ringload")
-    if "nio-server" in products and "NIO_SERVER" not in os.environ:
+    if "nio-server" in products and not os.environ.get("NIO_SERVER"):
         _swift("nio-server", "NIOServer", BUILD_NIO)
-    if "handoff-server" in products and "HANDOFF_SERVER" not in os.environ:
+    if "handoff-server" in products and not os.environ.get("HANDOFF_SERVER"):
         _swift("handoff-server", "HandoffServer", BUILD_HANDOFF, {"RINGMASTER_CORE": "1"})
 
 
@@ -59,8 +59,16 @@ def check_named():
     """Before anything is built: what the environment names must be there."""
     for variable in PROGRAMS:
         path = os.environ.get(variable)
-        if path and not os.access(path, os.X_OK):
+        if path and not is_program(path):
             raise NotBuilt(f"{variable} names {path}, which is no program: mend it, or unset it to have it built")
+
+
+def is_program(path):
+    """Whether it is an executable file that begins as one: as an ELF file, or as a script with its interpreter."""
+    if not os.path.isfile(path) or not os.access(path, os.X_OK):
+        return False
+    with open(path, "rb") as file:
+        return file.read(4).startswith((b"\x7fELF", b"#!"))
 
 
 def tool(name):
@@ -78,9 +86,13 @@ def build_command(name):
 
 
 def _released(variable, name, scratch=os.path.join(ROOT, ".build")):
-    path = os.environ.get(variable) or os.path.join(scratch, "release", name)
-    if not os.access(path, os.X_OK):
+    named = os.environ.get(variable)
+    path = named or os.path.join(scratch, "release", name)
+    if not os.path.exists(path):
         raise NotBuilt(f"{path} is missing: build it with `{build_command(name)}`, or let {variable} name it")
+    if not is_program(path):
+        remedy = f"let {variable} name another file, or unset it" if named else f"build it with `{build_command(name)}`"
+        raise NotBuilt(f"{path} is no program: {remedy}")
     return os.path.abspath(path)
 
 

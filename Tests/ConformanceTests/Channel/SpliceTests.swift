@@ -240,11 +240,7 @@ struct SpliceTests {
         try fixture.splice()
         let stream = EndlessPattern(seed: 9)
         let sent = try fixture.fill(stream)
-        try eventually("asleep") {
-            let before = try fixture.thread.on { $0.statistics.turns }
-            usleep(50_000)
-            return try fixture.thread.on { $0.statistics.turns } - before < 10
-        }
+        try fixture.thread.waitForSleep()
         let taken = try fixture.on { source, _ in source.bytesReceived }
         #expect(taken < UInt64(sent), "the sender is held back")
         try fixture.on { source, _ in source.endSplicing() }
@@ -412,11 +408,7 @@ struct SpliceTests {
         if urgency != .last { try fixture.sender.send(pattern(100_000, seed: 2)) }
         let expected = (urgency == .first ? [] : pattern(100_000)) + (urgency == .last ? [] : pattern(100_000, seed: 2))
         #expect(try fixture.receiver.receive(exactly: expected.count) == expected)
-        try eventually("asleep") {
-            let before = try fixture.thread.on { $0.statistics.turns }
-            usleep(50_000)
-            return try fixture.thread.on { $0.statistics.turns } - before < 10
-        }
+        try fixture.thread.waitForSleep()
         try fixture.sender.send("more")
         #expect(try fixture.receiver.receive(exactly: 4) == Array("more".utf8))
         fixture.sender.finishOutput()

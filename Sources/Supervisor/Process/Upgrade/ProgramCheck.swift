@@ -103,10 +103,13 @@ public final class ProgramCheck {
         if isTimedOut { return "its check took more than \(timeout)" }
         guard status == .code(0) else {
             let words = errors.text.split(separator: "\n").last.map(String.init) ?? "no reason given"
+            // The program itself gives its reasons under its name.
+            let isForeign = if case .code = status { !words.hasPrefix("\(name): ") } else { false }
             return "its check ended with \(status): \(words)"
+                + (isForeign ? " (is \(path) another program than \(name)?)" : "")
         }
         guard output.text == Self.consent(of: name) else {
-            return "it did not say that it can go on: is \(path) \(name)?"
+            return "it did not say that it can go on, as \(name) does: is \(path) another program?"
         }
         guard file != nil, FileIdentity(path) == file else {
             return Self.replaced(path)
