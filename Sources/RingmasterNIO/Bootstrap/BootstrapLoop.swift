@@ -32,12 +32,17 @@ struct ChannelSetUp: Sendable {
     static let nothingMore: Initializer = { $0.eventLoop.makeSucceededVoidFuture() }
 
     var options = ChannelOptions.Storage()
+    /// To connect from.
+    var localAddress: NIOCore.SocketAddress?
     var initializer: Initializer?
 
-    /// Applies the options, then calls the initializer. Loop thread.
+    /// Applies the options, binds, then calls the initializer: an option may be what binding needs, and no handler is there yet
+    /// that would be asked to bind. Loop thread.
     func apply(to channel: any NIOCore.Channel) -> EventLoopFuture<Void> {
-        options.applyAllChannelOptions(to: channel).flatMap {
-            (initializer ?? Self.nothingMore)(channel)
+        let initialize = initializer ?? Self.nothingMore
+        return options.applyAllChannelOptions(to: channel).flatMap {
+            guard let localAddress else { return initialize(channel) }
+            return channel.bind(to: localAddress).flatMap { initialize(channel) }
         }
     }
 }

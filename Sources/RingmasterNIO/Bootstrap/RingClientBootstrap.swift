@@ -10,7 +10,6 @@ public final class RingClientBootstrap: NIOClientTCPBootstrapProtocol {
     private var setUp = ChannelSetUp()
     private var protocolHandlers: (@Sendable () -> [any ChannelHandler])?
     private var timeout: TimeAmount = .seconds(10)
-    private var localAddress: NIOCore.SocketAddress?
 
     /// Connects on the loops of `group` in turn.
     ///
@@ -62,7 +61,7 @@ public final class RingClientBootstrap: NIOClientTCPBootstrapProtocol {
 
     /// The address to connect from.
     public func bind(to address: NIOCore.SocketAddress) -> Self {
-        localAddress = address
+        setUp.localAddress = address
         return self
     }
 
@@ -165,7 +164,6 @@ public final class RingClientBootstrap: NIOClientTCPBootstrapProtocol {
 
     private struct Plan: Sendable {
         var setUp: ChannelSetUp
-        var localAddress: NIOCore.SocketAddress?
         var timeout: TimeAmount
     }
 
@@ -180,7 +178,7 @@ public final class RingClientBootstrap: NIOClientTCPBootstrapProtocol {
                     }
             }
         }
-        return Plan(setUp: setUp, localAddress: localAddress, timeout: timeout)
+        return Plan(setUp: setUp, timeout: timeout)
     }
 
     private static func channel(_ target: Target, on loop: RingEventLoop) throws(IOError) -> RingStreamChannel {
@@ -203,11 +201,7 @@ public final class RingClientBootstrap: NIOClientTCPBootstrapProtocol {
     ) -> EventLoopFuture<(any NIOCore.Channel, Output)> {
         channel.onLoop {
             channel.setConnectTimeout(plan.timeout)
-            return plan.setUp.apply(to: channel).flatMap {
-                plan.localAddress.map { channel.bind(to: $0) } ?? channel.loop.makeSucceededVoidFuture()
-            }.flatMap {
-                initialize(channel)
-            }.flatMap { output in
+            return plan.setUp.apply(to: channel).flatMap { initialize(channel) }.flatMap { output in
                 let isConnected: EventLoopFuture<Void>
                 switch target {
                 case .address(let address): isConnected = channel.register { channel.connect(to: address) }
