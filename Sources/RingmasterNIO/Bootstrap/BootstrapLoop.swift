@@ -24,6 +24,21 @@ extension NIOCore.EventLoopGroup {
     }
 }
 
+/// What a stream socket of a bootstrap speaks below SwiftNIO.
+enum StreamProtocol: Sendable {
+    /// TCP, or what its family has.
+    case usual
+    /// Several paths under one connection (RFC 8684); TCP with a peer that does not know it.
+    case multipath
+
+    /// A new socket. Where the kernel has no MPTCP, `socket` fails with EPROTONOSUPPORT, or EINVAL before Linux 5.6; where it is
+    /// switched off (`net.mptcp.enabled`), with ENOPROTOOPT.
+    func socket(for address: NIOCore.SocketAddress) throws(CoreError) -> Int32 {
+        // IPPROTO_MPTCP of <linux/in.h>.
+        try CoreSocket.stream(CoreAddress(address).family, protocol: self == .multipath ? 262 : 0)
+    }
+}
+
 /// What a new channel is set up with, before it is registered.
 struct ChannelSetUp: Sendable {
     typealias Initializer = @Sendable (any NIOCore.Channel) -> EventLoopFuture<Void>
