@@ -14,6 +14,8 @@ final class AddressRace<Output: Sendable>: @unchecked Sendable {
         var giveUp: () -> Void
     }
 
+    typealias LookUp = @Sendable (_ host: String, _ port: UInt16) throws(HostLookupError) -> [CoreAddress]
+
     private let loop: RingEventLoop
     private let attempt: @Sendable (NIOCore.SocketAddress) -> Attempt
     private let discard: @Sendable (Output) -> Void
@@ -43,10 +45,12 @@ final class AddressRace<Output: Sendable>: @unchecked Sendable {
     /// Looks `host` up on another thread, then connects on `loop`.
     ///
     /// - Parameters:
+    ///   - lookUp: has the addresses of a name; may block.
     ///   - attempt: begins to connect to an address. Loop thread.
     ///   - discard: is given what an attempt has brought that came too late.
     static func run(
         _ host: String, _ port: UInt16, on loop: RingEventLoop, timeout: TimeAmount,
+        lookUp: @escaping LookUp = HostLookup.addresses(of:port:),
         attempt: @escaping @Sendable (NIOCore.SocketAddress) -> Attempt,
         discard: @escaping @Sendable (Output) -> Void
     ) -> EventLoopFuture<Output> {
@@ -55,7 +59,7 @@ final class AddressRace<Output: Sendable>: @unchecked Sendable {
         // getaddrinfo(3) blocks.
         DispatchQueue.global().async {
             do throws(HostLookupError) {
-                let addresses = try HostLookup.addresses(of: host, port: port).map(NIOCore.SocketAddress.init)
+                let addresses = try lookUp(host, port).map(NIOCore.SocketAddress.init)
                 loop.execute { race.begin(addresses) }
             } catch {
                 loop.execute { race.end(.failure(error)) }

@@ -101,6 +101,65 @@ struct AddressRaceTests {
         }
     }
 
+    @Test(
+        "A look-up that hangs ends with the time or with the loop, and what it brings later is not connected to",
+        arguments: across(streamTransports, [true, false]))
+    func hangingLookUp(transport: TransportKind, endsInTime: Bool) async throws {
+        let (answer, told, gone) = (Recorder<Void>(), Journal(), Counter())
+        try await withRingGroup(transport) { group async throws in
+            let loop = group.loops[0]
+            let timeout = TimeAmount.milliseconds(endsInTime ? 50 : 60_000)
+            // Held by the race, and by nobody else.
+            let tracer = Shared(Tracer(gone))
+            let result = AddressRace<Int>.run(
+                "name.invalid", 1, on: loop, timeout: timeout,
+                lookUp: { _, _ throws(HostLookupError) in
+                    try? answer.next(within: 60)
+                    return [.anyLoopback]
+                },
+                attempt: { [tracer] _ in
+                    Issue.record("an attempt after the end: \(tracer)")
+                    return .init(result: loop.makeFailedFuture(Refused())) {}
+                },
+                discard: { _ in })
+            result.whenFailure { told.note("\($0)") }
+            guard endsInTime else { return }
+            #expect(try await failure(result) as? ChannelError == .connectTimeout(timeout))
+            answer.record(())
+            try await loop.submit {}.get()
+        }
+        if !endsInTime {
+            #expect(told.events == ["\(EventLoopError.shutdown)"])
+            answer.record(())
+        }
+        try await soon("the end of the race") { gone.value == 1 }
+    }
+
+    @Test(
+        "An initializer that takes its time delays no other address, and its channel is closed when another has won",
+        arguments: streamTransports)
+    func delayedInitializer(transport: TransportKind) async throws {
+        let plain = try PlainListener()
+        try await withRingGroup(transport) { group async throws in
+            let journal = Journal()
+            let slow = group.loops[0].makePromise(of: Void.self)
+            let channels = Recorder<any NIOCore.Channel>()
+            let connected = RingClientBootstrap(group: group).channelInitializer { channel in
+                let number = channels.all.count
+                channels.record(channel)
+                channel.closeFuture.whenComplete { _ in journal.note("closed \(number)") }
+                return number == 0 ? slow.futureResult : channel.eventLoop.makeSucceededVoidFuture()
+            }.connect(host: "localhost", port: plain.address.port!)
+            let winner = try await outcome(connected).get()
+            #expect(winner.remoteAddress == plain.address)
+            try await journal.wait(for: "closed 0")
+            slow.succeed(())
+            for _ in 0..<3 { try await group.loops[0].submit {}.get() }
+            #expect(winner.isActive && winner !== channels.all[0])
+            #expect(journal.events == ["closed 0"] && channels.all.count == 2)
+        }
+    }
+
     @Test("The end of the loop ends the race", arguments: streamTransports)
     func loopEnds(transport: TransportKind) async throws {
         let told = Journal()
