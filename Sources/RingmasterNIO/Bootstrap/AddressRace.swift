@@ -2,6 +2,9 @@ import Dispatch
 import NIOCore
 import Transport
 
+/// What has the addresses of a name, with a port; may block.
+typealias LookUp = @Sendable (_ host: String, _ port: UInt16) throws(HostLookupError) -> [CoreAddress]
+
 /// One of the addresses of a name: attempts begin one after the other, each a while after the one before or as soon as that
 /// has failed, and the first that succeeds is taken (RFC 8305, without its sorting: getaddrinfo(3) has sorted them). The others
 /// are given up then, as they are when the time is over.
@@ -13,8 +16,6 @@ final class AddressRace<Output: Sendable>: @unchecked Sendable {
         /// Gives it up. On the loop's thread; what it brings all the same is discarded.
         var giveUp: () -> Void
     }
-
-    typealias LookUp = @Sendable (_ host: String, _ port: UInt16) throws(HostLookupError) -> [CoreAddress]
 
     private let loop: RingEventLoop
     private let attempt: @Sendable (NIOCore.SocketAddress) -> Attempt
@@ -45,19 +46,19 @@ final class AddressRace<Output: Sendable>: @unchecked Sendable {
     /// Looks `host` up on another thread, then connects on `loop`.
     ///
     /// - Parameters:
-    ///   - lookUp: has the addresses of a name; may block.
     ///   - attempt: begins to connect to an address. Loop thread.
     ///   - discard: is given what an attempt has brought that came too late.
     static func run(
         _ host: String, _ port: UInt16, on loop: RingEventLoop, timeout: TimeAmount,
-        lookUp: @escaping LookUp = HostLookup.addresses(of:port:),
+        lookUp: @escaping LookUp,
         attempt: @escaping @Sendable (NIOCore.SocketAddress) -> Attempt,
         discard: @escaping @Sendable (Output) -> Void
     ) -> EventLoopFuture<Output> {
         let race = AddressRace(loop, attempt: attempt, discard: discard)
         loop.execute { race.limit(to: timeout) }
-        // getaddrinfo(3) blocks.
-        DispatchQueue.global().async {
+        // getaddrinfo(3) blocks, for many seconds when a name server is silent. The threads of the global queues are as many as
+        // there are cores, and asynchronous code has no others: a queue of its own brings a thread (of libdispatch's 255).
+        DispatchQueue(label: "ringmaster.look-up").async {
             do throws(HostLookupError) {
                 let addresses = try lookUp(host, port).map(NIOCore.SocketAddress.init)
                 loop.execute { race.begin(addresses) }

@@ -11,6 +11,8 @@ public final class RingClientBootstrap: NIOClientTCPBootstrapProtocol {
     private var protocolHandlers: (@Sendable () -> [any ChannelHandler])?
     private var timeout: TimeAmount = .seconds(10)
     private var streamProtocol = StreamProtocol.usual
+    /// Tests put another in its place, for names of which they know the addresses.
+    var lookUp: LookUp = HostLookup.addresses(of:port:)
 
     /// Connects on the loops of `group` in turn.
     ///
@@ -159,7 +161,7 @@ public final class RingClientBootstrap: NIOClientTCPBootstrapProtocol {
         guard let port = UInt16(exactly: port) else {
             return loop.makeFailedFuture(SocketAddressError.unsupported)
         }
-        return AddressRace.run(host, port, on: loop, timeout: timeout) { address in
+        return AddressRace.run(host, port, on: loop, timeout: timeout, lookUp: lookUp) { address in
             do throws(IOError) {
                 let channel = try Self.channel(.address(address), on: loop, plan.streamProtocol)
                 return .init(result: Self.connect(channel, .address(address), plan, initialize)) {
