@@ -103,7 +103,7 @@ struct AddressRaceTests {
                 #expect(try await failure(race.result) as? ChannelError == .connectTimeout(.milliseconds(milliseconds)))
                 guard let first = race.attempts.all.first else { return }
                 hasBegun = true
-                #expect(race.givenUp.all.first == 0)
+                #expect(race.givenUp.all.contains(0))
                 first.succeed(1)
                 try await soon("the late one") { race.discarded.all == [1] }
             }
