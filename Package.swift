@@ -135,7 +135,7 @@ let package = Package(
             name: "RingmasterNIOTests",
             dependencies: [
                 "RingmasterNIO", "Transport", "TransportTesting", nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1"),
-                nio("NIOConcurrencyHelpers"), .product(name: "NIOExtras", package: "swift-nio-extras"),
+                nio("NIOConcurrencyHelpers"), nio("NIOTLS"), .product(name: "NIOExtras", package: "swift-nio-extras"),
             ],
             exclude: ["BEHAVIOURS.md"], swiftSettings: strict),
         .testTarget(

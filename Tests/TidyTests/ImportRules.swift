@@ -49,7 +49,7 @@ enum ImportRules {
         ],
         "RingmasterNIOTests": [
             "RingmasterNIO", "Transport", "TransportTesting", "NIOCore", "NIOPosix", "NIOHTTP1", "NIOExtras",
-            "NIOConcurrencyHelpers", "Dispatch",
+            "NIOConcurrencyHelpers", "NIOTLS", "Dispatch",
         ],
         "RingmasterHummingbirdTests": [
             "RingmasterHummingbird", "RingmasterNIO", "Transport", "TransportTesting", "NIOCore", "NIOEmbedded",

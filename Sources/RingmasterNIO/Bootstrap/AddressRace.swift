@@ -2,6 +2,9 @@ import Dispatch
 import NIOCore
 import Transport
 
+/// What has the addresses of a name, with a port; may block.
+typealias LookUp = @Sendable (_ host: String, _ port: UInt16) throws(HostLookupError) -> [CoreAddress]
+
 /// One of the addresses of a name: attempts begin one after the other, each a while after the one before or as soon as that
 /// has failed, and the first that succeeds is taken (RFC 8305, without its sorting: getaddrinfo(3) has sorted them). The others
 /// are given up then, as they are when the time is over.
@@ -47,15 +50,17 @@ final class AddressRace<Output: Sendable>: @unchecked Sendable {
     ///   - discard: is given what an attempt has brought that came too late.
     static func run(
         _ host: String, _ port: UInt16, on loop: RingEventLoop, timeout: TimeAmount,
+        lookUp: @escaping LookUp,
         attempt: @escaping @Sendable (NIOCore.SocketAddress) -> Attempt,
         discard: @escaping @Sendable (Output) -> Void
     ) -> EventLoopFuture<Output> {
         let race = AddressRace(loop, attempt: attempt, discard: discard)
         loop.execute { race.limit(to: timeout) }
-        // getaddrinfo(3) blocks.
-        DispatchQueue.global().async {
+        // getaddrinfo(3) blocks, for many seconds when a name server is silent. The threads of the global queues are as many as
+        // there are cores, and asynchronous code has no others: a queue of its own brings a thread (of libdispatch's 255).
+        DispatchQueue(label: "ringmaster.look-up").async {
             do throws(HostLookupError) {
-                let addresses = try HostLookup.addresses(of: host, port: port).map(NIOCore.SocketAddress.init)
+                let addresses = try lookUp(host, port).map(NIOCore.SocketAddress.init)
                 loop.execute { race.begin(addresses) }
             } catch {
                 loop.execute { race.end(.failure(error)) }

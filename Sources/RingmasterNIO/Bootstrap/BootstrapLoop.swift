@@ -24,6 +24,21 @@ extension NIOCore.EventLoopGroup {
     }
 }
 
+/// What a stream socket of a bootstrap speaks below SwiftNIO.
+enum StreamProtocol: Sendable {
+    /// TCP, or what its family has.
+    case usual
+    /// Several paths under one connection (RFC 8684); TCP with a peer that does not know it.
+    case multipath
+
+    /// A new socket. Where the kernel has no MPTCP, `socket` fails with EPROTONOSUPPORT, or EINVAL before Linux 5.6; where it is
+    /// switched off (`net.mptcp.enabled`), with ENOPROTOOPT.
+    func socket(for address: NIOCore.SocketAddress) throws(CoreError) -> Int32 {
+        // IPPROTO_MPTCP of <linux/in.h>.
+        try CoreSocket.stream(CoreAddress(address).family, protocol: self == .multipath ? 262 : 0)
+    }
+}
+
 /// What a new channel is set up with, before it is registered.
 struct ChannelSetUp: Sendable {
     typealias Initializer = @Sendable (any NIOCore.Channel) -> EventLoopFuture<Void>
@@ -32,12 +47,17 @@ struct ChannelSetUp: Sendable {
     static let nothingMore: Initializer = { $0.eventLoop.makeSucceededVoidFuture() }
 
     var options = ChannelOptions.Storage()
+    /// To connect from.
+    var localAddress: NIOCore.SocketAddress?
     var initializer: Initializer?
 
-    /// Applies the options, then calls the initializer. Loop thread.
+    /// Applies the options, binds, then calls the initializer: an option may be what binding needs, and no handler is there yet
+    /// that would be asked to bind. Loop thread.
     func apply(to channel: any NIOCore.Channel) -> EventLoopFuture<Void> {
-        options.applyAllChannelOptions(to: channel).flatMap {
-            (initializer ?? Self.nothingMore)(channel)
+        let initialize = initializer ?? Self.nothingMore
+        return options.applyAllChannelOptions(to: channel).flatMap {
+            guard let localAddress else { return initialize(channel) }
+            return channel.bind(to: localAddress).flatMap { initialize(channel) }
         }
     }
 }

@@ -10,7 +10,9 @@ public final class RingClientBootstrap: NIOClientTCPBootstrapProtocol {
     private var setUp = ChannelSetUp()
     private var protocolHandlers: (@Sendable () -> [any ChannelHandler])?
     private var timeout: TimeAmount = .seconds(10)
-    private var localAddress: NIOCore.SocketAddress?
+    private var streamProtocol = StreamProtocol.usual
+    /// Tests put another in its place, for names of which they know the addresses.
+    var lookUp: LookUp = HostLookup.addresses(of:port:)
 
     /// Connects on the loops of `group` in turn.
     ///
@@ -62,7 +64,16 @@ public final class RingClientBootstrap: NIOClientTCPBootstrapProtocol {
 
     /// The address to connect from.
     public func bind(to address: NIOCore.SocketAddress) -> Self {
-        localAddress = address
+        setUp.localAddress = address
+        return self
+    }
+
+    /// Whether to speak Multipath TCP where the peer does, TCP where not. Enabling it takes TCP_NODELAY back,
+    /// as with SwiftNIO's bootstrap: older kernels refuse the option on such sockets. Connecting fails where the kernel has
+    /// no MPTCP.
+    public func enableMPTCP(_ value: Bool) -> Self {
+        streamProtocol = value ? .multipath : .usual
+        if value { setUp.options.remove(key: .tcpOption(.tcp_nodelay)) }
         return self
     }
 
@@ -135,7 +146,8 @@ public final class RingClientBootstrap: NIOClientTCPBootstrapProtocol {
     ) -> EventLoopFuture<(any NIOCore.Channel, Output)> {
         let loop = group.nextRingLoop()
         do throws(IOError) {
-            return Self.connect(try Self.channel(target, on: loop), target, plan(timeout), initialize)
+            let plan = plan(timeout)
+            return Self.connect(try Self.channel(target, on: loop, plan.streamProtocol), target, plan, initialize)
         } catch {
             return loop.makeFailedFuture(error)
         }
@@ -149,9 +161,9 @@ public final class RingClientBootstrap: NIOClientTCPBootstrapProtocol {
         guard let port = UInt16(exactly: port) else {
             return loop.makeFailedFuture(SocketAddressError.unsupported)
         }
-        return AddressRace.run(host, port, on: loop, timeout: timeout) { address in
+        return AddressRace.run(host, port, on: loop, timeout: timeout, lookUp: lookUp) { address in
             do throws(IOError) {
-                let channel = try Self.channel(.address(address), on: loop)
+                let channel = try Self.channel(.address(address), on: loop, plan.streamProtocol)
                 return .init(result: Self.connect(channel, .address(address), plan, initialize)) {
                     channel.close(promise: nil)
                 }
@@ -165,8 +177,8 @@ public final class RingClientBootstrap: NIOClientTCPBootstrapProtocol {
 
     private struct Plan: Sendable {
         var setUp: ChannelSetUp
-        var localAddress: NIOCore.SocketAddress?
         var timeout: TimeAmount
+        var streamProtocol: StreamProtocol
     }
 
     private func plan(_ timeout: TimeAmount) -> Plan {
@@ -180,14 +192,16 @@ public final class RingClientBootstrap: NIOClientTCPBootstrapProtocol {
                     }
             }
         }
-        return Plan(setUp: setUp, localAddress: localAddress, timeout: timeout)
+        return Plan(setUp: setUp, timeout: timeout, streamProtocol: streamProtocol)
     }
 
-    private static func channel(_ target: Target, on loop: RingEventLoop) throws(IOError) -> RingStreamChannel {
+    private static func channel(
+        _ target: Target, on loop: RingEventLoop, _ streamProtocol: StreamProtocol
+    ) throws(IOError) -> RingStreamChannel {
         switch target {
         case .address(let address):
             do throws(CoreError) {
-                return RingStreamChannel(loop, fd: try CoreSocket.stream(CoreAddress(address).family))
+                return RingStreamChannel(loop, fd: try streamProtocol.socket(for: address))
             } catch {
                 throw IOError(error)
             }
@@ -203,11 +217,7 @@ public final class RingClientBootstrap: NIOClientTCPBootstrapProtocol {
     ) -> EventLoopFuture<(any NIOCore.Channel, Output)> {
         channel.onLoop {
             channel.setConnectTimeout(plan.timeout)
-            return plan.setUp.apply(to: channel).flatMap {
-                plan.localAddress.map { channel.bind(to: $0) } ?? channel.loop.makeSucceededVoidFuture()
-            }.flatMap {
-                initialize(channel)
-            }.flatMap { output in
+            return plan.setUp.apply(to: channel).flatMap { initialize(channel) }.flatMap { output in
                 let isConnected: EventLoopFuture<Void>
                 switch target {
                 case .address(let address): isConnected = channel.register { channel.connect(to: address) }

@@ -10,6 +10,7 @@ public final class RingServerBootstrap {
     private let childGroup: any NIOCore.EventLoopGroup
     private var setUp = ChannelSetUp()
     private var childSetUp = ChannelSetUp()
+    private var streamProtocol = StreamProtocol.usual
 
     /// Listens, and serves connections, on the loops of `group`.
     public convenience init(group: any NIOCore.EventLoopGroup) {
@@ -66,6 +67,15 @@ public final class RingServerBootstrap {
     /// An option of each connection's channel.
     public func childChannelOption<Option: ChannelOption>(_ option: Option, value: Option.Value) -> Self {
         childSetUp.options.append(key: option, value: value)
+        return self
+    }
+
+    /// Whether connections speak Multipath TCP where the peer does, TCP where not. Enabling it takes TCP_NODELAY back,
+    /// as with SwiftNIO's bootstrap: older kernels refuse the option on such sockets. Binding fails where the kernel has
+    /// no MPTCP, and a socket that is bound already is refused.
+    public func enableMPTCP(_ value: Bool) -> Self {
+        streamProtocol = value ? .multipath : .usual
+        if value { setUp.options.remove(key: .tcpOption(.tcp_nodelay)) }
         return self
     }
 
@@ -156,10 +166,17 @@ public final class RingServerBootstrap {
         case address(NIOCore.SocketAddress)
         case socket(Int32)
 
-        func socket() throws(CoreError) -> Int32 {
+        func socket(_ streamProtocol: StreamProtocol) throws -> Int32 {
             switch self {
-            case .address(let address): return try CoreSocket.stream(CoreAddress(address).family)
+            case .address(let address):
+                do throws(CoreError) {
+                    return try streamProtocol.socket(for: address)
+                } catch {
+                    throw IOError(error)
+                }
             case .socket(let fd):
+                // What it speaks is settled.
+                if streamProtocol == .multipath { throw ChannelError.operationUnsupported }
                 CoreSocket.setBlocking(fd)
                 return fd
             }
@@ -179,10 +196,10 @@ public final class RingServerBootstrap {
         let loop = group.nextRingLoop()
         let childGroup = childGroup
         let channel: RingListenerChannel
-        do throws(CoreError) {
-            channel = RingListenerChannel(loop, fd: try origin.socket()) { childGroup.nextRingLoop() }
+        do {
+            channel = RingListenerChannel(loop, fd: try origin.socket(streamProtocol)) { childGroup.nextRingLoop() }
         } catch {
-            return loop.makeFailedFuture(IOError(error))
+            return loop.makeFailedFuture(error)
         }
         let (setUp, childSetUp) = (setUp, childSetUp)
         return channel.onLoop {

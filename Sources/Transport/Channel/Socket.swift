@@ -3,8 +3,10 @@ import Glibc
 /// The plain socket calls that channels need, all of them quick and made on the loop's thread.
 public enum Socket {
     /// A stream socket, close-on-exec, in blocking mode (the handlers wait, not the descriptor).
-    package static func stream(_ family: Int32) throws(SystemError) -> Int32 {
-        let fd = socket(family, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+    ///
+    /// - Parameter protocol: as for socket(2); 0 for the family's own, which is TCP for those of the internet.
+    package static func stream(_ family: Int32, protocol: Int32 = 0) throws(SystemError) -> Int32 {
+        let fd = socket(family, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), `protocol`)
         if fd < 0 { throw .last("socket") }
         return fd
     }

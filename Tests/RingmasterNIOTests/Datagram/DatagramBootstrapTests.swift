@@ -90,10 +90,16 @@ struct DatagramBootstrapTests {
         }
     }
 
-    @Test("a group of other loops is refused")
-    func otherGroup() async throws {
-        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-        #expect(RingDatagramBootstrap(validatingGroup: group) == nil)
-        try await group.shutdownGracefully()
+    @Test("a group of other loops is refused, and one of this module taken", arguments: TransportKind.here)
+    func groups(kind: TransportKind) async throws {
+        try await withRingGroup(kind) { group in
+            let others = MultiThreadedEventLoopGroup.singleton
+            #expect(RingDatagramBootstrap(validatingGroup: others) == nil)
+            #expect(RingDatagramBootstrap(validatingGroup: others.next()) == nil)
+            #expect(RingDatagramBootstrap(validatingGroup: group) != nil)
+            let bootstrap = try #require(RingDatagramBootstrap(validatingGroup: group.next()))
+            let channel = try await bootstrap.bind(host: "127.0.0.1", port: 0).get()
+            #expect(channel.isActive)
+        }
     }
 }

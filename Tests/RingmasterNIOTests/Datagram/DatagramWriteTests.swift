@@ -50,6 +50,27 @@ struct DatagramWriteTests {
         }
     }
 
+    @Test("empty datagrams are sent as they are, however many, and only when flushed", arguments: TransportKind.here)
+    func empty(kind: TransportKind) async throws {
+        try await withRingGroup(kind) { group in
+            let sender = try await group.datagram()
+            let receiver = try await group.datagram { $0.channelOption(.socketOption(.so_rcvbuf), value: 4_000_000) }
+            let address = try receiver.address
+            let writes = (0..<200).map { _ in sender.write([], to: address, flush: false) }
+            #expect(try await sender.channel.getOption(.bufferedWritableBytes).get() == 0)
+            sender.channel.flush()
+            let late = sender.write([], to: address, flush: false)
+            try await EventLoopFuture.andAllSucceed(writes, on: sender.channel.eventLoop).get()
+            #expect(try receiver.bytes(200) == Array(repeating: [], count: 200))
+            // Were it sent, it would come before this one.
+            try await receiver.send([1], to: address)
+            #expect(try receiver.bytes(201).last == [1])
+            sender.channel.flush()
+            try await late.get()
+            #expect(try receiver.bytes(202).last == [])
+        }
+    }
+
     @Test("promises are kept and broken in the order of the writes", arguments: TransportKind.here)
     func promises(kind: TransportKind) async throws {
         try await withRingGroup(kind) { group in
@@ -89,6 +110,39 @@ struct DatagramWriteTests {
             try await channel.eventLoop.submit { #expect(channel.isWritable) }.get()
             #expect(sender.writability == [false, true])
             #expect(try await channel.getOption(.bufferedWritableBytes).get() == 0)
+        }
+    }
+
+    @Test("while the socket has no room, the bytes buffered are those not sent", arguments: TransportKind.here)
+    func blocked(kind: TransportKind) async throws {
+        let peer = try DatagramPeer(.temporaryUnix())
+        try await withRingGroup(kind) { group in
+            let path = peer.address.host
+            let sender = try await group.datagram(make: { $0.connect(unixDomainSocketPath: path) })
+            let channel = sender.channel
+            func buffered() async throws -> Int { try await channel.getOption(.bufferedWritableBytes).get() }
+            let sent = Counter()
+            let (count, size) = (2000, 16)
+            for _ in 0..<count {
+                channel.write(ByteBuffer(bytes: pattern(size))).whenSuccess { sent.increment() }
+            }
+            #expect(try await buffered() == count * size)
+            channel.flush()
+            try eventually { sent.value > 0 }
+            // In one turn, between completions.
+            let (told, left) = try await channel.eventLoop.submit {
+                (sent.value, try channel.syncOptions!.getOption(.bufferedWritableBytes))
+            }.get()
+            #expect(told < count, "the case was not reached")
+            #expect(left == (count - told) * size)
+            let late = channel.write(ByteBuffer(bytes: pattern(3)))
+            for _ in 0..<count { #expect(try peer.receive() == pattern(size)) }
+            try eventually { sent.value == count }
+            #expect(try await buffered() == 3)
+            channel.flush()
+            try await late.get()
+            #expect(try await buffered() == 0)
+            #expect(try peer.receive() == pattern(3))
         }
     }
 

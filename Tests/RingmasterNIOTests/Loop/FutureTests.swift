@@ -74,6 +74,50 @@ struct FutureTests {
         }
     }
 
+    @Test("values of many loops are reduced into one value on one loop", arguments: TransportKind.here)
+    func reducedInto(kind: TransportKind) async throws {
+        try await withRingGroup(kind, count: 4) { group in
+            let loop = group.loops[0]
+            let numbers = (0..<100).map { number in group.loops[number % 4].submit { number % 10 } }
+            let counts = EventLoopFuture.reduce(into: [Int: Int](), numbers, on: loop) { counts, number in
+                #expect(loop.inEventLoop)
+                counts[number, default: 0] += 1
+            }
+            try await expect(counts, is: Dictionary(uniqueKeysWithValues: (0..<10).map { ($0, 10) }))
+            let failing = numbers + [group.loops[3].submit { throw Refusal() }]
+            await #expect(throws: Refusal.self) {
+                try await EventLoopFuture.reduce(into: 0, failing, on: loop) { $0 += $1 }.get()
+            }
+        }
+    }
+
+    @Test("the first failure of many loops' futures is told at once, however many go on", arguments: TransportKind.here)
+    func failsAtOnce(kind: TransportKind) async throws {
+        try await withRingGroup(kind, count: 2) { group in
+            let promises = (0..<10).map { group.loops[$0 % 2].makePromise(of: Int.self) }
+            let all = EventLoopFuture.whenAllSucceed(promises.map(\.futureResult), on: group.loops[0])
+            promises[0].succeed(0)
+            promises[7].fail(Refusal())
+            await #expect(throws: Refusal.self) { try await all.get() }
+            for promise in promises { promise.succeed(1) }
+        }
+    }
+
+    @Test(
+        "the results of many loops' futures are in the order of the futures, failures too",
+        arguments: TransportKind.here)
+    func allResults(kind: TransportKind) async throws {
+        try await withRingGroup(kind, count: 2) { group in
+            let promises = (0..<10).map { group.loops[$0 % 2].makePromise(of: Int.self) }
+            let all = EventLoopFuture.whenAllComplete(promises.map(\.futureResult), on: group.loops[0])
+            for number in promises.indices.reversed() {
+                if number % 3 == 0 { promises[number].fail(Refusal()) } else { promises[number].succeed(number) }
+            }
+            let results = try await all.get()
+            #expect(results.map { try? $0.get() } == promises.indices.map { $0 % 3 == 0 ? nil : $0 })
+        }
+    }
+
     @Test("two promises of two loops, completed by two threads at once, come together", arguments: TransportKind.here)
     func racing(kind: TransportKind) async throws {
         try await withRingGroup(kind, count: 2) { group in

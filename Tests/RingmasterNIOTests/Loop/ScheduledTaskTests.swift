@@ -104,6 +104,46 @@ struct ScheduledTaskTests {
         }
     }
 
+    @Test(
+        "a task that brings a future is cancelled like any other; when it has run, the future's result is dropped",
+        arguments: TransportKind.here)
+    func flatCancelled(kind: TransportKind) async throws {
+        try await withRingGroup(kind) { group in
+            let loop = group.next()
+            let gone = Counter()
+            let make: @Sendable (TimeAmount) -> Scheduled<Int> = { delay in
+                let tracer = Tracer(gone)
+                return loop.flatScheduleTask(in: delay) {
+                    Issue.record("cancelled, and yet it ran: \(tracer)")
+                    return loop.makeSucceededFuture(0)
+                }
+            }
+            let cancel: @Sendable () -> EventLoopFuture<Int> = {
+                let scheduled = make(.milliseconds(1))
+                scheduled.cancel()
+                return scheduled.futureResult
+            }
+            let waiting = make(.hours(1))
+            try await loop.scheduleTask(in: .milliseconds(2)) {}.futureResult.get()
+            waiting.cancel()
+            for future in [waiting.futureResult, cancel(), try await loop.submit(cancel).get()] {
+                await #expect(throws: EventLoopError.cancelled) { try await future.get() }
+            }
+            try eventually { gone.value == 3 }
+
+            let inner = loop.makePromise(of: Int.self)
+            let ran = Counter()
+            let running = loop.flatScheduleTask(in: .zero) {
+                ran.increment()
+                return inner.futureResult
+            }
+            try eventually { ran.value == 1 }
+            running.cancel()
+            inner.succeed(7)
+            await #expect(throws: EventLoopError.cancelled) { try await running.futureResult.get() }
+        }
+    }
+
     @Test("cancelled while it waits, it lets go of what it holds, and others still run", arguments: TransportKind.here)
     func cancelledLater(kind: TransportKind) async throws {
         try await withRingGroup(kind) { group in

@@ -289,6 +289,28 @@ struct StreamLifeTests {
         }
     }
 
+    @Test(
+        "A channel that has connected and drops every request to read notices the end too",
+        arguments: across(streamTransports, [false, true]))
+    func endWithoutReadingConnected(transport: TransportKind, halfClosure: Bool) async throws {
+        try await withConnected(transport) {
+            $0.channelOption(.allowRemoteHalfClosure, value: halfClosure)
+        } spy: {
+            $0.passesReads.store(false, ordering: .relaxed)
+        } _: { it async throws in
+            it.peer.close()
+            if halfClosure {
+                try await it.journal.wait(for: "event inputClosed")
+                #expect(it.channel.isActive)
+                // Answered by a reset, since the peer has gone altogether.
+                try await outcome(it.channel.sending(ByteBuffer(string: "x"))).get()
+            }
+            try await it.journal.wait(for: "removed")
+            #expect(it.journal.events.suffix(3) == ["inactive", "unregistered", "removed"])
+            #expect(it.journal.count("active") == 1 && it.journal.count("inactive") == 1)
+        }
+    }
+
     @Test("A closed channel's socket is closed, and the channel let go of", arguments: streamTransports)
     func nothingLeft(transport: TransportKind) async throws {
         final class Weak: Sendable {

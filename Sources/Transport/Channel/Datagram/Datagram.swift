@@ -20,6 +20,11 @@ open class Datagram: Channel {
     /// Room for that, for another with an int (the traffic class), and for one of 20 bytes (`in6_pktinfo`).
     private static let fullControlRoom = 24 + 24 + 40
 
+    /// How long nothing is received when the kernel had no memory for it.
+    public static let shortagePause: Duration = .milliseconds(50)
+    /// Made when memory was short for the first time.
+    private var restTimer: LoopTimer?
+
     /// Takes ownership of a datagram socket in blocking mode. Call ``start(reading:)`` next.
     ///
     /// - Precondition: the loop's receive buffers have room for more than a datagram's head, and for 65,535 bytes more
@@ -70,8 +75,8 @@ open class Datagram: Channel {
     open func received(_ bytes: RawSpan, _ header: DatagramHeader) {}
 
     /// The kernel reported an error, and the channel goes on: an earlier datagram of a connected socket met no
-    /// receiver (ECONNREFUSED, EHOSTUNREACH, …), or, unless ``settled(_:_:)`` is overridden, a queued one could not be
-    /// sent and was dropped.
+    /// receiver (ECONNREFUSED, EHOSTUNREACH, …), memory was short (ENOMEM; nothing is received for ``shortagePause`` then), or,
+    /// unless ``settled(_:_:)`` is overridden, a queued one could not be sent and was dropped.
     open func failed(_ error: SystemError) {}
 
     /// The oldest `count` sends of which this was not told yet are over, each with this outcome. Every send that was
@@ -150,6 +155,7 @@ open class Datagram: Channel {
 
     override func released() {
         super.released()
+        restTimer?.cancel()
         releaseSocket()
         tellSettled()
         closed(state.pointee.closeReason)
@@ -183,20 +189,32 @@ open class Datagram: Channel {
             loop.releaseBytes(of: completion)
         }
         guard !completion.hasMore, !isClosing else { return }
-        if completion.result < 0, Self.isTransient(-completion.result) {
-            // It says what became of a datagram, not that there will be no others.
-            failed(SystemError("recvmsg", code: completion.result))
-            if !isClosing { perform(state.pointee.read.ended(-EAGAIN)) }
-        } else {
-            perform(state.pointee.read.ended(completion.result))
+        guard completion.result < 0, Self.isTransient(-completion.result) else {
+            return perform(state.pointee.read.ended(completion.result))
         }
+        // It says what became of a datagram, or that memory was short for one, not that there will be no others.
+        failed(SystemError("recvmsg", code: completion.result))
+        guard !isClosing else { return }
+        if completion.result == -ENOMEM { rest() } else { perform(state.pointee.read.ended(-EAGAIN)) }
     }
 
-    /// Errors that tell of one datagram: what ICMP says (icmp(7), ipv6(7)), and a Unix-domain peer that has gone.
+    /// Asked again at once, the kernel would be as short of memory. Until then the receive counts as one in flight.
+    private func rest() {
+        let timer =
+            restTimer
+            ?? LoopTimer(loop) { [unowned self] in
+                if !isClosing { perform(state.pointee.read.ended(-EAGAIN)) }
+            }
+        restTimer = timer
+        timer.arm(after: Self.shortagePause)
+    }
+
+    /// Errors that tell of one datagram: what ICMP says (icmp(7), ipv6(7)), a Unix-domain peer that has gone, memory that is
+    /// short for now.
     private static func isTransient(_ code: Int32) -> Bool {
         switch code {
         case ECONNREFUSED, ECONNRESET, EHOSTUNREACH, ENETUNREACH, EHOSTDOWN, ENETDOWN, ENONET, EMSGSIZE, EPROTO,
-            ENOPROTOOPT, EOPNOTSUPP, EACCES, EPERM, ETIMEDOUT:
+            ENOPROTOOPT, EOPNOTSUPP, EACCES, EPERM, ETIMEDOUT, ENOMEM:
             true
         default: false
         }

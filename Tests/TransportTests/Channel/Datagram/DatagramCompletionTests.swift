@@ -68,10 +68,42 @@ struct DatagramCompletionTests {
         #expect(recorder.all.last == .closed(.closed))
     }
 
-    @Test("an error of the socket itself ends the channel, once", arguments: [EBADF, ENOTSOCK, EINVAL, ENOMEM])
+    @Test("an error of the socket itself ends the channel, once", arguments: [EBADF, ENOTSOCK, EINVAL, EFAULT])
     func lasting(code: Int32) throws {
         try run({ kernel, _ in kernel.complete(.receive, -code) })
         #expect(recorder.all == [.closed(.failed(SystemError("recvmsg", code: code)))])
+    }
+
+    @Test("memory that is short is told, and receiving goes on after a rest, if it is wanted then")
+    func memoryShort() throws {
+        func shortage() { usleep(60_000) }
+        try run(
+            { kernel, _ in kernel.complete(.receive, -ENOMEM) },
+            { kernel, _ in
+                #expect(recorder.all == [.failed(SystemError("recvmsg", code: ENOMEM))])
+                #expect(kernel.count(.receive) == 0, "not at once")
+                shortage()
+            },
+            { kernel, datagram in
+                #expect(kernel.count(.receive) == 1, "armed again")
+                kernel.complete(.receive, -ENOMEM)
+            },
+            { _, datagram in
+                datagram.pauseReading()
+                shortage()
+            },
+            { kernel, datagram in
+                #expect(kernel.count(.receive) == 0)
+                datagram.resumeReading()
+            },
+            { kernel, _ in kernel.receive(message([1]), buffer: 0) },
+            { kernel, _ in kernel.complete(.receive, -ENOMEM) },
+            { _, datagram in datagram.close() },
+            { kernel, _ in
+                #expect(kernel.inFlight.isEmpty && recorder.all.last == .closed(.closed))
+                shortage()
+            })
+        #expect(recorder.datagrams == [[1]])
     }
 
     @Test("a receive that ends without a datagram ends the channel: the socket was shut down")
