@@ -4,11 +4,14 @@
 """
 
 import contextlib
+import http.server
 import io
 import json
 import os
 import sys
 import tempfile
+import threading
+import types
 import unittest
 import unittest.mock
 
@@ -279,6 +282,30 @@ class WrkTests(unittest.TestCase):
     def test_other_output_is_an_error(self):
         with self.assertRaises(loads.LoadFailed):
             loads.parse_wrk("unable to connect")
+
+    def test_the_first_answer_comes_from_the_server_and_by_no_proxy(self):
+        asked = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            """Notes what it is asked for."""
+
+            def do_GET(self):  # pylint: disable=invalid-name
+                asked.append(self.path)
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, format, *arguments):  # pylint: disable=redefined-builtin
+                pass
+
+        with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+            server.timeout = 10
+            thread = threading.Thread(target=server.handle_request)
+            thread.start()
+            elsewhere = {"http_proxy": "http://127.0.0.1:1", "no_proxy": ""}
+            with unittest.mock.patch.dict(os.environ, elsewhere):
+                loads._first_answer(types.SimpleNamespace(port=server.server_port), "/x", "http")
+            thread.join()
+        self.assertEqual(asked, ["/x"])
 
 
 class CountingTests(unittest.TestCase):

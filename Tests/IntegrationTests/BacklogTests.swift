@@ -40,7 +40,9 @@ extension Integration {
             let warning = try #require(log.first { $0.contains("full:") })
             #expect(warning.contains("--max-connections") && warning.contains("connections=10"), "\(warning)")
             let status = try echo.run("status")
-            #expect(status.output.contains("FULL: new clients wait; --max-connections allows 10"), "\(status.output)")
+            #expect(
+                status.output.contains("FULL at 10 connections: new clients wait; --max-connections allows no more"),
+                "\(status.output)")
         }
 
         @Test("a proxy's worker without a descriptor for the upstream keeps its clients until there is one")

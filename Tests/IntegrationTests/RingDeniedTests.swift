@@ -93,6 +93,12 @@ extension Integration {
                     let transport = lines.first { $0.hasPrefix("transport") }
                     #expect(transport?.contains(code == 0 ? "epoll" : "none") == true, "\(lines)")
                 }
+                let poor = Ringmaster.descriptorLimit(150) + [launcher, "EPERM"]
+                let process = try Ringmaster.run(
+                    ["check", "--workers", "2", "--transport", "io_uring"], launcher: poor)
+                #expect(process.poll() == .exited(5), "\(process.output)\(process.errors)")
+                let verdict = try #require(process.output.split(separator: "\n").last)
+                #expect(verdict.contains("seccomp") && verdict.contains("RLIMIT_NOFILE is 150"), "\(verdict)")
             }
         }
     }

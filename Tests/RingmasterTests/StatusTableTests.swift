@@ -60,7 +60,7 @@ struct StatusTableTests {
     func full(limit: String, name: String) throws {
         let text = Self.sample.replacing(#""degraded":true"#, with: #""degraded":false,"full":"\#(limit)""#)
         let line = try #require(try lines(text).first { $0.hasPrefix("FULL") })
-        #expect(line == "FULL: new clients wait; \(name) allows 10252 connections")
+        #expect(line == "FULL at 10252 connections: new clients wait; \(name) allows no more")
         #expect(line.count <= 80)
     }
 

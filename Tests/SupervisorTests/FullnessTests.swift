@@ -52,6 +52,16 @@ import Transport
         #expect(pool.state.status(now: pool.now).full == nil)
     }
 
+    @Test("a worker that takes no more, with fewer connections than it can have, is not full: a signal makes it drain")
+    func draining() {
+        var pool = Pool.serving(workers: 1, credit: 5)
+        #expect(pool.accept(2).reports.isEmpty)
+        #expect(pool.page(0, adopted: 2, live: 2, credit: 3).reports.isEmpty)
+        #expect(pool.page(0, adopted: 2, live: 2, credit: 0).reports.isEmpty)
+        #expect(pool.pass(.seconds(1)).reports.isEmpty)
+        #expect(pool.state.status(now: pool.now).full == nil)
+    }
+
     @Test("a supervisor that stops says neither")
     func stopping() {
         var pool = Pool.serving(workers: 1, connectionsMax: 1, grace: .seconds(60))

@@ -77,10 +77,8 @@ struct CheckCommand<Program: RingmasterProgram>: ExitingCommand {
         } catch {
             problems.append(error)
         }
-        line(
-            "verdict",
-            problems.first.map { "\(Program.name) cannot serve here: \($0.message)" }
-                ?? "\(Program.name) can serve here")
+        let reasons = problems.map(\.message).joined(separator: "; and ")
+        line("verdict", "\(Program.name) " + (reasons.isEmpty ? "can serve here" : "cannot serve here: \(reasons)"))
         return problems.first?.code ?? .success
     }
 

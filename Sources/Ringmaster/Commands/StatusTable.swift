@@ -24,12 +24,16 @@ enum StatusTable {
                 + "sockets that wait for a worker: \(pool.pending)",
         ]
         if pool.degraded { lines.append("DEGRADED: too many workers died; they start again slowly, one at a time") }
-        let connections = pool.workers.reduce(0) { $0 + $1.live + $1.inflight }
-        switch pool.full {
-        case .connectionsMax?:
-            lines.append("FULL: new clients wait; --max-connections allows \(connections) connections")
-        case .openFiles?: lines.append("FULL: new clients wait; RLIMIT_NOFILE allows \(connections) connections")
-        case nil: break
+        let limit: String? =
+            switch pool.full {
+            case .connectionsMax?: "--max-connections"
+            case .openFiles?: "RLIMIT_NOFILE"
+            case nil: nil
+            }
+        if let limit {
+            // How many there are, not the limit: an upgrade can have lowered it below that.
+            let connections = pool.workers.reduce(0) { $0 + $1.live + $1.inflight }
+            lines.append("FULL at \(connections) connections: new clients wait; \(limit) allows no more")
         }
         switch pool.lastReplacement {
         case .done(let text)?: lines.append("last replacement: done: \(visible(text))")

@@ -23,12 +23,11 @@ enum Fullness: Equatable, Sendable, Codable {
 
 extension SupervisorState {
     /// The limit at which clients wait in the kernel's queue; nil when a place is free, or none is for another reason,
-    /// such as workers that start.
+    /// such as workers that start, or drain on their own.
     var fullLimit: FullLimit? {
         guard case .running = phase, intake == .paused else { return nil }
         if load >= configuration.connectionsMax { return .connectionsMax }
-        // A worker that has just become ready shows no credit, and no connection either.
-        let hasChance = slots.contains { $0.takesTraffic && ($0.spare > 0 || $0.load == 0) }
+        let hasChance = slots.contains { $0.takesTraffic && !$0.isFull }
         return !hasChance && slots.contains(where: \.takesTraffic) ? .openFiles : nil
     }
 

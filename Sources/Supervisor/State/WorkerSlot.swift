@@ -31,6 +31,8 @@ struct WorkerSlot: Sendable, Codable {
     /// As last read from the page.
     private(set) var live: UInt32 = 0
     private var credit: UInt32 = 0
+    /// How many connections this incarnation can have; nil before its page has shown it.
+    private var capacity: Int?
     private(set) var pulse = Pulse()
     /// How many sockets this incarnation adopted: it cannot have more connections than that.
     private(set) var adoptedCount: UInt64 = 0
@@ -115,6 +117,10 @@ struct WorkerSlot: Sendable, Codable {
     /// Connections it can take according to its page, less what is on the way.
     var spare: Int { takesTraffic ? max(0, Int(credit) - inflight.count) : 0 }
 
+    /// Whether it has all the connections that it can have. No credit alone does not say so: one that has just become ready
+    /// shows none yet, and one that an operator's signal makes drain none any more.
+    var isFull: Bool { spare == 0 && capacity.map { load >= $0 } ?? false }
+
     /// Sockets that may be sent to it now.
     func room(inflightMax: Int) -> Int {
         busyUntil == nil ? min(spare, max(0, inflightMax - inflight.count)) : 0
@@ -175,6 +181,7 @@ struct WorkerSlot: Sendable, Codable {
         inflight = InflightQueue()
         pulse = Pulse()
         (live, credit, adoptedCount, movedCount, memory) = (0, 0, 0, 0, 0)
+        capacity = nil
         (migrates, isToOffer, wasRefused, savedCount) = (false, false, false, 0)
         (readySince, busyUntil, failure) = (nil, nil, nil)
         spawnedAt = now
@@ -284,6 +291,8 @@ struct WorkerSlot: Sendable, Codable {
         adoptedCount += UInt64(settled.adopted.count)
         live = UInt32(min(UInt64(reading.live), adoptedCount))
         credit = reading.credit
+        // The least that was seen: the two are not written at once. One that drains shows no credit, whatever it can have.
+        if credit > 0 { capacity = min(capacity ?? .max, Int(live) + Int(credit)) }
         return settled
     }
 

@@ -25,12 +25,11 @@ extension Connection {
         precondition(!configuration.receivesDescriptors, "a pipe carries no descriptors")
         precondition(registration != nil, "only what is started receives")
         guard !isClosing, !isSplicing else { return isSplicing }
-        guard loop.state.pointee.splicePipes.areAvailable(loop.turnTime) else {
+        // With O_NONBLOCK: nothing but polls waits at it from now on, and no send ever does.
+        guard loop.state.pointee.splicePipes.areAvailable(loop.turnTime), csocket_set_nonblocking(fd, 1) == 0 else {
             loop.countSpliceRefused()
             return false
         }
-        // Nothing but polls waits at it from now on, and no send ever does.
-        guard csocket_set_nonblocking(fd, 1) == 0 else { return false }
         state.pointee.splice = Splice(target: other)
         return true
     }
@@ -81,8 +80,8 @@ extension Connection {
         return isSplicing ? -ENOBUFS : -EAGAIN
     }
 
-    /// Before urgent data it says that there is nothing, or nothing any more. A receive steps over them. But somebody else who
-    /// has the socket may have taken what the poll told of, too: then the next poll waits.
+    /// Before urgent data splice(2) says that there is nothing, as often as it is asked: a receive steps over them. But somebody
+    /// else who has the socket may have taken what the poll told of, too: then the next poll waits.
     private func spliceFoundNothing(_ result: Int32) -> Int32 {
         guard result == 0 || result == -EAGAIN, let wakes = state.pointee.splice?.emptyWakes else { return result }
         guard result == -EAGAIN, wakes < Splice.emptyWakesMax else { return receiveInstead() }

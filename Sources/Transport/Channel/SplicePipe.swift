@@ -32,8 +32,8 @@ final class SplicePipe {
         close(writeEnd)
     }
 
-    /// Takes what the socket, which has O_NONBLOCK, has received, as far as it fits. A negative errno (EAGAIN: nothing there) otherwise;
-    /// or 0 at the end of the input, and wherever urgent data come next (tcp(7)).
+    /// Takes what the socket, which has O_NONBLOCK, has received, as far as it fits. Otherwise 0 at the end of the input, or a
+    /// negative errno: EAGAIN when nothing is there, and wherever urgent data come next (tcp(7)).
     func fill(from socket: Int32) -> Int32 {
         precondition(count == 0, "a pipe is filled when it is empty")
         let result = Int32(csocket_splice_in(socket, writeEnd, Self.capacity))

@@ -301,7 +301,11 @@ struct SpliceTests {
         let stream = EndlessPattern(seed: 10)
         try fixture.splice()
         let sent = try fixture.fill(stream)
-        let queued = try fixture.on { source, target in Int(source.bytesReceived - target.bytesSent) }
+        let queued = try fixture.on { source, target in
+            let isNonblocking = fcntl(source.fd, F_GETFL) & O_NONBLOCK != 0
+            #expect(isNonblocking == source.isSplicing, "splice(2) would wait otherwise")
+            return Int(source.bytesReceived - target.bytesSent)
+        }
         #expect(queued > 0, "some bytes are in the pipe")
         let parts = Recorder<ConnectionRemainder>()
         let sockets = Recorder<Int32>()
@@ -319,12 +323,14 @@ struct SpliceTests {
         #expect(both.allSatisfy { $0.unread.isEmpty })
         #expect(unsent.count <= queued, "some may have been sent meanwhile")
         #expect(try fixture.thread.on { $0.state.pointee.splicePipes.usedCount } == 0)
+        #expect(try fixture.on { source, target in !source.isSplicing && !target.isSplicing })
         // The receiver gets what the socket has, then what is unsent, then what the other socket still has.
         let (source, target) = (try sockets.next(), try sockets.next())
         defer {
             close(source)
             close(target)
         }
+        #expect([source, target].allSatisfy { fcntl($0, F_GETFL) & O_NONBLOCK == 0 }, "as the next owner expects them")
         let toldBefore = try fixture.on { source, _ in Int(source.bytesReceived) } - unsent.count
         let first = try fixture.receiver.receive(exactly: toldBefore)
         #expect(stream.matches(Array(first.suffix(100_000)), at: max(0, first.count - 100_000)))

@@ -57,8 +57,8 @@ int csocket_may_splice(void);
 int csocket_set_nonblocking(int socket, int is_nonblocking);
 /*
  * splice(2): moves up to `count` bytes from a socket, which has O_NONBLOCK (it would wait for bytes
- * otherwise, whatever splice(2)'s flags say), into an empty pipe. 0: the socket's input has ended, or urgent
- * data come next (tcp(7)).
+ * otherwise, whatever splice(2)'s flags say), into an empty pipe. 0: the socket's input has ended. -EAGAIN:
+ * there is nothing, or urgent data come next (tcp(7)).
  */
 int64_t csocket_splice_in(int socket, int pipe, size_t count);
 /* The other way, out of a pipe that holds `count` bytes at least: does not block, and signals, as
