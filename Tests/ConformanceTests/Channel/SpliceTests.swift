@@ -438,11 +438,12 @@ struct SpliceTests {
         try fixture.splice()
         // Both wake the loop at once, the target first.
         let (receiver, sender) = (fixture.receiver, fixture.sender)
-        try fixture.on { source, _ in
-            _ = try? receiver.send("x")
-            _ = try? sender.send("y")
-            var poll = pollfd(fd: source.fd, events: Int16(POLLIN), revents: 0)
-            _ = Glibc.poll(&poll, 1, 10_000)
+        try fixture.on { source, target in
+            for (connection, peer) in [(target, receiver), (source, sender)] {
+                #expect(throws: Never.self) { try peer.send("x") }
+                var poll = pollfd(fd: connection.fd, events: Int16(POLLIN), revents: 0)
+                #expect(Glibc.poll(&poll, 1, 10_000) == 1)
+            }
         }
         #expect(try stolen.next() == 1)
         try fixture.thread.settle()
