@@ -12,9 +12,15 @@ final class Pool {
             var workers: [Worker]
             var pending: Int
             var counters: [String: Int]
+            /// Missing when there was no reload or upgrade.
+            var lastReplacement: Outcome?
 
             /// Connections that a draining worker gave up, for another.
             var moves: Int { counters["offersTaken"] ?? 0 }
+        }
+
+        struct Outcome: Decodable {
+            var result, message: String
         }
 
         struct Worker: Decodable {

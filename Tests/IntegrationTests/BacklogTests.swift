@@ -34,7 +34,7 @@ extension Integration {
             let holders = try Integration.connectAndEcho(10, to: echo.address)
             defer { holders.closeAll() }
             try wait(for: "a warning that clients wait") {
-                echo.ringmaster.process.errors.contains("full: clients wait")
+                echo.ringmaster.process.errors.contains("full: new clients wait")
             }
             let log = echo.ringmaster.process.errors.split(separator: "\n")
             let warning = try #require(log.first { $0.contains("full:") })

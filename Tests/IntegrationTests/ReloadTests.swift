@@ -92,6 +92,8 @@ extension Integration {
                 let refused = try pool.run("reload")
                 #expect(refused.poll() == .exited(1))
                 #expect((refused.output + refused.errors).contains(reason), "\(refused.output)\(refused.errors)")
+                let told = try #require(try pool.status().pool.lastReplacement)
+                #expect(told.result == "refused" && told.message.contains(reason))
             }
             #expect(try client.echoes("undisturbed"))
             #expect(try pool.status().pool.generation == 0)

@@ -94,6 +94,19 @@ import Transport
         #expect(pool.replaceAll(3).answers.map(\.isRefused) == [true])
     }
 
+    @Test("the last reload's result is told, also when it could not be begun")
+    func lastResult() {
+        var pool = Pool.serving(workers: 1)
+        #expect(pool.state.status(now: pool.now).lastReplacement == nil)
+        pool.feed(.replacementRefused("f.yaml:2: there is no key 'wrokers'"))
+        #expect(pool.state.status(now: pool.now).lastReplacement == .refused("f.yaml:2: there is no key 'wrokers'"))
+        pool.makeReady(pool.replaceAll(workers: 1).spawned)
+        #expect(pool.state.status(now: pool.now).lastReplacement?.isDone == true)
+        pool.replaceAll(1)
+        pool.replaceAll(2)
+        #expect(pool.state.status(now: pool.now).lastReplacement?.isRefused == true)
+    }
+
     @Test("a third generation waits while two are still alive behind the one that serves")
     func waitsForDrain() {
         var pool = Pool.serving(workers: 1)

@@ -31,6 +31,7 @@ enum WorkerCount: ExpressibleByArgument, BoundedValue, Equatable {
     }
 }
 
+// Not CaseIterable: the parser would tell the case's own name as the default.
 extension Balance: ExpressibleByArgument {
     /// The names on the command line.
     static let names: [(String, Balance)] = [

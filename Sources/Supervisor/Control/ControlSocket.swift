@@ -90,7 +90,7 @@ struct ControlSocket: Codable {
         case 0, EAGAIN:
             throw ControlSocketError(
                 description: "a running supervisor answers at the control socket \(path): "
-                    + "stop it (with the command stop --control \(path)), or give this one another path")
+                    + "stop it (its stop command, with the same --control), or give this one another path")
         case let code: throw failure("cannot tell who listens at the control socket", path, code)
         }
     }

@@ -88,13 +88,13 @@ struct ReportLog {
                 metadata: metadata(worker))
         case .full(.connectionsMax, let connections):
             logger.warning(
-                "full: clients wait in the kernel's queue until others leave (raise --max-connections, and RLIMIT_NOFILE where that asks for it)",
+                "full: new clients wait until others leave (raise --max-connections, and RLIMIT_NOFILE where that asks for it)",
                 metadata: [
                     "connections": .stringConvertible(connections), "limit": "\(FullLimit.connectionsMax.rawValue)",
                 ])
         case .full(.openFiles, let connections):
             logger.warning(
-                "full: clients wait in the kernel's queue until others leave (raise RLIMIT_NOFILE, or --workers)",
+                "full: new clients wait until others leave (raise RLIMIT_NOFILE, or --workers)",
                 metadata: ["connections": .stringConvertible(connections), "limit": "\(FullLimit.openFiles.rawValue)"])
         case .roomAgain:
             logger.notice("no longer full", metadata: ["room-for": "\(Fullness.easingTime)"])

@@ -56,6 +56,12 @@ extension SupervisorProcess {
         }
     }
 
+    /// A reload or an upgrade is not begun; `status` tells of it, too.
+    func refuseReplacement(_ command: CommandID?, _ reason: String) {
+        feed(.replacementRefused(reason))
+        answer(command, .refused(reason))
+    }
+
     // MARK: Reload
 
     /// Reads the configuration again, on a thread of its own since names may have to be looked up; then replaces all
@@ -63,7 +69,7 @@ extension SupervisorProcess {
     func reload(_ command: CommandID?) {
         if let reason = state.noCommands {
             logger.warning("reload refused", metadata: ["reason": "\(reason)"])
-            return answer(command, .refused(reason))
+            return refuseReplacement(command, reason)
         }
         guard !isReplacing else {
             logger.info("reload: it waits for what is under way")
@@ -102,7 +108,7 @@ extension SupervisorProcess {
             replaceAll(.reload, plan, command)
         case .failure(let error):
             logger.error("reload refused", metadata: ["reason": "\(error.sentence)"])
-            answer(command, .refused(error.sentence))
+            refuseReplacement(command, error.sentence)
             nextReload()
         }
     }
@@ -116,12 +122,16 @@ extension SupervisorProcess {
     /// Has a new generation take over.
     func replaceAll(_ reason: ReplacementReason, _ plan: SupervisorPlan, _ command: CommandID?) {
         // It may have been told to stop while the configuration was read.
-        if let obstacle = state.noCommands { return finished(command, .refused(obstacle)) }
+        if let obstacle = state.noCommands {
+            feed(.replacementRefused(obstacle))
+            return finished(command, .refused(obstacle))
+        }
         let ids: [UInt16]
         do throws(PlanError) {
             ids = try listeners.prepare(plan.listeners)
         } catch {
             logger.error("\(reason.rawValue) refused", metadata: ["reason": "\(error.sentence)"])
+            feed(.replacementRefused(error.sentence))
             return finished(command, .refused(error.sentence))
         }
         let generation = state.generationNext

@@ -16,7 +16,7 @@ extension SupervisorProcess {
     func upgrade(_ command: CommandID?) {
         if let reason = noUpgrade {
             logger.warning("upgrade refused", metadata: ["reason": "\(reason)"])
-            return answer(command, .refused(reason))
+            return refuseReplacement(command, reason)
         }
         logger.info("upgrade: checking the new program", metadata: ["path": "\(setup.programPath)"])
         reserve.release()
@@ -47,7 +47,7 @@ extension SupervisorProcess {
 
     private func refuseUpgrade(_ reason: String, _ command: CommandID?) {
         logger.error("upgrade refused: the old program goes on", metadata: ["reason": "\(reason)"])
-        answer(command, .refused(reason))
+        refuseReplacement(command, reason)
         nextReload()
     }
 

@@ -1,5 +1,5 @@
 /// How the supervisor chooses a worker for a connection.
-public enum Balance: String, Sendable, CaseIterable, Codable {
+public enum Balance: String, Sendable, Codable {
     /// The worker with the fewest connections, live and in flight.
     case leastLoaded
     /// The next worker in turn that has credit.

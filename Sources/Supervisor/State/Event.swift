@@ -37,6 +37,8 @@ extension SupervisorState {
         case thawed
         /// An operator's command; nil for the id if nobody waits for the answer (it came by a signal).
         case command(CommandID?, Command)
+        /// A reload or an upgrade was asked for that could not be begun: its configuration or its program is not right, say.
+        case replacementRefused(String)
         /// A draining worker gives a connection up. The shell holds its sockets and its state under that id, and keeps
         /// them until ``Action/release(_:)``, ``Action/close(_:_:)`` or ``Action/refuseOffer(_:number:_:)``. `isLastCopy`:
         /// the process is reaped, or has said that it is done, and this lay in its hand-off socket.

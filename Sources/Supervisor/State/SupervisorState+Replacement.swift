@@ -3,9 +3,9 @@ import Transport
 /// Reload and upgrade: a new generation becomes ready beside the old one, and takes over or is given up.
 extension SupervisorState {
     mutating func replaceAll(_ next: Replacement, _ now: MonotonicTime, _ actions: inout [Action]) {
-        if let reason = noCommands { return decline(next, reason, &actions) }
+        if let reason = noCommands { return decline(next, reason, now, &actions) }
         if let current = replacement {
-            return decline(next, "a \(current.reason.rawValue) is under way", &actions)
+            return decline(next, "a \(current.reason.rawValue) is under way", now, &actions)
         }
         failSuccession("all workers are being replaced", now, &actions)
         replacement = next
@@ -13,9 +13,11 @@ extension SupervisorState {
     }
 
     /// Nothing was begun for it.
-    private func decline(_ next: Replacement, _ reason: String, _ actions: inout [Action]) {
+    private mutating func decline(
+        _ next: Replacement, _ reason: String, _ now: MonotonicTime, _ actions: inout [Action]
+    ) {
         actions.append(.rollBack(next.generation, reason: reason))
-        actions.append(.finished(next.command, .refused(reason)))
+        conclude(next, .refused(reason), now, &actions)
     }
 
     /// The replacement's next stage, when its time has come.

@@ -126,6 +126,7 @@ public struct SupervisorState: Sendable, Codable {
         case .hello, .timer: break
         case .thawed: thawed(now)
         case .command(let id, let command): obey(id, command, now, &actions)
+        case .replacementRefused(let reason): lastReplacement = .refused(reason)
         case .offered(let worker, let number, let socket, let isLastCopy):
             offered(worker, number, socket, isLastCopy: isLastCopy, now, &actions)
         case .versionAgreed(let worker, let migrates):

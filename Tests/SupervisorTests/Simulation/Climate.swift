@@ -66,7 +66,7 @@ extension SupervisorConfiguration {
         let graces: [Duration] = [.zero, .milliseconds(300), .seconds(2), .seconds(9), .seconds(20)]
         var configuration = SupervisorConfiguration(
             workerCount: .random(in: 1...4, using: &random),
-            balance: Balance.allCases.randomElement(using: &random) ?? .leastLoaded,
+            balance: [.leastLoaded, .roundRobin, .sourceHash].randomElement(using: &random) ?? .leastLoaded,
             connectionsMax: .random(in: 1...60, using: &random),
             grace: graces.randomElement(using: &random) ?? .zero, seed: seed)
         configuration.inflightPerWorkerMax = [1, 5, 64].randomElement(using: &random) ?? 64
