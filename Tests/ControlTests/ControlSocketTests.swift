@@ -100,7 +100,7 @@ struct ControlSocketTests {
         for _ in 0..<2 {
             let refusal = refusal(path)
             #expect(refusal.contains("a running supervisor answers at the control socket \(path)"))
-            #expect(refusal.contains("the command stop --control \(path)"))
+            #expect(refusal.contains("its stop command, with the same --control"))
             // What looked for an answer is the queue's first; this one fills it.
             close(accept(other, nil, nil))
             clients.append(try controlClient(path))
