@@ -92,7 +92,8 @@ struct MovingTests {
             }
             drive(peer, journey, seed: UInt64(index + 1), results)
         }
-        let counts = try results.wait(within: 60) { $0.count == Self.connectionCount }
+        // Long after the senders' own deadline: small buffers on a busy machine empty by the kernel's probes, seconds apart.
+        let counts = try results.wait(within: 180) { $0.count == Self.connectionCount }
         #expect(counts.allSatisfy { $0 > 0 }, "a stream was damaged: \(counts)")
         try journey.closed.wait { $0 == [CloseReason](repeating: .finished, count: Self.connectionCount) }
         #expect(journey.moves.load(ordering: .relaxed) >= Self.movesMin)
